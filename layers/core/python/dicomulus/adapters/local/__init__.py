@@ -1,0 +1,1 @@
+"""SQLite and a folder behind the ports."""

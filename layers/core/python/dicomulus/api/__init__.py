@@ -1,0 +1,1 @@
+"""The routes, each a plain function from request to response."""

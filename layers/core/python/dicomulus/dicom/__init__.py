@@ -1,0 +1,1 @@
+"""The DICOM standard's vocabulary as values and tables, without I/O."""

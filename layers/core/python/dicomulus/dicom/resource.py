@@ -1,0 +1,84 @@
+"""The target resources of DICOMweb, as values (PS3.18 §6.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, unquote
+
+MAX_UID_LENGTH: Final = 64
+"""Characters in a UID, separators included (PS3.5 §9.1)."""
+
+MAX_PATH_PART_LENGTH: Final = 512
+"""Characters of a UID taken from a path; real files break the 64 of the standard."""
+
+
+def quote_uid(uid: str) -> str:
+    """Give a UID as one path or key part; those of digits and dots are left as they are."""
+    # "." and ".." would be path navigation to clients and file systems.
+    if uid.strip(".") == "":
+        return uid.replace(".", "%2E")
+    return quote(uid, safe="")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SeriesResource:
+    """A series within its study."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+
+    @property
+    def path(self) -> str:
+        """The path below the base URL, beginning with a slash."""
+        study, series = quote_uid(self.study_instance_uid), quote_uid(self.series_instance_uid)
+        return f"/studies/{study}/series/{series}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class InstanceResource:
+    """An instance within its series and study."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+
+    @property
+    def series(self) -> SeriesResource:
+        """The series that the instance belongs to."""
+        return SeriesResource(self.study_instance_uid, self.series_instance_uid)
+
+    @property
+    def path(self) -> str:
+        """The path below the base URL, beginning with a slash."""
+        return f"{self.series.path}/instances/{quote_uid(self.sop_instance_uid)}"
+
+
+def study_path(study_instance_uid: str) -> str:
+    """Give a study's path below the base URL, beginning with a slash."""
+    return f"/studies/{quote_uid(study_instance_uid)}"
+
+
+_KEY_PREFIX: Final = "dicom/"
+_KEY_SUFFIX: Final = ".dcm"
+
+
+def canonical_key(instance: InstanceResource) -> str:
+    """Give the object key under which a stored instance lies."""
+    parts = (
+        instance.study_instance_uid,
+        instance.series_instance_uid,
+        instance.sop_instance_uid,
+    )
+    return _KEY_PREFIX + "/".join(quote_uid(uid) for uid in parts) + _KEY_SUFFIX
+
+
+def instance_of_key(object_key: str) -> InstanceResource | None:
+    """Give the instance that a canonical key names; none for any other key."""
+    if not (object_key.startswith(_KEY_PREFIX) and object_key.endswith(_KEY_SUFFIX)):
+        return None
+    parts = object_key[len(_KEY_PREFIX) : -len(_KEY_SUFFIX)].split("/")
+    if len(parts) != 3 or not all(parts):
+        return None
+    instance = InstanceResource(*(unquote(part) for part in parts))
+    return instance if canonical_key(instance) == object_key else None

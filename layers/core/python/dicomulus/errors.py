@@ -1,0 +1,240 @@
+"""Everything that can go wrong, as one tree.
+
+    DicomulusError
+    ├── InvalidRequestError            the request cannot be understood
+    │   ├── InvalidQueryError          a search parameter, named, and the rule it breaks
+    │   ├── InvalidResourceError       a path part that no resource has
+    │   ├── InvalidHeaderError         a header that does not parse
+    │   └── InvalidBodyError           a body that does not parse
+    ├── NotFoundError                  nothing there
+    │   ├── RouteNotFoundError
+    │   ├── StudyNotFoundError
+    │   ├── SeriesNotFoundError
+    │   ├── InstanceNotFoundError
+    │   ├── FrameNotFoundError
+    │   └── BulkDataNotFoundError
+    ├── MethodNotAllowedError          the resource has no such method
+    ├── ForbiddenError                 the resource has it, this archive does not allow it
+    │   ├── StoreForbiddenError
+    │   └── OriginForbiddenError
+    ├── MisdirectedRequestError        the Host header names another server
+    ├── NotAcceptableError             no representation fits Accept
+    ├── UnsupportedMediaTypeError      the body's media type is not taken
+    ├── PayloadTooLargeError           the body is over a limit
+    ├── ResponseTooLargeError          the answer is over a limit
+    ├── UnavailableError               try again later
+    │   ├── ObjectChangedError         an object is no longer the one planned for
+    │   └── DerivedDataMissingError    something derived is gone; it is being rebuilt
+    ├── RejectedObjectError            an object that cannot be indexed, and why
+    ├── ObjectNotFoundError            no object under that key
+    ├── PreconditionFailedError        a conditional write met another state
+    ├── CorruptFragmentError           stored metadata fails its own checks
+    └── ConfigurationError             a setting, and what is wrong with it
+
+No class knows HTTP: ``dicomulus.wire.problem`` maps them to status codes.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DicomulusError(Exception):
+    """Base of all errors of this package.
+
+    ``code`` is stable and meant for programs; the text is for people and carries no patient data.
+    """
+
+    code: ClassVar[str] = "error"
+
+
+class InvalidRequestError(DicomulusError):
+    """The request cannot be understood."""
+
+    code = "invalid-request"
+
+
+class InvalidQueryError(InvalidRequestError):
+    """A search parameter breaks a rule (PS3.18 §8.3.4)."""
+
+    code = "invalid-query"
+
+    def __init__(self, parameter: str, rule: str) -> None:
+        """Name the parameter as sent and the rule in one sentence."""
+        super().__init__(f"{parameter}: {rule}")
+        self.parameter = parameter
+        self.rule = rule
+
+
+class InvalidResourceError(InvalidRequestError):
+    """A path part cannot name any resource."""
+
+    code = "invalid-resource"
+
+
+class InvalidHeaderError(InvalidRequestError):
+    """A header does not parse."""
+
+    code = "invalid-header"
+
+    def __init__(self, header: str, rule: str) -> None:
+        """Name the header and the rule in one sentence."""
+        super().__init__(f"{header}: {rule}")
+        self.header = header
+        self.rule = rule
+
+
+class InvalidBodyError(InvalidRequestError):
+    """The body does not parse."""
+
+    code = "invalid-body"
+
+
+class NotFoundError(DicomulusError):
+    """The target resource does not exist."""
+
+    code = "not-found"
+
+
+class RouteNotFoundError(NotFoundError):
+    """No transaction has this path."""
+
+    code = "route-not-found"
+
+
+class StudyNotFoundError(NotFoundError):
+    """The study has no instance here."""
+
+    code = "study-not-found"
+
+
+class SeriesNotFoundError(NotFoundError):
+    """The series has no instance here."""
+
+    code = "series-not-found"
+
+
+class InstanceNotFoundError(NotFoundError):
+    """The instance is not here."""
+
+    code = "instance-not-found"
+
+
+class FrameNotFoundError(NotFoundError):
+    """The instance has no frame of that number."""
+
+    code = "frame-not-found"
+
+
+class BulkDataNotFoundError(NotFoundError):
+    """The instance has no element at that path."""
+
+    code = "bulk-data-not-found"
+
+
+class MethodNotAllowedError(DicomulusError):
+    """The resource does not have the method."""
+
+    code = "method-not-allowed"
+
+    def __init__(self, method: str, allowed: tuple[str, ...]) -> None:
+        """Name the method and those the resource has."""
+        super().__init__(f"{method} is not a method of this resource; it has {', '.join(allowed)}")
+        self.allowed = allowed
+
+
+class ForbiddenError(DicomulusError):
+    """The archive is set up not to allow the request."""
+
+    code = "forbidden"
+
+
+class StoreForbiddenError(ForbiddenError):
+    """Storing is switched off."""
+
+    code = "store-forbidden"
+
+
+class OriginForbiddenError(ForbiddenError):
+    """A page of that origin may not use the archive."""
+
+    code = "origin-forbidden"
+
+
+class MisdirectedRequestError(DicomulusError):
+    """The Host header names a server that this one is not."""
+
+    code = "misdirected-request"
+
+
+class NotAcceptableError(DicomulusError):
+    """No representation of the resource fits the Accept header (PS3.18 §8.7)."""
+
+    code = "not-acceptable"
+
+
+class UnsupportedMediaTypeError(DicomulusError):
+    """The body's media type is not taken here."""
+
+    code = "unsupported-media-type"
+
+
+class PayloadTooLargeError(DicomulusError):
+    """The body, or a part of it, is over a limit."""
+
+    code = "payload-too-large"
+
+
+class ResponseTooLargeError(DicomulusError):
+    """The answer would be over a limit."""
+
+    code = "response-too-large"
+
+
+class UnavailableError(DicomulusError):
+    """The answer cannot be given now; the same request will succeed later."""
+
+    code = "unavailable"
+    retry_after_seconds: ClassVar[int] = 1
+
+
+class ObjectChangedError(UnavailableError):
+    """The object under a key is no longer the one whose entity tag was asked for."""
+
+    code = "object-changed"
+
+
+class DerivedDataMissingError(UnavailableError):
+    """Something that can be rebuilt from the storage area is missing."""
+
+    code = "derived-data-missing"
+
+
+class RejectedObjectError(DicomulusError):
+    """The object cannot be indexed; the text says why, without patient data."""
+
+    code = "rejected-object"
+
+
+class ObjectNotFoundError(DicomulusError):
+    """There is no object under the key."""
+
+    code = "object-not-found"
+
+
+class PreconditionFailedError(DicomulusError):
+    """A conditional write found another state than its condition names."""
+
+    code = "precondition-failed"
+
+
+class CorruptFragmentError(DicomulusError):
+    """Stored metadata fails its length or CRC-32 check."""
+
+    code = "corrupt-fragment"
+
+
+class ConfigurationError(DicomulusError):
+    """A setting is missing, malformed or contradicts another."""
+
+    code = "configuration"

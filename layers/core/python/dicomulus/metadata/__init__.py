@@ -1,0 +1,1 @@
+"""How metadata is stored: fragments, bundles and their assembly."""

@@ -1,0 +1,436 @@
+"""What the services need of the outside world: an index, object stores and a queue of changes.
+
+Reads are marked *strong* (they see every write acknowledged before) or *indexed* (they may lag,
+may miss a row or repeat one whose key is changing, so the caller reads the row again).
+Times are integers in milliseconds since the epoch, sizes in bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, BinaryIO, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from dicomulus.dicom.resource import InstanceResource, SeriesResource
+
+T = TypeVar("T")
+
+
+# --- rows ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fragment:
+    """An instance's complete DICOM JSON, compressed; see ``dicomulus.metadata.fragment``.
+
+    Either ``data`` holds the raw deflate stream, or ``pointer`` the key of an object in the cache
+    store that holds it.
+    """
+
+    data: bytes = b""
+    pointer: str = ""
+    dictionary: str = ""
+    """Name of the preset dictionary; empty for none."""
+    raw_length: int
+    crc32: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRow:
+    """What one object says of one instance: a function of that object alone."""
+
+    instance: InstanceResource
+    object_key: str
+    object_etag: str
+    object_size: int
+    object_modified_ms: int
+    checksum: str = ""
+    """``algorithm:hex`` of the object's bytes; empty while not yet known."""
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    instance_number: int | None = None
+    attributes: bytes
+    """Instance-level attributes for search: one DICOM JSON object, base URL as byte 0x01."""
+    levels_digest: bytes
+    """Equal exactly where the study- and series-level attributes are equal."""
+    fragment: Fragment
+    frame_table: bytes = b""
+    """Encoded ``FrameTable``; empty when there is no pixel data, or when it lies elsewhere."""
+    frame_table_pointer: str = ""
+    """Key in the cache store of a frame table too large for the row."""
+    warnings: tuple[str, ...] = ()
+    damaged: bool = False
+    """The object ends early or contradicts itself; another one of the instance is preferred."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class InstanceRowKey:
+    """What identifies an instance row: the instance and the object that holds it."""
+
+    instance: InstanceResource
+    object_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesRow:
+    """A series: its version, and the fold of its instance rows as of ``folded_version``."""
+
+    series: SeriesResource
+    version: int = 0
+    folded_version: int = 0
+    compact_due_ms: int | None = None
+    instance_count: int = 0
+    total_size: int = 0
+    attributes: bytes = b"{}"
+    """Series-level attributes: one DICOM JSON object, counts included, base URL as byte 0x01."""
+    study_attributes: bytes = b"{}"
+    """Study-level attributes as this series' instances give them: one DICOM JSON object."""
+    sop_class_uids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchKeys:
+    """The sort keys under which the secondary indexes hold a study.
+
+    ``by_date`` is always there; an empty text keeps the study out of that index.
+    """
+
+    by_date: str
+    by_patient_id: str = ""
+    by_accession_number: str = ""
+    by_patient_name: str = ""
+    by_referring_physician_name: str = ""
+    carried: Mapping[str, str] = field(default_factory=dict)
+    """Keyword to folded text of what the date index carries for scans, 200 bytes in all."""
+
+
+class SearchPath(StrEnum):
+    """The ordered indexes over studies."""
+
+    DATE = "by_date"
+    PATIENT_ID = "by_patient_id"
+    ACCESSION_NUMBER = "by_accession_number"
+    PATIENT_NAME = "by_patient_name"
+    REFERRING_PHYSICIAN_NAME = "by_referring_physician_name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyRow:
+    """A study: the fold of its series rows.
+
+    ``version`` moves with each fold. ``search_keys`` is absent for a study without instances,
+    which no search finds.
+    """
+
+    study_instance_uid: str
+    version: int = 0
+    series_count: int = 0
+    instance_count: int = 0
+    attributes: bytes = b"{}"
+    """All study-level attributes kept: one DICOM JSON object, base URL as byte 0x01."""
+    answer: bytes = b"{}"
+    """What a search without ``includefield`` answers, ready: one DICOM JSON object."""
+    search_keys: SearchKeys | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """Why an object is not indexed, and the entity tag for which that holds."""
+
+    etag: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectRow:
+    """Every instance that an object key was ever seen to hold, or its rejection."""
+
+    object_key: str
+    instances: frozenset[InstanceResource] = frozenset()
+    rejection: Rejection | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DictionaryRow:
+    """A preset dictionary of a series, named by its content, immutable."""
+
+    series: SeriesResource
+    name: str
+    content: bytes
+    """The dictionary itself, not compressed, at most 32,768 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyEntry:
+    """One study as an ordered index holds it."""
+
+    sort_key: str
+    study_instance_uid: str
+    carried: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some rows in order, and where the next page begins; no ``next`` means the end."""
+
+    items: tuple[T, ...]
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceChanges:
+    """What one batch of objects changes.
+
+    ``touched`` holds every series whose version moves, with the row to create where there is
+    none yet (its version and due time are ignored); ``studies`` the same for studies.
+    """
+
+    puts: Sequence[InstanceRow] = ()
+    deletes: Collection[InstanceRowKey] = ()
+    touched: Mapping[SeriesResource, SeriesRow] = field(default_factory=dict)
+    studies: Mapping[str, StudyRow] = field(default_factory=dict)
+
+
+class Index(Protocol):
+    """The rows: objects, dictionaries, instances, series, studies."""
+
+    # objects
+    def note_objects(
+        self, instances: Mapping[str, frozenset[InstanceResource]]
+    ) -> Mapping[str, ObjectRow]:
+        """Add instances to what the keys were ever seen to hold, and read the rows (strong).
+
+        A key with no instances is only read. A canonical key whose only instance is its own
+        needs no row. Adding instances ends a rejection. Every key is in the answer.
+        """
+        ...
+
+    def reject_objects(self, rejections: Mapping[str, Rejection]) -> None:
+        """Record why objects are not indexed; what their keys held before is kept."""
+        ...
+
+    def indexed_etags(self, object_keys: Collection[str]) -> Mapping[str, str]:
+        """Give the entity tag for which each key's state is settled (strong).
+
+        Settled means: exactly one instance row holds the key, or a rejection and no instance row.
+        Other keys are absent.
+        """
+        ...
+
+    def known_objects(self, after: str | None = None, *, limit: int = 1000) -> Page[ObjectRow]:
+        """Walk all keys that hold an instance row or a rejection (indexed; for reconcile)."""
+        ...
+
+    # dictionaries
+    def put_dictionary(self, row: DictionaryRow) -> None:
+        """Keep a dictionary; the same name again changes nothing."""
+        ...
+
+    def query_dictionaries(self, series: SeriesResource) -> tuple[DictionaryRow, ...]:
+        """Give all dictionaries of a series, by name (strong)."""
+        ...
+
+    # instances
+    def commit(
+        self, changes: InstanceChanges, *, now_ms: int, due_ms: int
+    ) -> frozenset[SeriesResource]:
+        """Put and delete instance rows, then move the version of every touched series by one.
+
+        The order is the promise: rows first, versions after; an adapter may make it one
+        transaction, or fail anywhere between. A series row that is not there is created first
+        with version ``now_ms``. ``compact_due_ms`` becomes ``due_ms`` where it is absent or
+        before ``now_ms``.
+
+        Returns:
+            The series whose due time this call has set, whose compaction the caller must enqueue.
+        """
+        ...
+
+    def query_instances(
+        self, series: SeriesResource, after: str | None = None, *, limit: int = 1000
+    ) -> Page[InstanceRow]:
+        """Give the instance rows of a series, ordered by instance and object key (strong)."""
+        ...
+
+    def get_instance(self, instance: InstanceResource) -> tuple[InstanceRow, ...]:
+        """Give all rows of one instance, ordered by object key (strong)."""
+        ...
+
+    # series
+    def get_series(self, series: SeriesResource) -> SeriesRow | None:
+        """Read one series (strong)."""
+        ...
+
+    def query_series(self, study_instance_uid: str) -> tuple[SeriesRow, ...]:
+        """Read all series of a study, emptied ones too, by Series Instance UID (strong)."""
+        ...
+
+    def fold_series(self, row: SeriesRow) -> bool:
+        """Write a fold if the series still has ``row.version``; the due time stays as it is.
+
+        Returns:
+            Whether it was written.
+        """
+        ...
+
+    def settle_series(self, series: SeriesResource, version: int) -> bool:
+        """Remove the due time if the series still has that version.
+
+        Returns:
+            Whether it was removed, or was absent already.
+        """
+        ...
+
+    def overdue_series(self, now_ms: int, *, limit: int = 1000) -> tuple[SeriesResource, ...]:
+        """Find series due before a time, the longest overdue first (indexed)."""
+        ...
+
+    # studies
+    def get_studies(self, study_instance_uids: Collection[str]) -> Mapping[str, StudyRow]:
+        """Read studies (strong); those that do not exist are absent."""
+        ...
+
+    def fold_study(self, row: StudyRow, *, expected_version: int) -> bool:
+        """Replace a study row if its version is still the expected one; 0 means no row.
+
+        Returns:
+            Whether it was written.
+        """
+        ...
+
+    # search
+    @property
+    def search_shards(self) -> int:
+        """In how many shards each ordered index lies."""
+        ...
+
+    def scan_studies(
+        self,
+        path: SearchPath,
+        shard: int,
+        *,
+        low: str = "",
+        high: str | None = None,
+        after: str | None = None,
+        limit: int = 1000,
+    ) -> Page[StudyEntry]:
+        """Read one shard of an ordered index (indexed).
+
+        ``DATE`` runs downwards, the others upwards. Sort keys lie in ``low`` <= key < ``high``
+        (``None``: no upper end). ``after`` is a sort key as an earlier page gave it in ``next``.
+        Sort keys are unique: they end with the Study Instance UID. Compared as UTF-8 bytes.
+        """
+        ...
+
+    def find_uid(self, uid: str) -> tuple[SeriesResource | InstanceResource, ...]:
+        """Find the series or instances of a UID in any study (indexed)."""
+        ...
+
+
+# --- objects -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """An object as it is now. Another ``etag`` says changed; the same never says equal bytes."""
+
+    key: str
+    etag: str
+    size: int
+    modified_ms: int
+    checksum: str = ""
+    """``algorithm:hex`` of the whole object where the store knows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRead:
+    """Bytes of an object, and the object they were read from."""
+
+    info: ObjectInfo
+    data: bytes
+
+
+class ObjectStore(Protocol):
+    """Objects under keys; what was read in one call is of one generation of the object."""
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """Look at an object."""
+        ...
+
+    def get(
+        self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None
+    ) -> ObjectRead:
+        """Read a byte range, cut at the object's end; no length means all the rest.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            ObjectChangedError: It does not have the entity tag ``if_match``.
+        """
+        ...
+
+    def stream(
+        self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None
+    ) -> Iterator[bytes]:
+        """Read a byte range in chunks of at most 1 MiB; errors as for ``get``, at the first chunk.
+
+        Later chunks raise ``ObjectChangedError`` rather than give bytes of another generation.
+        """
+        ...
+
+    def put(
+        self,
+        key: str,
+        body: bytes | BinaryIO,
+        *,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+    ) -> ObjectInfo:
+        """Write an object whole and durably; a reader sees the old or the new one.
+
+        Raises:
+            PreconditionFailedError: It does not have the entity tag ``if_match``, or there is one
+                although ``if_none_match`` is given.
+        """
+        ...
+
+    def delete(self, key: str, *, if_match: str | None = None) -> None:
+        """Remove an object; none there is no error.
+
+        Raises:
+            PreconditionFailedError: It does not have the entity tag ``if_match``.
+        """
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Walk the objects under a prefix, in no promised order."""
+        ...
+
+
+# --- changes -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtObjects:
+    """The objects under these keys may have changed."""
+
+    object_keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CompactSeries:
+    """The series is due to be compacted."""
+
+    series: SeriesResource
+
+
+class ChangeQueue(Protocol):
+    """Messages to whoever keeps the index in step; delivered at least once, in any order."""
+
+    def send(
+        self, messages: Sequence[LookAtObjects | CompactSeries], *, delay_seconds: float = 0
+    ) -> None:
+        """Enqueue messages that become visible after the delay, 0 to 900 seconds."""
+        ...

@@ -1,0 +1,1 @@
+"""What the archive does, written against the ports."""

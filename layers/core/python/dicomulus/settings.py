@@ -1,0 +1,175 @@
+"""The settings of an archive, read from and written to environment variables."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final, Literal, get_type_hints
+
+from dicomulus.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX: Final = "DICOMULUS_"
+"""What the name of every environment variable begins with."""
+
+StorePolicy = Literal["keep", "replace"]
+
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off", ""})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How an archive behaves. A field ``x_y`` is the variable ``DICOMULUS_X_Y``.
+
+    Lists are comma-separated in the environment. A string after a field says what it does.
+    """
+
+    # where it is
+    public_base_url: str = ""
+    """Base URL that answers carry, up to and including ``/dicom-web``; empty: from the request."""
+    base_path: str = "/dicom-web"
+    """Path under which the DICOMweb service lies."""
+    host: str = "127.0.0.1"
+    """Address that the local server listens on."""
+    port: int = 8080
+    """Port that the local server listens on; 0 lets the system choose."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks whose forwarding headers are believed."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins besides the own and loopback ones whose pages may use the archive; ``*`` for all."""
+    insecure: bool = False
+    """Serve an address other than loopback without authentication."""
+
+    # what it holds (local)
+    source_folder: str = ""
+    """Folder of DICOM files that the local archive serves."""
+    data_folder: str = ""
+    """Folder of the local archive's index and cache."""
+
+    # what it holds (AWS)
+    table_name: str = ""
+    """DynamoDB table of the index."""
+    storage_bucket: str = ""
+    """S3 bucket of the DICOM objects."""
+    storage_prefix: str = ""
+    """Keys outside this prefix of the storage bucket are not the archive's."""
+    cache_bucket: str = ""
+    """S3 bucket of what can be rebuilt."""
+    ingest_queue_url: str = ""
+    """SQS queue of object events."""
+    compact_queue_url: str = ""
+    """SQS queue of series to compact."""
+    search_shards: int = 4
+    """Shards of each ordered index over studies; fixed once there is data."""
+
+    # ingest and compaction
+    prefix_bytes: int = 65_536
+    """Bytes of an object read first."""
+    max_header_bytes: int = 268_435_456
+    """Bytes before or without pixel data over which an object is rejected."""
+    max_row_fragment_bytes: int = 8_192
+    """Bytes of a compressed fragment over which it goes to the cache store."""
+    compact_delay_seconds: int = 5
+    """Seconds from the first change of a quiet series to its compaction."""
+    max_bases: int = 4
+    """Base URLs for which a series' bundle is kept."""
+
+    # store
+    allow_store: bool = False
+    """Accept STOW-RS."""
+    store_policy: StorePolicy = "keep"
+    """What storing another object under a known instance does."""
+    max_request_bytes: int = 8_589_934_592
+    """Bytes of a STOW-RS body."""
+
+    # answers
+    max_stream_bytes: int = 0
+    """Bytes of one answer over which it is refused; 0: no limit."""
+    max_results: int = 1_000
+    """Most results of one search page."""
+
+    extra: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """Variables under the prefix that no field takes; the command warns of them."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of their ranges."""
+        if not 0 <= self.port <= 65_535:
+            raise ConfigurationError(f"port: {self.port} is not between 0 and 65535")
+        if not 1 <= self.search_shards <= 64:
+            raise ConfigurationError(f"search_shards: {self.search_shards} is not 1 to 64")
+        if not 0 <= self.compact_delay_seconds <= 900:
+            raise ConfigurationError("compact_delay_seconds: not between 0 and 900")
+        if self.store_policy not in ("keep", "replace"):
+            raise ConfigurationError(f"store_policy: {self.store_policy!r} is not keep or replace")
+        for name in ("prefix_bytes", "max_row_fragment_bytes", "max_bases", "max_results"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name}: must be at least 1")
+        if not self.base_path.startswith("/") or self.base_path.endswith("/"):
+            raise ConfigurationError("base_path: must begin with a slash and not end with one")
+        if self.public_base_url:
+            _check_base_url(self.public_base_url)
+
+    @classmethod
+    def from_env(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings; what is not set keeps its default.
+
+        Raises:
+            ConfigurationError: A value does not parse or is out of range.
+        """
+        environment = os.environ if environment is None else environment
+        hints = get_type_hints(cls)
+        names = {PREFIX + f.name.upper(): f.name for f in fields(cls) if f.name != "extra"}
+        ours = {k: v for k, v in environment.items() if k.startswith(PREFIX)}
+        values: dict[str, Any] = {
+            names[key]: _parse(names[key], text, hints[names[key]])
+            for key, text in ours.items()
+            if key in names
+        }
+        return cls(**values, extra={k: v for k, v in ours.items() if k not in names})
+
+    def to_env(self) -> dict[str, str]:
+        """Give the variables that make these settings; those at their default are left out."""
+        return {
+            PREFIX + f.name.upper(): _format(getattr(self, f.name))
+            for f in fields(self)
+            if f.name != "extra" and getattr(self, f.name) != f.default
+        }
+
+
+def _check_base_url(url: str) -> None:
+    # The text goes into JSON answers as it is, so it is held to what needs no escaping.
+    allowed = all(0x20 < ord(char) < 0x7F and char not in '"\\<>' for char in url)
+    if not url.startswith(("http://", "https://")) or url.endswith("/") or not allowed:
+        raise ConfigurationError("public_base_url: not an http(s) URL without a slash at its end")
+
+
+def _parse(name: str, text: str, hint: Any) -> Any:
+    if hint is bool:
+        return _parse_flag(name, text)
+    if hint is int:
+        try:
+            return int(text)
+        except ValueError as exc:
+            raise ConfigurationError(f"{name}: {text!r} is not a whole number") from exc
+    if hint == tuple[str, ...]:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return text
+
+
+def _parse_flag(name: str, text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ConfigurationError(f"{name}: {text!r} is neither true nor false")
+
+
+def _format(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value)

@@ -1,0 +1,1 @@
+"""HTTP as values: media types, multipart, status."""
