@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dicomulus.errors import ConfigurationError
 
@@ -120,15 +120,14 @@ class Settings:
             ConfigurationError: A value does not parse or is out of range.
         """
         environment = os.environ if environment is None else environment
-        hints = get_type_hints(cls)
-        names = {PREFIX + f.name.upper(): f.name for f in fields(cls) if f.name != "extra"}
+        known = {PREFIX + f.name.upper(): f for f in fields(cls) if f.name != "extra"}
         ours = {k: v for k, v in environment.items() if k.startswith(PREFIX)}
         values: dict[str, Any] = {
-            names[key]: _parse(names[key], text, hints[names[key]])
+            known[key].name: _parse(known[key].name, text, like=known[key].default)
             for key, text in ours.items()
-            if key in names
+            if key in known
         }
-        return cls(**values, extra={k: v for k, v in ours.items() if k not in names})
+        return cls(**values, extra={k: v for k, v in ours.items() if k not in known})
 
     def to_env(self) -> dict[str, str]:
         """Give the variables that make these settings; those at their default are left out."""
@@ -146,15 +145,15 @@ def _check_base_url(url: str) -> None:
         raise ConfigurationError("public_base_url: not an http(s) URL without a slash at its end")
 
 
-def _parse(name: str, text: str, hint: Any) -> Any:
-    if hint is bool:
+def _parse(name: str, text: str, *, like: object) -> object:
+    if isinstance(like, bool):
         return _parse_flag(name, text)
-    if hint is int:
+    if isinstance(like, int):
         try:
             return int(text)
         except ValueError as exc:
             raise ConfigurationError(f"{name}: {text!r} is not a whole number") from exc
-    if hint == tuple[str, ...]:
+    if isinstance(like, tuple):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return text
 
