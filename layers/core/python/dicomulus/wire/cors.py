@@ -1,0 +1,100 @@
+"""Which pages may read answers: the CORS protocol (Fetch standard, section HTTP-CORS protocol)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from dicomulus.errors import OriginForbiddenError
+from dicomulus.wire.base_url import is_loopback
+from dicomulus.wire.message import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from dicomulus.wire.message import Request
+
+EVERY_ORIGIN: Final = "*"
+
+EXPOSED_HEADERS: Final = (
+    "Content-Length",
+    "Content-Type",
+    "ETag",
+    "Link",
+    "Location",
+    "Retry-After",
+    "Warning",
+    "X-Total-Count",
+)
+"""Answer headers that a page may read."""
+
+ALLOWED_HEADERS: Final = (
+    "Accept",
+    "Accept-Language",
+    # A wildcard never covers Authorization, so that everything is listed by name.
+    "Authorization",
+    "Content-Type",
+    "If-Match",
+    "If-None-Match",
+    "Range",
+    "X-Requested-With",
+)
+"""Request headers that a page may send."""
+
+PREFLIGHT_SECONDS: Final = 7_200
+"""Seconds a browser keeps a preflight's answer; Chromium keeps none longer."""
+
+
+def check_origin(request: Request, *, own: Collection[str], allowed: Collection[str]) -> None:
+    """Refuse a page of a foreign origin; browsers name the origin, other clients none.
+
+    Raises:
+        OriginForbiddenError: The page's origin is neither own, loopback nor allowed.
+    """
+    origin = request.headers.get("Origin")
+    if origin is not None and not is_allowed(origin, own=own, allowed=allowed):
+        raise OriginForbiddenError("Pages of this origin may not use the archive")
+
+
+def is_allowed(origin: str, *, own: Collection[str], allowed: Collection[str]) -> bool:
+    """Tell whether pages of an origin may read answers."""
+    if EVERY_ORIGIN in allowed or origin in own or origin in allowed:
+        return True
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return parts.scheme in ("http", "https") and host is not None and is_loopback(host)
+
+
+def is_preflight(request: Request) -> bool:
+    """Tell whether a browser asks whether it may send another request."""
+    return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+
+
+def preflight_response(methods: Collection[str]) -> Response:
+    """Answer a preflight for a resource that has these methods."""
+    return Response(
+        HTTPStatus.NO_CONTENT,
+        (
+            ("Access-Control-Allow-Methods", ", ".join(methods)),
+            ("Access-Control-Allow-Headers", ", ".join(ALLOWED_HEADERS)),
+            ("Access-Control-Max-Age", str(PREFLIGHT_SECONDS)),
+        ),
+    )
+
+
+def with_cors(
+    response: Response, request: Request, *, own: Collection[str], allowed: Collection[str]
+) -> Response:
+    """Add the headers that let an allowed page read an answer, an error too."""
+    response = response.with_headers(("Vary", "Origin"))
+    origin = request.headers.get("Origin")
+    if origin is None or not is_allowed(origin, own=own, allowed=allowed):
+        return response
+    return response.with_headers(
+        ("Access-Control-Allow-Origin", origin),
+        ("Access-Control-Expose-Headers", ", ".join(EXPOSED_HEADERS)),
+    )
