@@ -6,6 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
+.NOTPARALLEL:
 
 PYTHON ?= python3
 VENV := .venv
@@ -43,13 +44,111 @@ $(DEV_STAMP): requirements/dev.txt $(RUN_STAMP)
 	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
 	@touch $@
 
-# aws-cdk-lib is some 400 MB and does nothing without Node, so it has a lock of its own.
+# aws-cdk-lib is some 400 MB and does nothing without Node, so it has a lock of its own; of its byte code
+# little is ever used, and that is made when it is.
 $(INFRA_STAMP): requirements/infra.txt $(DEV_STAMP)
-	$(PIP) install --quiet --require-hashes -r requirements/infra.txt
+	$(PIP) install --quiet --no-compile --require-hashes -r requirements/infra.txt
 	@touch $@
+
+# What the tests need here.
+TEST_STAMP := $(if $(NODE),$(INFRA_STAMP),$(DEV_STAMP))
 
 .PHONY: setup
 setup: $(RUN_STAMP) ## build .venv with the command .venv/bin/dicomulus
+
+# --- use -----------------------------------------------------------------------------------------
+
+.PHONY: run
+run: setup ## serve DATA=folder, or sample data made on the spot (PORT=8080)
+ifeq ($(strip $(DATA)),)
+	@$(BIN)/dicomulus sample "$(SAMPLE)"
+endif
+	@exec $(BIN)/dicomulus serve "$(or $(DATA),$(SAMPLE))" $(if $(PORT),--port $(PORT))
+
+# --- look, and change nothing --------------------------------------------------------------------
+
+.PHONY: lint
+lint: $(DEV_STAMP) ## style and spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+
+# Without Node there is no CDK to check infra against.
+TYPED := $(CORE) functions $(if $(NODE),infra tests,$(filter-out tests/infra,$(wildcard tests/*)))
+
+.PHONY: types
+types: $(TEST_STAMP) ## mypy --strict over everything
+	$(BIN)/mypy $(TYPED)
+
+.PHONY: imports
+imports: $(DEV_STAMP) ## who may import whom
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(DEV_STAMP) ## format the code and mend what ruff can (edits)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# --- tests ---------------------------------------------------------------------------------------
+
+.PHONY: unit contract integration
+unit: $(DEV_STAMP) ## one module's behaviour, properties
+contract: $(DEV_STAMP) ## every adapter of a port obeys the same tests; the standard's tables
+integration: $(DEV_STAMP) ## event in, HTTP response out
+unit contract integration:
+	$(PYTEST) tests/$@
+
+.PHONY: infra
+infra: $(TEST_STAMP) ## template, permissions, layers (skipped without Node)
+ifeq ($(NODE),)
+	@echo "infra: skipped, because Node is not on the PATH and the CDK's templates are made by it"
+else
+	$(PYTEST) tests/infra
+endif
+
+.PHONY: test
+test: unit contract integration infra ## the four suites above
+
+.PHONY: e2e
+e2e: $(DEV_STAMP) ## a stranger's client against a running archive: URL=https://host/dicom-web
+	@test -n "$(URL)" || { echo "e2e: say which archive: make e2e URL=https://host/dicom-web" >&2; exit 2; }
+	DICOMULUS_E2E_URL="$(URL)" $(PYTEST) tests/e2e
+
+.PHONY: cov
+cov: $(DEV_STAMP) ## branch coverage of the package, gate at 95 %
+	$(PYTEST) --cov --cov-report=term tests/unit tests/contract tests/integration
+
+.PHONY: bench
+bench: $(DEV_STAMP) ## measurements, with no bound that could fail
+	$(PYTEST) -s -o python_files='bench_*.py' tests/benchmarks
+
+.PHONY: docs
+docs: $(DEV_STAMP) ## links and citations of the documents
+	$(PYTEST) tests/unit/test_docs.py
+
+.PHONY: check
+check: lint types imports test ## all that CI does
+
+# --- what is deployed ----------------------------------------------------------------------------
+
+.PHONY: layers
+layers: $(DEV_STAMP) ## build the Lambda layers into build/layers [network]
+	$(BIN)/python -m infra.layers build/layers
+
+.PHONY: synth
+synth: $(INFRA_STAMP) ## write the CloudFormation templates to cdk.out [Node]
+ifeq ($(NODE),)
+	@echo "synth: needs Node on the PATH" >&2; exit 1
+else
+	@CDK_OUTDIR=cdk.out CDK_CONTEXT_JSON="$$($(BIN)/python -c 'import json; print(json.dumps(json.load(open("cdk.json"))["context"]))')" \
+		$(BIN)/python -m infra.app
+	@ls cdk.out/*.template.json
+endif
+
+.PHONY: clean
+clean: ## remove what the tools made, except .venv and sample data
+	rm -rf build cdk.out dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find $(CORE) functions infra tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # --- locks ---------------------------------------------------------------------------------------
 
