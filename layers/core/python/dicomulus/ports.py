@@ -2,7 +2,8 @@
 
 Reads are marked *strong* (they see every write acknowledged before) or *indexed* (they may lag,
 may miss a row or repeat one whose key is changing, so the caller reads the row again).
-Times are integers in milliseconds since the epoch, sizes in bytes.
+Times are integers in milliseconds since the epoch, sizes in bytes. JSON texts have the byte 0x01
+where the base URL goes.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class InstanceRow:
     transfer_syntax_uid: str
     instance_number: int | None = None
     attributes: bytes
-    """Instance-level attributes for search: one DICOM JSON object, base URL as byte 0x01."""
+    """What a search without ``includefield`` answers, ready: one DICOM JSON object."""
     levels_digest: bytes
     """Equal exactly where the study- and series-level attributes are equal."""
     fragment: Fragment
@@ -84,8 +85,10 @@ class SeriesRow:
     compact_due_ms: int | None = None
     instance_count: int = 0
     total_size: int = 0
+    answer: bytes = b"{}"
+    """What a search without ``includefield`` answers, ready: one DICOM JSON object."""
     attributes: bytes = b"{}"
-    """Series-level attributes: one DICOM JSON object, counts included, base URL as byte 0x01."""
+    """The series-level attributes kept beyond the answer: one DICOM JSON object."""
     study_attributes: bytes = b"{}"
     """Study-level attributes as this series' instances give them: one DICOM JSON object."""
     sop_class_uids: tuple[str, ...] = ()
@@ -129,10 +132,10 @@ class StudyRow:
     version: int = 0
     series_count: int = 0
     instance_count: int = 0
-    attributes: bytes = b"{}"
-    """All study-level attributes kept: one DICOM JSON object, base URL as byte 0x01."""
     answer: bytes = b"{}"
     """What a search without ``includefield`` answers, ready: one DICOM JSON object."""
+    attributes: bytes = b"{}"
+    """The study-level attributes kept beyond the answer: one DICOM JSON object."""
     search_keys: SearchKeys | None = None
 
 
@@ -185,12 +188,13 @@ class InstanceChanges:
     """What one batch of objects changes.
 
     ``touched`` holds every series whose version moves, with the row to create where there is
-    none yet (its version and due time are ignored); ``studies`` the same for studies.
+    none yet (its version and due time are ignored), or nothing for a series that is left alone
+    where there is none yet; ``studies`` the rows to create where there are none yet.
     """
 
     puts: Sequence[InstanceRow] = ()
     deletes: Collection[InstanceRowKey] = ()
-    touched: Mapping[SeriesResource, SeriesRow] = field(default_factory=dict)
+    touched: Mapping[SeriesResource, SeriesRow | None] = field(default_factory=dict)
     studies: Mapping[str, StudyRow] = field(default_factory=dict)
 
 
@@ -208,8 +212,11 @@ class Index(Protocol):
         """
         ...
 
-    def reject_objects(self, rejections: Mapping[str, Rejection]) -> None:
-        """Record why objects are not indexed; what their keys held before is kept."""
+    def reject_objects(self, rejections: Mapping[str, Rejection | None]) -> None:
+        """Record why objects are not indexed, or that they no longer are rejected.
+
+        What their keys held before is kept.
+        """
         ...
 
     def indexed_etags(self, object_keys: Collection[str]) -> Mapping[str, str]:

@@ -68,8 +68,6 @@ class Settings:
     # ingest and compaction
     prefix_bytes: int = 65_536
     """Bytes of an object read first."""
-    max_header_bytes: int = 268_435_456
-    """Bytes before or without pixel data over which an object is rejected."""
     max_row_fragment_bytes: int = 8_192
     """Bytes of a compressed fragment over which it goes to the cache store."""
     compact_delay_seconds: int = 5

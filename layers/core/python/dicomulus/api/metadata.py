@@ -1,0 +1,65 @@
+"""The Retrieve Metadata transactions (PS3.18 §10.4.1.1.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dicomulus.api.compression import CACHE_CONTROL, text_response
+from dicomulus.dicom.resource import InstanceResource, SeriesResource
+from dicomulus.metadata.gzip_assembly import gzip, identity
+from dicomulus.wire.conditional import format_etag, is_not_modified
+from dicomulus.wire.content_coding import negotiate
+from dicomulus.wire.media_types import DICOM_JSON, JSON, Offer, accept_of, select
+from dicomulus.wire.message import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dicomulus.services.archive import Archive
+    from dicomulus.services.metadata import MetadataState
+    from dicomulus.wire.content_coding import ContentCoding
+    from dicomulus.wire.message import Request
+
+_OFFERS: Final = (Offer(DICOM_JSON), Offer(JSON))
+_CODINGS: Final[tuple[ContentCoding, ...]] = ("gzip",)
+
+
+def study_metadata(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
+    """Answer ``GET /studies/{study}/metadata``."""
+    state = archive.metadata.study_state(variables["study"])
+    return _answer(archive, request, state)
+
+
+def series_metadata(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
+    """Answer ``GET /studies/{study}/series/{series}/metadata``."""
+    series = SeriesResource(variables["study"], variables["series"])
+    return _answer(archive, request, archive.metadata.series_state(series))
+
+
+def instance_metadata(
+    archive: Archive, request: Request, variables: Mapping[str, str]
+) -> Response:
+    """Answer ``GET /studies/{study}/series/{series}/instances/{instance}/metadata``."""
+    media_type = select(accept_of(request), _OFFERS).media_type
+    instance = InstanceResource(variables["study"], variables["series"], variables["instance"])
+    text = archive.metadata.instance(instance, base_url=request.base_url)
+    return text_response(request, text, media_type=media_type)
+
+
+def _answer(archive: Archive, request: Request, state: MetadataState) -> Response:
+    media_type = select(accept_of(request), _OFFERS).media_type
+    coding = negotiate(request.headers.get("Accept-Encoding"), _CODINGS)
+    etag = format_etag(f"{state.tag(request.base_url)}-{coding}")
+    headers = (
+        ("ETag", etag),
+        ("Cache-Control", CACHE_CONTROL),
+        ("Vary", "Accept, Accept-Encoding"),
+    )
+    if is_not_modified(request.headers.get("If-None-Match"), etag):
+        return Response(304, headers)
+    headers += (("Content-Type", media_type),)
+    blocks = archive.metadata.blocks(state, base_url=request.base_url)
+    if coding == "identity":
+        length = sum(block.raw_length for block in blocks)
+        return Response(200, headers, identity(blocks), length)
+    return Response(200, (*headers, ("Content-Encoding", coding)), b"".join(gzip(blocks)))

@@ -1,0 +1,94 @@
+"""A route: a transaction's method and path, and the function that answers it (PS3.18 §10.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from dicomulus.dicom.resource import MAX_PATH_PART_LENGTH
+from dicomulus.errors import InvalidResourceError, MethodNotAllowedError, RouteNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from dicomulus.services.archive import Archive
+    from dicomulus.wire.message import Request, Response
+
+    Handler = Callable[[Archive, Request, Mapping[str, str]], Response]
+
+Scope = Literal["read", "write", "delete"]
+
+_REST: Final = "+"
+"""Ends the name of a variable that takes all segments that are left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of the route table.
+
+    ``template`` lies below the base path; a variable is a whole segment in braces, and one whose
+    name ends with ``+`` takes the rest of the path, slashes included.
+    """
+
+    method: Literal["GET", "POST", "DELETE"]
+    template: str
+    handler: Handler
+    scope: Scope = "read"
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """The template's segments."""
+        return tuple(self.template.strip("/").split("/"))
+
+    def match(self, segments: Sequence[str]) -> dict[str, str] | None:
+        """Give the variables' values if the path, in decoded segments, fits the template."""
+        template = self.segments
+        variables: dict[str, str] = {}
+        for position, part in enumerate(template):
+            if part.endswith(_REST + "}"):
+                rest = "/".join(segments[position:])
+                return variables | {part[1:-2]: rest} if rest else None
+            if position >= len(segments):
+                return None
+            if part.startswith("{"):
+                variables[part[1:-1]] = segments[position]
+            elif part != segments[position]:
+                return None
+        return variables if len(template) == len(segments) else None
+
+
+def find_route(
+    routes: Sequence[Route], method: str, *, segments: Sequence[str]
+) -> tuple[Route, dict[str, str]]:
+    """Find the route of a request; HEAD is answered by that of GET.
+
+    Args:
+        routes: The route table.
+        method: The request's method.
+        segments: The path below the base path, in decoded segments.
+
+    Raises:
+        RouteNotFoundError: No route has the path.
+        MethodNotAllowedError: One has, but not with that method.
+        InvalidResourceError: A segment cannot be the UID it stands for.
+    """
+    fitting = [(route, found) for route in routes if (found := route.match(segments)) is not None]
+    if not fitting:
+        raise RouteNotFoundError("there is no such resource")
+    wanted = "GET" if method == "HEAD" else method
+    for route, variables in fitting:
+        if route.method == wanted:
+            _check(variables)
+            return route, variables
+    raise MethodNotAllowedError(method, _methods(fitting))
+
+
+def _methods(fitting: Sequence[tuple[Route, dict[str, str]]]) -> tuple[str, ...]:
+    methods = {route.method for route, _ in fitting}
+    return tuple(sorted(methods | {"HEAD", "OPTIONS"} if "GET" in methods else methods))
+
+
+def _check(variables: Mapping[str, str]) -> None:
+    for name, value in variables.items():
+        if not value or len(value) > MAX_PATH_PART_LENGTH:
+            raise InvalidResourceError(f"{name}: not 1 to {MAX_PATH_PART_LENGTH} characters")

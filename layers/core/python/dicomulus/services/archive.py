@@ -1,0 +1,33 @@
+"""An archive: its settings and its services, put together once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dicomulus.ports import ChangeQueue, Index, ObjectStore
+    from dicomulus.services.compaction import Compaction
+    from dicomulus.services.ingest import Ingest
+    from dicomulus.services.metadata import Metadata
+    from dicomulus.services.retrieve import Retrieve
+    from dicomulus.services.search import Search
+    from dicomulus.services.store import Store
+    from dicomulus.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """Everything that the edges need of one archive."""
+
+    settings: Settings
+    index: Index
+    storage: ObjectStore
+    cache: ObjectStore
+    queue: ChangeQueue
+    ingest: Ingest
+    compaction: Compaction
+    search: Search
+    metadata: Metadata
+    retrieve: Retrieve
+    store: Store

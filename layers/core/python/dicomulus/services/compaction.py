@@ -1,0 +1,165 @@
+"""Compaction: bundles, series and study rows brought up to date with the instance rows.
+
+A series' due time stays until the bundle, its fold and the study's fold have been written for the
+version it still has, so whatever interrupts a compaction leaves the series due.
+"""
+
+from __future__ import annotations
+
+import logging
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+from dicomulus.errors import (
+    CorruptFragmentError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    UnavailableError,
+)
+from dicomulus.metadata.bundle import (
+    build_bundle,
+    bundle_key,
+    bundle_prefix,
+    format_bundle,
+    parse_bundle,
+)
+from dicomulus.services.folds import chosen, fold_series, fold_study
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from dicomulus.dicom.resource import SeriesResource
+    from dicomulus.ports import Index, InstanceRow, ObjectInfo, ObjectStore, SeriesRow
+    from dicomulus.services.fragments import FragmentReader
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS: Final = 20
+"""Times that a compaction overtaken by writes begins anew before it is left for later."""
+
+_BUNDLE_HEAD_BYTES: Final = 2_048
+"""Bytes of a bundle that hold its tag."""
+
+
+class Compaction:
+    """Publishes bundles and folds."""
+
+    def __init__(
+        self,
+        index: Index,
+        cache: ObjectStore,
+        *,
+        fragments: FragmentReader,
+        default_base_url: str,
+    ) -> None:
+        """Publish for the default base URL, if it is not empty, and for those kept already."""
+        self._index = index
+        self._cache = cache
+        self._fragments = fragments
+        self._default_base_url = default_base_url
+
+    def compact(self, series: Collection[SeriesResource]) -> None:
+        """Bring series and their studies up to date.
+
+        Raises:
+            UnavailableError: Writes kept overtaking it; the series is still due.
+        """
+        ordered = sorted(set(series))
+        for study_instance_uid, group in groupby(ordered, key=lambda s: s.study_instance_uid):
+            self._compact_study(study_instance_uid, tuple(group))
+
+    def _compact_study(self, study_instance_uid: str, group: tuple[SeriesResource, ...]) -> None:
+        pending = group
+        for _ in range(_ATTEMPTS):
+            versions = {series: self._compact_series(series) for series in pending}
+            self.fold_study(study_instance_uid)
+            pending = tuple(
+                series
+                for series, version in versions.items()
+                if version is not None and not self._index.settle_series(series, version)
+            )
+            if not pending:
+                return
+        raise UnavailableError("a series changes faster than it can be compacted")
+
+    def _compact_series(self, series: SeriesResource) -> int | None:
+        """Publish one series; give the version it was published at."""
+        for _ in range(_ATTEMPTS):
+            row = self._index.get_series(series)
+            if row is None:
+                return None
+            rows = chosen(self.instance_rows(series))
+            published = self._publish(row, rows)
+            folded = fold_series(row, rows, text_of=self._fragments.text)
+            if self._index.fold_series(folded) and published:
+                logger.info(
+                    "series compacted",
+                    extra={
+                        "series_instance_uid": series.series_instance_uid,
+                        "version": row.version,
+                        "instances": len(rows),
+                    },
+                )
+                return row.version
+        raise UnavailableError("a series changes faster than it can be compacted")
+
+    def instance_rows(self, series: SeriesResource) -> Iterator[InstanceRow]:
+        """Give all instance rows of a series."""
+        after: str | None = None
+        while True:
+            page = self._index.query_instances(series, after)
+            yield from page.items
+            if page.next is None:
+                return
+            after = page.next
+
+    def fold_study(self, study_instance_uid: str) -> None:
+        """Bring a study row up to date with its series rows."""
+        for _ in range(_ATTEMPTS):
+            before = self._index.get_studies([study_instance_uid]).get(study_instance_uid)
+            version = before.version if before else 0
+            rows = self._index.query_series(study_instance_uid)
+            after = fold_study(study_instance_uid, rows, version=version + 1)
+            if self._index.fold_study(after, expected_version=version):
+                return
+        raise UnavailableError("a study changes faster than it can be folded")
+
+    def _publish(self, row: SeriesRow, rows: list[InstanceRow]) -> bool:
+        """Write the series' bundles; whether none was overtaken by somebody else's."""
+        seen = {info.key: info for info in self._cache.list(bundle_prefix(row.series))}
+        if not rows:
+            for key in seen:
+                self._cache.delete(key)
+            return True
+        bases = {base for info in seen.values() if (base := self._base_url_of(info))}
+        if self._default_base_url:
+            bases.add(self._default_base_url)
+        return all([self._publish_for(row, rows, base_url=base, seen=seen) for base in bases])
+
+    def _base_url_of(self, info: ObjectInfo) -> str:
+        try:
+            return parse_bundle(self._cache.get(info.key, length=_BUNDLE_HEAD_BYTES).data).base_url
+        except ObjectNotFoundError:
+            return ""
+        except CorruptFragmentError:
+            # One of an older format is of no use to any reader.
+            self._cache.delete(info.key)
+            return ""
+
+    def _publish_for(
+        self, row: SeriesRow, rows: list[InstanceRow], *, base_url: str, seen: dict[str, ObjectInfo]
+    ) -> bool:
+        key = bundle_key(row.series, base_url)
+        before = seen.get(key)
+        texts = map(self._fragments.text, rows)
+        bundle = build_bundle(texts, version=row.version, base_url=base_url)
+        try:
+            self._cache.put(
+                key,
+                format_bundle(bundle),
+                if_match=before.etag if before else None,
+                if_none_match=before is None,
+            )
+        except PreconditionFailedError:
+            return False
+        return True

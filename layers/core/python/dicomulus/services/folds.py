@@ -1,0 +1,220 @@
+"""Folds: a series row as a function of its instance rows, a study row of its series rows.
+
+Both are functions of the set of rows alone, so any order of arrival and any rebuild gives the
+same answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
+
+from dicomulus.dicom.attributes import (
+    INSTANCE_RETURN,
+    INSTANCE_TAGS,
+    SERIES_RETURN,
+    SERIES_TAGS,
+    STUDY_RETURN,
+    STUDY_TAGS,
+)
+from dicomulus.dicom.dictionary import vr_of
+from dicomulus.dicom.level_json import (
+    Element,
+    first_known,
+    has_value,
+    json_object,
+    parse_json_object,
+)
+from dicomulus.dicom.resource import canonical_key, study_path
+from dicomulus.ports import SeriesRow, StudyRow
+from dicomulus.services.search_keys import search_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from dicomulus.dicom.resource import InstanceResource, SeriesResource
+    from dicomulus.ports import InstanceRow
+
+UTF8: Final[Element] = {"vr": "CS", "Value": ["ISO_IR 192"]}
+"""SpecificCharacterSet of every answer: JSON is UTF-8 (PS3.18 §F.2.1)."""
+
+ONLINE: Final[Element] = {"vr": "CS", "Value": ["ONLINE"]}
+"""InstanceAvailability of everything in the storage area."""
+
+_COMPUTED_VR: Final = {"00080061": "CS"}
+
+
+def choose(rows: Sequence[InstanceRow]) -> InstanceRow:
+    """Choose the row that stands for an instance that several objects hold.
+
+    The canonical key, else a readable object before a damaged one, else the oldest, else the
+    smallest key. The others are duplicates.
+    """
+    return min(
+        rows,
+        key=lambda row: (
+            row.object_key != canonical_key(row.instance),
+            row.damaged,
+            row.object_modified_ms,
+            row.object_key,
+        ),
+    )
+
+
+def chosen(rows: Iterable[InstanceRow]) -> list[InstanceRow]:
+    """Choose one row an instance, ordered by InstanceNumber, then SOP Instance UID."""
+    by_instance = sorted(rows, key=lambda row: row.instance)
+    grouped = groupby(by_instance, key=lambda row: row.instance)
+    return sorted((choose(tuple(group)) for _, group in grouped), key=_instance_order)
+
+
+def _instance_order(row: InstanceRow) -> tuple[bool, int, str]:
+    number = row.instance_number
+    return number is None, number or 0, row.instance.sop_instance_uid
+
+
+def levels_digest(instance_json: Mapping[str, Element]) -> bytes:
+    """Give 8 bytes that are equal exactly where what the instance says of its series is."""
+    levels = _of_level(instance_json, STUDY_TAGS | SERIES_TAGS)
+    return hashlib.blake2b(json_object(levels), digest_size=8).digest()
+
+
+def instance_answer(
+    instance: InstanceResource, instance_json: Mapping[str, Element], transfer_syntax_uid: str
+) -> bytes:
+    """Give what a search answers of an instance (PS3.18 Table 10.6.3-5)."""
+    computed = {"00080005": UTF8, "00080056": ONLINE}
+    if transfer_syntax_uid:
+        computed["00083002"] = {"vr": "UI", "Value": [transfer_syntax_uid]}
+    elements = _of_level(instance_json, INSTANCE_TAGS) | computed
+    return json_object(_answer(elements, INSTANCE_RETURN), retrieve_path=instance.path)
+
+
+def fold_series(
+    row: SeriesRow, rows: Sequence[InstanceRow], *, text_of: Callable[[InstanceRow], bytes]
+) -> SeriesRow:
+    """Fold a series.
+
+    Args:
+        row: The series as it is; its version is the one the rows were read at.
+        rows: One row an instance, as ``chosen`` gives them.
+        text_of: Gives a row's complete JSON; asked once for each distinct digest.
+    """
+    parsed = [parse_json_object(text_of(first)) for first in _distinct(rows)]
+    return replace(
+        _series_row(row.series, parsed, count=len(rows)),
+        version=row.version,
+        folded_version=row.version,
+        compact_due_ms=row.compact_due_ms,
+        total_size=sum(each.object_size for each in rows),
+        sop_class_uids=tuple(sorted({each.sop_class_uid for each in rows})),
+    )
+
+
+def first_series_row(row: InstanceRow, instance_json: Mapping[str, Element]) -> SeriesRow:
+    """Give the row of a series that holds nothing but this instance."""
+    return replace(
+        _series_row(row.instance.series, [instance_json], count=1),
+        total_size=row.object_size,
+        sop_class_uids=(row.sop_class_uid,),
+    )
+
+
+def _series_row(
+    series: SeriesResource, instances: Sequence[Mapping[str, Element]], *, count: int
+) -> SeriesRow:
+    if not instances:
+        return SeriesRow(series=series)
+    merged = first_known([_of_level(each, SERIES_TAGS) for each in instances])
+    computed = {"00080005": UTF8, "00201209": _number(count)}
+    answer = _answer(merged | computed, SERIES_RETURN)
+    further = {tag: element for tag, element in merged.items() if tag not in answer}
+    study = first_known([_of_level(each, STUDY_TAGS) for each in instances])
+    return SeriesRow(
+        series=series,
+        instance_count=count,
+        answer=json_object(answer, retrieve_path=series.path),
+        attributes=json_object(further),
+        study_attributes=json_object(study),
+    )
+
+
+def fold_study(study_instance_uid: str, rows: Iterable[SeriesRow], *, version: int) -> StudyRow:
+    """Fold a study; a study without instances has no search keys.
+
+    Args:
+        study_instance_uid: The study.
+        rows: All its series rows, emptied ones included.
+        version: What the new row's version is.
+    """
+    held = sorted((row for row in rows if row.instance_count), key=lambda row: row.series)
+    if not held:
+        return StudyRow(study_instance_uid=study_instance_uid, version=version)
+    merged = first_known([parse_json_object(row.study_attributes) for row in held])
+    instance_count = sum(row.instance_count for row in held)
+    computed = {
+        "00080005": UTF8,
+        "00080056": ONLINE,
+        "00201206": _number(len(held)),
+        "00201208": _number(instance_count),
+    }
+    modalities = sorted({modality for row in held for modality in _modality(row)})
+    if modalities:
+        computed["00080061"] = {"vr": "CS", "Value": modalities}
+    # A study list with an empty ModalitiesInStudy stops viewers, so it is left out then.
+    required = {tag: use for tag, use in STUDY_RETURN.items() if tag != "00080061" or modalities}
+    elements = merged | computed
+    answer = _answer(elements, required)
+    further = {tag: element for tag, element in merged.items() if tag not in answer}
+    return StudyRow(
+        study_instance_uid=study_instance_uid,
+        version=version,
+        series_count=len(held),
+        instance_count=instance_count,
+        answer=json_object(answer, retrieve_path=study_path(study_instance_uid)),
+        attributes=json_object(further),
+        search_keys=search_keys(study_instance_uid, elements),
+    )
+
+
+def _distinct(rows: Sequence[InstanceRow]) -> list[InstanceRow]:
+    """Give the first row of each digest, in the order of the rows."""
+    return list({row.levels_digest: row for row in reversed(rows)}.values())[::-1]
+
+
+def _of_level(elements: Mapping[str, Element], tags: frozenset[str]) -> dict[str, Element]:
+    """Take a level's attributes; what lies outside the JSON as bulk data is not among them."""
+    return {
+        tag: element
+        for tag, element in elements.items()
+        if tag in tags and not _has_bulk_data(element)
+    }
+
+
+def _has_bulk_data(element: Element) -> bool:
+    if "BulkDataURI" in element:
+        return True
+    if element["vr"] != "SQ":
+        return False
+    return any(_has_bulk_data(each) for item in element.get("Value", ()) for each in item.values())
+
+
+def _answer(elements: Mapping[str, Element], returned: Mapping[str, str]) -> dict[str, Element]:
+    answer: dict[str, Element] = {}
+    for tag, usage in returned.items():
+        if tag in elements:
+            answer[tag] = elements[tag]
+        elif usage == "R" and tag != "00081190":
+            answer[tag] = {"vr": _COMPUTED_VR.get(tag) or vr_of(tag)}
+    return answer
+
+
+def _modality(row: SeriesRow) -> list[Any]:
+    element = parse_json_object(row.answer).get("00080060")
+    return [value for value in element["Value"] if value] if has_value(element) and element else []
+
+
+def _number(value: int) -> Element:
+    return {"vr": "IS", "Value": [value]}

@@ -1,0 +1,303 @@
+"""Ingest: the rows of objects made to agree with the objects as they are now.
+
+An event only says where to look. The order is the promise: instance rows, then the versions of
+every series that the key was ever seen in, then a second look, and only then is the event done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from dicomulus.dicom.byte_source import RangedSource
+from dicomulus.dicom.dataset_json import convert
+from dicomulus.dicom.json_model import integer_of
+from dicomulus.dicom.resource import InstanceResource, instance_of_key, quote_uid
+from dicomulus.errors import (
+    ObjectChangedError,
+    ObjectNotFoundError,
+    RejectedObjectError,
+    UnavailableError,
+)
+from dicomulus.metadata.fragment import MAX_DICTIONARY_BYTES, compress, dictionary_of
+from dicomulus.ports import (
+    CompactSeries,
+    InstanceChanges,
+    InstanceRow,
+    InstanceRowKey,
+    Rejection,
+)
+from dicomulus.services.folds import (
+    first_series_row,
+    fold_study,
+    instance_answer,
+    levels_digest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from dicomulus.dicom.dataset_json import ConvertedInstance
+    from dicomulus.dicom.resource import SeriesResource
+    from dicomulus.ports import (
+        ChangeQueue,
+        DictionaryRow,
+        Fragment,
+        Index,
+        ObjectInfo,
+        ObjectRow,
+        ObjectStore,
+        SeriesRow,
+        StudyRow,
+    )
+    from dicomulus.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_LOOKS: Final = 5
+"""Times that an object which changes while it is looked at is looked at in one go."""
+
+_MAX_FRAME_TABLE_BYTES: Final = 256
+"""Bytes of an encoded frame table over which it goes to the cache store."""
+
+_DICTIONARIES_HELD: Final = 256
+"""Dictionaries kept in memory, at most 32 KiB each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at an object found."""
+
+    etag: str | None
+    """Entity tag of the object that was read; none if there was no object."""
+    row: InstanceRow | None = None
+    series: SeriesRow | None = None
+    study: StudyRow | None = None
+    rejection: Rejection | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookReport:
+    """What became of the objects that were looked at."""
+
+    indexed: tuple[InstanceRow, ...] = ()
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    """Object key to reason."""
+    gone: tuple[str, ...] = ()
+    failed: Mapping[str, UnavailableError] = field(default_factory=dict)
+    """Objects that must be looked at again; their events are not done."""
+
+
+class Ingest:
+    """Looks at objects."""
+
+    def __init__(
+        self,
+        index: Index,
+        storage: ObjectStore,
+        *,
+        cache: ObjectStore,
+        queue: ChangeQueue,
+        settings: Settings,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        """Write rows to the index, what is too large for them to the cache store."""
+        self._index = index
+        self._storage = storage
+        self._cache = cache
+        self._queue = queue
+        self._settings = settings
+        self._clock_ms = clock_ms
+        self._dictionary = lru_cache(_DICTIONARIES_HELD)(self._find_dictionary)
+
+    def look_at(self, object_keys: Collection[str]) -> LookReport:
+        """Make the rows of some objects agree with them; one bad object stops no other.
+
+        Some tens of keys at a time share the move of their series' versions.
+        """
+        looks: dict[str, Look] = {}
+        failed: dict[str, UnavailableError] = {}
+        pending = tuple(dict.fromkeys(object_keys))
+        for _ in range(_LOOKS):
+            seen = self._look_each(pending, failed)
+            self._record(seen)
+            looks |= seen
+            pending = tuple(key for key, look in seen.items() if self._has_moved(key, look))
+            if not pending:
+                break
+        failed |= {key: ObjectChangedError("the object keeps changing") for key in pending}
+        return _report(looks, failed)
+
+    def _look_each(
+        self, object_keys: tuple[str, ...], failed: dict[str, UnavailableError]
+    ) -> dict[str, Look]:
+        seen: dict[str, Look] = {}
+        for key in object_keys:
+            try:
+                seen[key] = self._look(key)
+            except UnavailableError as exc:
+                failed[key] = exc
+        return seen
+
+    def _look(self, object_key: str) -> Look:
+        for _ in range(_LOOKS):
+            try:
+                first = self._storage.get(object_key, length=self._settings.prefix_bytes)
+                return self._read(first.info, first.data)
+            except ObjectNotFoundError:
+                return Look(None)
+            except ObjectChangedError:
+                continue
+        raise ObjectChangedError("the object keeps changing")
+
+    def _read(self, info: ObjectInfo, prefix: bytes) -> Look:
+        def fetch(start: int, length: int) -> bytes:
+            if start + length <= len(prefix):
+                return prefix[start : start + length]
+            return self._storage.get(
+                info.key, start=start, length=length, if_match=info.etag
+            ).data
+
+        try:
+            converted = convert(RangedSource(fetch, info.size))
+        except RejectedObjectError as exc:
+            return Look(info.etag, rejection=Rejection(etag=info.etag, reason=str(exc)))
+        row = self._row(info, converted)
+        series = first_series_row(row, converted.attributes)
+        study = fold_study(row.instance.study_instance_uid, [series], version=1)
+        return Look(info.etag, row, series, study)
+
+    def _row(self, info: ObjectInfo, converted: ConvertedInstance) -> InstanceRow:
+        instance = InstanceResource(
+            converted.study_instance_uid,
+            converted.series_instance_uid,
+            converted.sop_instance_uid,
+        )
+        attributes = converted.attributes
+        transfer_syntax_uid = converted.header.transfer_syntax_uid
+        row = InstanceRow(
+            instance=instance,
+            object_key=info.key,
+            object_etag=info.etag,
+            object_size=info.size,
+            object_modified_ms=info.modified_ms,
+            checksum=info.checksum,
+            sop_class_uid=converted.sop_class_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+            instance_number=integer_of(attributes, "00200013"),
+            attributes=instance_answer(instance, attributes, transfer_syntax_uid),
+            levels_digest=levels_digest(attributes),
+            fragment=self._fragment(instance, converted.json),
+            warnings=converted.warnings,
+            damaged=converted.damaged,
+        )
+        return self._with_frame_table(row, converted)
+
+    def _fragment(self, instance: InstanceResource, text: bytes) -> Fragment:
+        dictionary = self._dictionary(instance.series)
+        if dictionary is None and len(text) <= MAX_DICTIONARY_BYTES:
+            dictionary = dictionary_of(instance.series, text)
+            self._index.put_dictionary(dictionary)
+            self._dictionary.cache_clear()
+        fragment = compress(text, dictionary)
+        if len(fragment.data) <= self._settings.max_row_fragment_bytes:
+            return fragment
+        alone = compress(text)
+        return replace(alone, data=b"", pointer=self._put_aside(instance, alone.data))
+
+    def _with_frame_table(self, row: InstanceRow, converted: ConvertedInstance) -> InstanceRow:
+        if converted.frame_table is None:
+            return row
+        encoded = converted.frame_table.encode()
+        if len(encoded) <= _MAX_FRAME_TABLE_BYTES:
+            return replace(row, frame_table=encoded)
+        return replace(row, frame_table_pointer=self._put_aside(row.instance, encoded))
+
+    def _put_aside(self, instance: InstanceResource, content: bytes) -> str:
+        """Keep what is too large for a row under a key that names its content."""
+        key = pointed_key(instance, content)
+        self._cache.put(key, content)
+        return key
+
+    def _find_dictionary(self, series: SeriesResource) -> DictionaryRow | None:
+        rows = self._index.query_dictionaries(series)
+        return rows[0] if rows else None
+
+    def _record(self, looks: Mapping[str, Look]) -> None:
+        if not looks:
+            return
+        objects = self._index.note_objects(
+            {key: _instances(look) for key, look in looks.items()}
+        )
+        self._index.reject_objects(
+            {
+                key: look.rejection
+                for key, look in looks.items()
+                if look.rejection != objects[key].rejection
+            }
+        )
+        now_ms = self._clock_ms()
+        delay_seconds = self._settings.compact_delay_seconds
+        due = self._index.commit(
+            _changes(looks, objects), now_ms=now_ms, due_ms=now_ms + 1_000 * delay_seconds
+        )
+        if due:
+            self._queue.send(
+                [CompactSeries(series) for series in sorted(due)], delay_seconds=delay_seconds
+            )
+
+    def _has_moved(self, object_key: str, look: Look) -> bool:
+        info = self._storage.head(object_key)
+        return (info.etag if info else None) != look.etag
+
+
+def pointed_key(instance: InstanceResource, content: bytes) -> str:
+    """Give the cache key of something that a row points to."""
+    study = quote_uid(instance.study_instance_uid)
+    series = quote_uid(instance.series_instance_uid)
+    return f"pointed/{study}/{series}/{hashlib.sha256(content).hexdigest()}"
+
+
+def _instances(look: Look) -> frozenset[InstanceResource]:
+    return frozenset() if look.row is None else frozenset({look.row.instance})
+
+
+def _changes(looks: Mapping[str, Look], objects: Mapping[str, ObjectRow]) -> InstanceChanges:
+    puts: list[InstanceRow] = []
+    deletes: list[InstanceRowKey] = []
+    touched: dict[SeriesResource, SeriesRow | None] = {}
+    studies: dict[str, StudyRow] = {}
+    for key, look in looks.items():
+        held = _instances(look)
+        for instance in _ever_held(objects[key]) - held:
+            deletes.append(InstanceRowKey(instance, key))
+            touched.setdefault(instance.series, None)
+        if look.row is not None and look.series is not None and look.study is not None:
+            puts.append(look.row)
+            if touched.get(look.row.instance.series) is None:
+                touched[look.row.instance.series] = look.series
+            studies.setdefault(look.row.instance.study_instance_uid, look.study)
+    return InstanceChanges(puts=puts, deletes=deletes, touched=touched, studies=studies)
+
+
+def _ever_held(row: ObjectRow) -> frozenset[InstanceResource]:
+    canonical = instance_of_key(row.object_key)
+    return row.instances if canonical is None else row.instances | {canonical}
+
+
+def _report(looks: Mapping[str, Look], failed: Mapping[str, UnavailableError]) -> LookReport:
+    done = {key: look for key, look in looks.items() if key not in failed}
+    for key, look in done.items():
+        if look.rejection is not None:
+            logger.info(
+                "object rejected", extra={"object_key": key, "reason": look.rejection.reason}
+            )
+    return LookReport(
+        indexed=tuple(look.row for look in done.values() if look.row is not None),
+        rejected={key: look.rejection.reason for key, look in done.items() if look.rejection},
+        gone=tuple(key for key, look in done.items() if look.etag is None),
+        failed=dict(failed),
+    )

@@ -1,0 +1,174 @@
+"""Retrieve metadata of studies, series and instances (PS3.18 §10.4.1.1.2).
+
+A clean read is one strong read of the version and one of the bundle tagged with it; anything
+else is built from rows. Nothing here opens a DICOM object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from dicomulus.dicom.resource import SeriesResource
+from dicomulus.errors import (
+    CorruptFragmentError,
+    InstanceNotFoundError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    SeriesNotFoundError,
+    StudyNotFoundError,
+)
+from dicomulus.metadata.base_url import resolve
+from dicomulus.metadata.bundle import (
+    FORMAT_REVISION,
+    KEPT_LEVEL,
+    Bundle,
+    build_bundle,
+    bundle_key,
+    bundle_prefix,
+    format_bundle,
+    parse_bundle,
+)
+from dicomulus.metadata.gzip_assembly import Block, json_array
+from dicomulus.services.folds import choose, chosen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from dicomulus.dicom.resource import InstanceResource
+    from dicomulus.ports import Index, ObjectStore, SeriesRow
+    from dicomulus.services.compaction import Compaction
+    from dicomulus.services.fragments import FragmentReader
+
+_FAST_LEVEL: Final = 1
+"""Deflate level of what is built for one answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataState:
+    """What an answer depends on, read before anything else."""
+
+    rows: tuple[SeriesRow, ...]
+
+    def tag(self, base_url: str) -> str:
+        """Give a text that changes whenever the answer does."""
+        digest = hashlib.blake2b(digest_size=12)
+        digest.update(f"{FORMAT_REVISION} full {base_url}".encode())
+        for row in self.rows:
+            digest.update(f" {row.series.series_instance_uid} {row.version}".encode())
+        return digest.hexdigest()
+
+
+class Metadata:
+    """Gives metadata as blocks of one JSON array, ready to be glued into a gzip."""
+
+    def __init__(
+        self,
+        index: Index,
+        cache: ObjectStore,
+        *,
+        fragments: FragmentReader,
+        compaction: Compaction,
+        max_bases: int,
+        run_all: Callable[[Sequence[Callable[[], Bundle]]], Iterable[Bundle]],
+    ) -> None:
+        """Read bundles through ``run_all``, which may run the given functions in parallel."""
+        self._index = index
+        self._cache = cache
+        self._fragments = fragments
+        self._compaction = compaction
+        self._max_bases = max_bases
+        self._run_all = run_all
+
+    def series_state(self, series: SeriesResource) -> MetadataState:
+        """Read the version of a series: one strong read.
+
+        Raises:
+            SeriesNotFoundError: It is known to hold no instance.
+        """
+        row = self._index.get_series(series)
+        if row is None or _is_empty(row):
+            raise SeriesNotFoundError("no such series")
+        return MetadataState((row,))
+
+    def study_state(self, study_instance_uid: str) -> MetadataState:
+        """Read the versions of all series of a study: one strong query.
+
+        Raises:
+            StudyNotFoundError: It is known to hold no instance.
+        """
+        rows = self._index.query_series(study_instance_uid)
+        held = tuple(row for row in rows if not _is_empty(row))
+        if not held:
+            raise StudyNotFoundError("no such study")
+        return MetadataState(held)
+
+    def blocks(self, state: MetadataState, *, base_url: str) -> tuple[Block, ...]:
+        """Give the answer for a state: a JSON array over all its series, in order.
+
+        Raises:
+            SeriesNotFoundError: There turned out to be no instance.
+        """
+        reads = [lambda row=row: self._bundle(row, base_url=base_url) for row in state.rows]
+        bundles = [bundle for bundle in self._run_all(reads) if bundle.count]
+        if not bundles:
+            raise SeriesNotFoundError("no instance in it")
+        return json_array(bundle.block for bundle in bundles)
+
+    def instance(self, instance: InstanceResource, *, base_url: str) -> bytes:
+        """Give an instance's metadata: a JSON array of one object.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+        """
+        rows = self._index.get_instance(instance)
+        if not rows:
+            raise InstanceNotFoundError("no such instance")
+        return b"[" + resolve(self._fragments.text(choose(rows)), base_url) + b"]"
+
+    def _bundle(self, row: SeriesRow, *, base_url: str) -> Bundle:
+        try:
+            bundle = parse_bundle(self._cache.get(bundle_key(row.series, base_url)).data)
+        except (ObjectNotFoundError, CorruptFragmentError):
+            return self._from_rows(row, base_url=base_url)
+        # A version is never used twice, so an equal one is this very state or a newer one's row
+        # set that was published before the version moved on.
+        if bundle.version == row.version and bundle.base_url == base_url:
+            return bundle
+        return self._from_rows(row, base_url=base_url)
+
+    def _from_rows(self, row: SeriesRow, *, base_url: str) -> Bundle:
+        rows = chosen(self._compaction.instance_rows(row.series))
+        settled = row.compact_due_ms is None and bool(rows)
+        bundle = build_bundle(
+            map(self._fragments.text, rows),
+            version=row.version,
+            base_url=base_url,
+            level=KEPT_LEVEL if settled else _FAST_LEVEL,
+        )
+        if settled:
+            self._keep(row.series, bundle)
+        return bundle
+
+    def _keep(self, series: SeriesResource, bundle: Bundle) -> None:
+        """Publish a bundle for a base URL that had none, in place of the oldest if need be."""
+        key = bundle_key(series, bundle.base_url)
+        held = sorted(self._cache.list(bundle_prefix(series)), key=lambda info: info.modified_ms)
+        before = next((info for info in held if info.key == key), None)
+        try:
+            if before is None:
+                for info in held[: max(0, len(held) - self._max_bases + 1)]:
+                    self._cache.delete(info.key, if_match=info.etag)
+            self._cache.put(
+                key,
+                format_bundle(bundle),
+                if_match=before.etag if before else None,
+                if_none_match=before is None,
+            )
+        except PreconditionFailedError:
+            return
+
+
+def _is_empty(row: SeriesRow) -> bool:
+    return row.instance_count == 0 and row.folded_version == row.version
