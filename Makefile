@@ -11,7 +11,8 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# Without --no-compile pip makes byte code of everything at once; most of it is never imported.
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --no-compile
 CORE := layers/core/python
 NODE := $(shell command -v node 2>/dev/null)
 
@@ -36,18 +37,17 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(RUN_STAMP): requirements/run.txt pyproject.toml | $(BIN)/python
-	$(PIP) install --quiet --require-hashes -r requirements/run.txt
-	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	$(INSTALL) --require-hashes -r requirements/run.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DEV_STAMP): requirements/dev.txt $(RUN_STAMP)
-	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	$(INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@
 
-# aws-cdk-lib is some 400 MB and does nothing without Node, so it has a lock of its own; of its byte code
-# little is ever used, and that is made when it is.
+# aws-cdk-lib is some 400 MB and does nothing without Node, so it has a lock of its own.
 $(INFRA_STAMP): requirements/infra.txt $(DEV_STAMP)
-	$(PIP) install --quiet --no-compile --require-hashes -r requirements/infra.txt
+	$(INSTALL) --require-hashes -r requirements/infra.txt
 	@touch $@
 
 # What the tests need here.
@@ -74,7 +74,7 @@ lint: $(DEV_STAMP) ## style and spelling
 	$(BIN)/codespell
 
 # Without Node there is no CDK to check infra against.
-TYPED := $(CORE) functions $(if $(NODE),infra tests,$(filter-out tests/infra,$(wildcard tests/*)))
+TYPED := $(CORE) functions tests $(if $(NODE),infra,--exclude '^tests/infra/')
 
 .PHONY: types
 types: $(TEST_STAMP) ## mypy --strict over everything
@@ -136,7 +136,7 @@ layers: $(DEV_STAMP) ## build the Lambda layers into build/layers [network]
 	$(BIN)/python -m infra.layers build/layers
 
 .PHONY: synth
-synth: $(INFRA_STAMP) ## write the CloudFormation templates to cdk.out [Node]
+synth: $(if $(NODE),$(INFRA_STAMP)) ## write the CloudFormation templates to cdk.out [Node]
 ifeq ($(NODE),)
 	@echo "synth: needs Node on the PATH" >&2; exit 1
 else
