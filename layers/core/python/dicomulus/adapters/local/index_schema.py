@@ -1,0 +1,158 @@
+"""The tables of the SQLite index."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dicomulus.adapters.local.database import Schema
+
+INSTANCE_COLUMNS: Final = (
+    "sop_instance_uid",
+    "object_key",
+    "object_etag",
+    "object_size",
+    "object_modified_ms",
+    "checksum",
+    "sop_class_uid",
+    "transfer_syntax_uid",
+    "instance_number",
+    "attributes",
+    "levels_digest",
+    "fragment_data",
+    "fragment_pointer",
+    "fragment_dictionary",
+    "fragment_raw_length",
+    "fragment_crc32",
+    "frame_table",
+    "frame_table_pointer",
+    "warnings",
+    "damaged",
+)
+"""Columns of ``instance`` besides its series, in the order of their values everywhere."""
+
+SERIES_COLUMNS: Final = (
+    "version",
+    "folded_version",
+    "compact_due_ms",
+    "instance_count",
+    "total_size",
+    "answer",
+    "attributes",
+    "study_attributes",
+    "sop_class_uids",
+)
+"""Columns of ``series`` besides its key, in the order of their values everywhere."""
+
+STUDY_COLUMNS: Final = (
+    "study_instance_uid",
+    "version",
+    "series_count",
+    "instance_count",
+    "attributes",
+    "answer",
+    "search_keys",
+)
+"""Columns of ``study``, in the order of their values everywhere."""
+
+INDEX_SCHEMA: Final = Schema(
+    purpose="an index",
+    version=1,
+    remedy="Remove the data folder: everything in it is made again from the DICOM files.",
+    statements=(
+        # A series without version has a number and rows, but was never committed.
+        """
+        CREATE TABLE series (
+            id INTEGER PRIMARY KEY,
+            study_instance_uid TEXT NOT NULL,
+            series_instance_uid TEXT NOT NULL,
+            version INTEGER,
+            folded_version INTEGER NOT NULL DEFAULT 0,
+            compact_due_ms INTEGER,
+            instance_count INTEGER NOT NULL DEFAULT 0,
+            total_size INTEGER NOT NULL DEFAULT 0,
+            answer BLOB NOT NULL DEFAULT x'7b7d',
+            attributes BLOB NOT NULL DEFAULT x'7b7d',
+            study_attributes BLOB NOT NULL DEFAULT x'7b7d',
+            sop_class_uids TEXT NOT NULL DEFAULT '[]',
+            UNIQUE (study_instance_uid, series_instance_uid)
+        )
+        """,
+        "CREATE INDEX series_by_uid ON series (series_instance_uid)",
+        """
+        CREATE INDEX series_by_due ON series (compact_due_ms)
+        WHERE compact_due_ms IS NOT NULL
+        """,
+        """
+        CREATE TABLE instance (
+            id INTEGER PRIMARY KEY,
+            series_id INTEGER NOT NULL,
+            sop_instance_uid TEXT NOT NULL,
+            object_key TEXT NOT NULL,
+            object_etag TEXT NOT NULL,
+            object_size INTEGER NOT NULL,
+            object_modified_ms INTEGER NOT NULL,
+            checksum TEXT NOT NULL,
+            sop_class_uid TEXT NOT NULL,
+            transfer_syntax_uid TEXT NOT NULL,
+            instance_number INTEGER,
+            attributes BLOB NOT NULL,
+            levels_digest BLOB NOT NULL,
+            fragment_data BLOB NOT NULL,
+            fragment_pointer TEXT NOT NULL,
+            fragment_dictionary TEXT NOT NULL,
+            fragment_raw_length INTEGER NOT NULL,
+            fragment_crc32 INTEGER NOT NULL,
+            frame_table BLOB NOT NULL,
+            frame_table_pointer TEXT NOT NULL,
+            warnings TEXT NOT NULL,
+            damaged INTEGER NOT NULL,
+            UNIQUE (series_id, sop_instance_uid, object_key)
+        )
+        """,
+        "CREATE INDEX instance_by_uid ON instance (sop_instance_uid)",
+        "CREATE INDEX instance_by_object ON instance (object_key, object_etag)",
+        """
+        CREATE TABLE dictionary (
+            series_id INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            content BLOB NOT NULL,
+            UNIQUE (series_id, name)
+        )
+        """,
+        """
+        CREATE TABLE object_instance (
+            object_key TEXT NOT NULL,
+            series_id INTEGER NOT NULL,
+            sop_instance_uid TEXT NOT NULL,
+            PRIMARY KEY (object_key, series_id, sop_instance_uid)
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE rejection (
+            object_key TEXT PRIMARY KEY,
+            etag TEXT NOT NULL,
+            reason TEXT NOT NULL
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE study (
+            study_instance_uid TEXT PRIMARY KEY,
+            version INTEGER NOT NULL,
+            series_count INTEGER NOT NULL,
+            instance_count INTEGER NOT NULL,
+            attributes BLOB NOT NULL,
+            answer BLOB NOT NULL,
+            search_keys TEXT
+        )
+        """,
+        """
+        CREATE TABLE study_search (
+            path TEXT NOT NULL,
+            sort_key TEXT NOT NULL,
+            study_instance_uid TEXT NOT NULL,
+            carried TEXT NOT NULL,
+            PRIMARY KEY (path, sort_key, study_instance_uid)
+        ) WITHOUT ROWID
+        """,
+    ),
+)

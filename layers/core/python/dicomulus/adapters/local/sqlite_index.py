@@ -1,0 +1,633 @@
+"""The index in a SQLite file."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final
+
+from dicomulus.adapters.local.database import Database
+from dicomulus.adapters.local.index_schema import (
+    INDEX_SCHEMA,
+    INSTANCE_COLUMNS,
+    SERIES_COLUMNS,
+    STUDY_COLUMNS,
+)
+from dicomulus.dicom.resource import InstanceResource, SeriesResource, instance_of_key
+from dicomulus.ports import (
+    DictionaryRow,
+    Fragment,
+    InstanceRow,
+    ObjectRow,
+    Page,
+    Rejection,
+    SearchKeys,
+    SearchPath,
+    SeriesRow,
+    StudyEntry,
+    StudyRow,
+)
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from dicomulus.ports import InstanceChanges, InstanceRowKey
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)
+
+
+_INSTANCE_LIST: Final = _list(INSTANCE_COLUMNS)
+_SERIES_LIST: Final = _list(SERIES_COLUMNS)
+_STUDY_LIST: Final = _list(STUDY_COLUMNS)
+_FOLD_COLUMNS: Final = tuple(c for c in SERIES_COLUMNS if c not in ("version", "compact_due_ms"))
+
+# Only names of columns are joined into statements.
+# ruff: noqa: S608
+
+ADD_SERIES: Final = """
+    INSERT OR IGNORE INTO series (study_instance_uid, series_instance_uid) VALUES (?, ?)
+"""
+FIND_SERIES: Final = """
+    SELECT id FROM series WHERE study_instance_uid = ? AND series_instance_uid = ?
+"""
+READ_SERIES: Final = f"""
+    SELECT {_SERIES_LIST} FROM series
+    WHERE study_instance_uid = ? AND series_instance_uid = ? AND version IS NOT NULL
+"""
+READ_SERIES_OF_STUDY: Final = f"""
+    SELECT series_instance_uid, {_SERIES_LIST} FROM series
+    WHERE study_instance_uid = ? AND version IS NOT NULL
+    ORDER BY series_instance_uid
+"""
+READ_VERSION: Final = "SELECT version, compact_due_ms FROM series WHERE id = ?"
+FILL_SERIES: Final = f"""
+    UPDATE series SET {_list(f"{c} = ?" for c in SERIES_COLUMNS)} WHERE id = ?
+"""
+MOVE_VERSION: Final = "UPDATE series SET version = version + 1, compact_due_ms = ? WHERE id = ?"
+FOLD_SERIES: Final = f"""
+    UPDATE series SET {_list(f"{c} = ?" for c in _FOLD_COLUMNS)}
+    WHERE study_instance_uid = ? AND series_instance_uid = ? AND version = ?
+"""
+SETTLE_SERIES: Final = """
+    UPDATE series SET compact_due_ms = NULL
+    WHERE study_instance_uid = ? AND series_instance_uid = ? AND version = ?
+"""
+OVERDUE_SERIES: Final = """
+    SELECT study_instance_uid, series_instance_uid FROM series
+    WHERE compact_due_ms IS NOT NULL AND compact_due_ms < ?
+    ORDER BY compact_due_ms LIMIT ?
+"""
+PUT_INSTANCE: Final = f"""
+    INSERT INTO instance (series_id, {_INSTANCE_LIST}) VALUES ({_marks(len(INSTANCE_COLUMNS) + 1)})
+    ON CONFLICT (series_id, sop_instance_uid, object_key)
+    DO UPDATE SET {_list(f"{c} = excluded.{c}" for c in INSTANCE_COLUMNS[2:])}
+"""
+DELETE_INSTANCE: Final = """
+    DELETE FROM instance WHERE series_id = ? AND sop_instance_uid = ? AND object_key = ?
+"""
+READ_INSTANCES: Final = f"""
+    SELECT {_INSTANCE_LIST} FROM instance
+    WHERE series_id = ({FIND_SERIES}) AND (sop_instance_uid, object_key) > (?, ?)
+    ORDER BY sop_instance_uid, object_key LIMIT ?
+"""
+READ_INSTANCE: Final = f"""
+    SELECT {_INSTANCE_LIST} FROM instance
+    WHERE series_id = ({FIND_SERIES}) AND sop_instance_uid = ?
+    ORDER BY object_key
+"""
+PUT_DICTIONARY: Final = """
+    INSERT OR IGNORE INTO dictionary (series_id, name, content) VALUES (?, ?, ?)
+"""
+READ_DICTIONARIES: Final = f"""
+    SELECT name, content FROM dictionary WHERE series_id = ({FIND_SERIES}) ORDER BY name
+"""
+ADD_OBJECT_INSTANCE: Final = """
+    INSERT OR IGNORE INTO object_instance (object_key, series_id, sop_instance_uid)
+    VALUES (?, ?, ?)
+"""
+PUT_REJECTION: Final = (
+    "INSERT OR REPLACE INTO rejection (object_key, etag, reason) VALUES (?, ?, ?)"
+)
+DELETE_REJECTION: Final = "DELETE FROM rejection WHERE object_key = ?"
+READ_OBJECTS: Final = """
+    SELECT o.object_key, s.study_instance_uid, s.series_instance_uid, o.sop_instance_uid
+    FROM object_instance AS o JOIN series AS s ON s.id = o.series_id
+    WHERE o.object_key IN (SELECT value FROM json_each(?1))
+    UNION ALL
+    SELECT object_key, etag, reason, NULL FROM rejection
+    WHERE object_key IN (SELECT value FROM json_each(?1))
+"""
+READ_SETTLED: Final = """
+    SELECT object_key, object_etag, 1 FROM instance
+    WHERE object_key IN (SELECT value FROM json_each(?1))
+    UNION ALL
+    SELECT object_key, etag, 0 FROM rejection
+    WHERE object_key IN (SELECT value FROM json_each(?1))
+"""
+WALK_OBJECTS: Final = """
+    SELECT object_key FROM instance WHERE object_key > ?1
+    UNION SELECT object_key FROM rejection WHERE object_key > ?1
+    ORDER BY 1 LIMIT ?2
+"""
+FIND_UID: Final = """
+    SELECT study_instance_uid, series_instance_uid, NULL FROM series
+    WHERE series_instance_uid = ?1 AND version IS NOT NULL
+    UNION
+    SELECT s.study_instance_uid, s.series_instance_uid, i.sop_instance_uid
+    FROM instance AS i JOIN series AS s ON s.id = i.series_id
+    WHERE i.sop_instance_uid = ?1
+"""
+READ_STUDIES: Final = f"""
+    SELECT {_STUDY_LIST} FROM study
+    WHERE study_instance_uid IN (SELECT value FROM json_each(?))
+"""
+READ_STUDY: Final = f"SELECT {_STUDY_LIST} FROM study WHERE study_instance_uid = ?"
+ADD_STUDY: Final = f"""
+    INSERT INTO study ({_STUDY_LIST}) VALUES ({_marks(len(STUDY_COLUMNS))})
+"""
+REPLACE_STUDY: Final = f"""
+    UPDATE study SET {_list(f"{c} = ?" for c in STUDY_COLUMNS[1:])} WHERE study_instance_uid = ?
+"""
+ADD_SEARCH: Final = """
+    INSERT OR REPLACE INTO study_search (path, sort_key, study_instance_uid, carried)
+    VALUES (?, ?, ?, ?)
+"""
+DELETE_SEARCH: Final = """
+    DELETE FROM study_search WHERE path = ? AND sort_key = ? AND study_instance_uid = ?
+"""
+SCAN: Final = "SELECT sort_key, study_instance_uid, carried FROM study_search WHERE path = ?"
+
+
+class SqliteIndex:
+    """An ``Index`` in one file, for the threads of one process; other processes open their own.
+
+    Every commit is one transaction, and indexed reads lag behind nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the index, or create it.
+
+        Raises:
+            ConfigurationError: The file is of another version, or no index.
+            UnavailableError: It cannot be opened now.
+        """
+        self._database = Database(path, INDEX_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file; whoever still uses it gets an error."""
+        self._database.close()
+
+    # objects
+
+    def note_objects(
+        self, instances: Mapping[str, frozenset[InstanceResource]]
+    ) -> Mapping[str, ObjectRow]:
+        """Add instances to what keys were seen to hold; a look without news writes nothing."""
+        with self._database.reading() as connection:
+            rows = _read_objects(connection, instances)
+        news = {
+            key: held - rows[key].instances
+            for key, held in instances.items()
+            if held and (rows[key].rejection is not None or not held <= rows[key].instances)
+        }
+        if not news:
+            return rows
+        with self._database.writing() as connection:
+            for key, held in news.items():
+                connection.execute(DELETE_REJECTION, (key,))
+                connection.executemany(
+                    ADD_OBJECT_INSTANCE,
+                    [(key, _series_id(connection, i.series), i.sop_instance_uid) for i in held],
+                )
+            return _read_objects(connection, instances)
+
+    def reject_objects(self, rejections: Mapping[str, Rejection | None]) -> None:
+        """Record why objects are not indexed, or that nothing speaks against them any more."""
+        given = [(key, r.etag, r.reason) for key, r in rejections.items() if r is not None]
+        ended = [(key,) for key, r in rejections.items() if r is None]
+        with self._database.writing() as connection:
+            connection.executemany(PUT_REJECTION, given)
+            connection.executemany(DELETE_REJECTION, ended)
+
+    def indexed_etags(self, object_keys: Collection[str]) -> Mapping[str, str]:
+        """Give the entity tag for which each key's state is settled."""
+        rows: dict[str, list[str]] = defaultdict(list)
+        rejected: dict[str, str] = {}
+        with self._database.reading() as connection:
+            for key, etag, is_row in connection.execute(READ_SETTLED, (_array(object_keys),)):
+                if is_row:
+                    rows[key].append(etag)
+                else:
+                    rejected[key] = etag
+        settled = {key: etags[0] for key, etags in rows.items() if len(etags) == 1}
+        return settled | {key: etag for key, etag in rejected.items() if key not in rows}
+
+    def known_objects(self, after: str | None = None, *, limit: int = 1000) -> Page[ObjectRow]:
+        """Walk all keys that hold an instance row or a rejection, in their order."""
+        with self._database.reading() as connection:
+            keys = [key for (key,) in connection.execute(WALK_OBJECTS, (after or "", limit))]
+            rows = _read_objects(connection, keys)
+        return Page(tuple(rows[key] for key in keys), keys[-1] if len(keys) == limit else None)
+
+    # dictionaries
+
+    def put_dictionary(self, row: DictionaryRow) -> None:
+        """Keep a dictionary; the same name again changes nothing."""
+        with self._database.writing() as connection:
+            series_id = _series_id(connection, row.series)
+            connection.execute(PUT_DICTIONARY, (series_id, row.name, row.content))
+
+    def query_dictionaries(self, series: SeriesResource) -> tuple[DictionaryRow, ...]:
+        """Give all dictionaries of a series, by name."""
+        with self._database.reading() as connection:
+            found = connection.execute(READ_DICTIONARIES, _key(series)).fetchall()
+        return tuple(DictionaryRow(series=series, name=n, content=c) for n, c in found)
+
+    # instances
+
+    def commit(
+        self, changes: InstanceChanges, *, now_ms: int, due_ms: int
+    ) -> frozenset[SeriesResource]:
+        """Put and delete rows and move the versions, in one transaction."""
+        with self._database.writing() as connection:
+            ids = _SeriesIds(connection)
+            connection.executemany(PUT_INSTANCE, (_put_values(ids, row) for row in changes.puts))
+            connection.executemany(
+                DELETE_INSTANCE, (_delete_values(ids, k) for k in changes.deletes)
+            )
+            for study in changes.studies.values():
+                _create_study(connection, study, version=now_ms)
+            return frozenset(
+                series
+                for series, row in changes.touched.items()
+                if _move_version(connection, ids[series], row, now_ms=now_ms, due_ms=due_ms)
+            )
+
+    def query_instances(
+        self, series: SeriesResource, after: str | None = None, *, limit: int = 1000
+    ) -> Page[InstanceRow]:
+        """Give the instance rows of a series, ordered by instance and object key."""
+        sop, key = json.loads(after) if after else ("", "")
+        with self._database.reading() as connection:
+            found = connection.execute(READ_INSTANCES, (*_key(series), sop, key, limit)).fetchall()
+        rows = tuple(_instance_row(series, values) for values in found)
+        if len(rows) < limit:
+            return Page(rows)
+        return Page(rows, json.dumps([rows[-1].instance.sop_instance_uid, rows[-1].object_key]))
+
+    def get_instance(self, instance: InstanceResource) -> tuple[InstanceRow, ...]:
+        """Give all rows of one instance, ordered by object key."""
+        series = instance.series
+        with self._database.reading() as connection:
+            found = connection.execute(
+                READ_INSTANCE, (*_key(series), instance.sop_instance_uid)
+            ).fetchall()
+        return tuple(_instance_row(series, values) for values in found)
+
+    # series
+
+    def get_series(self, series: SeriesResource) -> SeriesRow | None:
+        """Read one series."""
+        with self._database.reading() as connection:
+            values = connection.execute(READ_SERIES, _key(series)).fetchone()
+        return None if values is None else _series_row(series, values)
+
+    def query_series(self, study_instance_uid: str) -> tuple[SeriesRow, ...]:
+        """Read all series of a study, emptied ones too, by Series Instance UID."""
+        with self._database.reading() as connection:
+            found = connection.execute(READ_SERIES_OF_STUDY, (study_instance_uid,)).fetchall()
+        return tuple(
+            _series_row(SeriesResource(study_instance_uid, uid), values) for uid, *values in found
+        )
+
+    def fold_series(self, row: SeriesRow) -> bool:
+        """Write a fold if the series still has ``row.version``."""
+        values = [_series_values(row)[SERIES_COLUMNS.index(c)] for c in _FOLD_COLUMNS]
+        with self._database.writing() as connection:
+            done = connection.execute(FOLD_SERIES, (*values, *_key(row.series), row.version))
+            return done.rowcount == 1
+
+    def settle_series(self, series: SeriesResource, version: int) -> bool:
+        """Remove the due time if the series still has that version."""
+        with self._database.writing() as connection:
+            done = connection.execute(SETTLE_SERIES, (*_key(series), version))
+            return done.rowcount == 1
+
+    def overdue_series(self, now_ms: int, *, limit: int = 1000) -> tuple[SeriesResource, ...]:
+        """Find series due before a time, the longest overdue first."""
+        with self._database.reading() as connection:
+            found = connection.execute(OVERDUE_SERIES, (now_ms, limit)).fetchall()
+        return tuple(SeriesResource(*uids) for uids in found)
+
+    # studies
+
+    def get_studies(self, study_instance_uids: Collection[str]) -> Mapping[str, StudyRow]:
+        """Read studies; those that do not exist are absent."""
+        with self._database.reading() as connection:
+            found = connection.execute(READ_STUDIES, (_array(study_instance_uids),)).fetchall()
+        return {values[0]: _study_row(values) for values in found}
+
+    def fold_study(self, row: StudyRow, *, expected_version: int) -> bool:
+        """Replace a study row if its version is still the expected one; 0 means no row."""
+        with self._database.writing() as connection:
+            found = connection.execute(READ_STUDY, (row.study_instance_uid,)).fetchone()
+            old = None if found is None else _study_row(found)
+            if (0 if old is None else old.version) != expected_version:
+                return False
+            uid, *values = _study_values(row)
+            if old is None:
+                connection.execute(ADD_STUDY, (uid, *values))
+            else:
+                connection.execute(REPLACE_STUDY, (*values, uid))
+            _move_search(connection, uid, None if old is None else old.search_keys, row.search_keys)
+            return True
+
+    # search
+
+    @property
+    def search_shards(self) -> int:
+        """One: a file is read from one place anyway."""
+        return 1
+
+    def scan_studies(
+        self,
+        path: SearchPath,
+        shard: int,
+        *,
+        low: str = "",
+        high: str | None = None,
+        after: str | None = None,
+        limit: int = 1000,
+    ) -> Page[StudyEntry]:
+        """Read an ordered index; ``shard`` must be 0."""
+        if shard != 0:
+            raise ValueError("a SQLite index has one shard")
+        statement, values = scan_statement(path, low, high, after)
+        with self._database.reading() as connection:
+            found = connection.execute(statement, (*values, limit)).fetchall()
+        entries = tuple(StudyEntry(key, uid, json.loads(carried)) for key, uid, carried in found)
+        return Page(entries, entries[-1].sort_key if len(entries) == limit else None)
+
+    def find_uid(self, uid: str) -> tuple[SeriesResource | InstanceResource, ...]:
+        """Find the series or instances of a UID in any study."""
+        with self._database.reading() as connection:
+            found = connection.execute(FIND_UID, (uid,)).fetchall()
+        return tuple(
+            SeriesResource(study, series) if sop is None else InstanceResource(study, series, sop)
+            for study, series, sop in found
+        )
+
+
+# --- objects -------------------------------------------------------------------------------------
+
+
+def _read_objects(connection: sqlite3.Connection, keys: Iterable[str]) -> dict[str, ObjectRow]:
+    keys = list(keys)
+    instances = {key: _own_instance(key) for key in keys}
+    rejections: dict[str, Rejection] = {}
+    for key, first, second, sop in connection.execute(READ_OBJECTS, (_array(keys),)):
+        if sop is None:
+            rejections[key] = Rejection(etag=first, reason=second)
+        else:
+            instances[key].add(InstanceResource(first, second, sop))
+    return {
+        key: ObjectRow(
+            object_key=key, instances=frozenset(instances[key]), rejection=rejections.get(key)
+        )
+        for key in keys
+    }
+
+
+def _own_instance(object_key: str) -> set[InstanceResource]:
+    # A canonical key counts as having held its own instance, so that it needs no row.
+    own = instance_of_key(object_key)
+    return set() if own is None else {own}
+
+
+# --- series --------------------------------------------------------------------------------------
+
+
+class _SeriesIds(dict[SeriesResource, int]):
+    """The numbers of the series that one transaction handles."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def __missing__(self, series: SeriesResource) -> int:
+        self[series] = found = _series_id(self._connection, series)
+        return found
+
+
+def _series_id(connection: sqlite3.Connection, series: SeriesResource) -> int:
+    found = connection.execute(FIND_SERIES, _key(series)).fetchone()
+    if found is None:
+        connection.execute(ADD_SERIES, _key(series))
+        found = connection.execute(FIND_SERIES, _key(series)).fetchone()
+    return int(found[0])
+
+
+def _move_version(
+    connection: sqlite3.Connection,
+    series_id: int,
+    row: SeriesRow | None,
+    *,
+    now_ms: int,
+    due_ms: int,
+) -> bool:
+    version, due = connection.execute(READ_VERSION, (series_id,)).fetchone()
+    sets_due = due is None or due < now_ms
+    if version is not None:
+        connection.execute(MOVE_VERSION, (due_ms if sets_due else due, series_id))
+        return sets_due
+    if row is None:
+        return False
+    _, folded_version, _, *fold = _series_values(row)
+    connection.execute(FILL_SERIES, (now_ms + 1, folded_version, due_ms, *fold, series_id))
+    return True
+
+
+def _key(series: SeriesResource) -> tuple[str, str]:
+    return series.study_instance_uid, series.series_instance_uid
+
+
+def _series_values(row: SeriesRow) -> tuple[object, ...]:
+    return (
+        row.version,
+        row.folded_version,
+        row.compact_due_ms,
+        row.instance_count,
+        row.total_size,
+        row.answer,
+        row.attributes,
+        row.study_attributes,
+        json.dumps(row.sop_class_uids),
+    )
+
+
+def _series_row(series: SeriesResource, values: Any) -> SeriesRow:
+    version, folded_version, due, count, size, *texts, classes = values
+    answer, attributes, study_attributes = texts
+    return SeriesRow(
+        series=series,
+        version=version,
+        folded_version=folded_version,
+        compact_due_ms=due,
+        instance_count=count,
+        total_size=size,
+        answer=answer,
+        attributes=attributes,
+        study_attributes=study_attributes,
+        sop_class_uids=tuple(json.loads(classes)),
+    )
+
+
+# --- instances -----------------------------------------------------------------------------------
+
+
+def _put_values(ids: _SeriesIds, row: InstanceRow) -> tuple[object, ...]:
+    fragment = row.fragment
+    return (
+        ids[row.instance.series],
+        row.instance.sop_instance_uid,
+        row.object_key,
+        row.object_etag,
+        row.object_size,
+        row.object_modified_ms,
+        row.checksum,
+        row.sop_class_uid,
+        row.transfer_syntax_uid,
+        row.instance_number,
+        row.attributes,
+        row.levels_digest,
+        fragment.data,
+        fragment.pointer,
+        fragment.dictionary,
+        fragment.raw_length,
+        fragment.crc32,
+        row.frame_table,
+        row.frame_table_pointer,
+        json.dumps(row.warnings) if row.warnings else "",
+        row.damaged,
+    )
+
+
+def _delete_values(ids: _SeriesIds, key: InstanceRowKey) -> tuple[object, ...]:
+    return ids[key.instance.series], key.instance.sop_instance_uid, key.object_key
+
+
+def _instance_row(series: SeriesResource, values: Any) -> InstanceRow:
+    sop, key, etag, size, modified_ms, checksum, sop_class, syntax, number = values[:9]
+    attributes, digest, data, pointer, dictionary, raw_length, crc32 = values[9:16]
+    frame_table, frame_table_pointer, warnings, damaged = values[16:]
+    return InstanceRow(
+        instance=InstanceResource(series.study_instance_uid, series.series_instance_uid, sop),
+        object_key=key,
+        object_etag=etag,
+        object_size=size,
+        object_modified_ms=modified_ms,
+        checksum=checksum,
+        sop_class_uid=sop_class,
+        transfer_syntax_uid=syntax,
+        instance_number=number,
+        attributes=attributes,
+        levels_digest=digest,
+        fragment=Fragment(
+            data=data, pointer=pointer, dictionary=dictionary, raw_length=raw_length, crc32=crc32
+        ),
+        frame_table=frame_table,
+        frame_table_pointer=frame_table_pointer,
+        warnings=tuple(json.loads(warnings)) if warnings else (),
+        damaged=bool(damaged),
+    )
+
+
+# --- studies -------------------------------------------------------------------------------------
+
+
+def _create_study(connection: sqlite3.Connection, row: StudyRow, *, version: int) -> None:
+    if connection.execute(READ_STUDY, (row.study_instance_uid,)).fetchone() is None:
+        uid, _, *values = _study_values(row)
+        connection.execute(ADD_STUDY, (uid, version, *values))
+        _move_search(connection, row.study_instance_uid, None, row.search_keys)
+
+
+def _study_values(row: StudyRow) -> tuple[object, ...]:
+    return (
+        row.study_instance_uid,
+        row.version,
+        row.series_count,
+        row.instance_count,
+        row.attributes,
+        row.answer,
+        None if row.search_keys is None else _search_text(row.search_keys),
+    )
+
+
+def _search_text(keys: SearchKeys) -> str:
+    members = {f.name: getattr(keys, f.name) for f in fields(keys)}
+    return json.dumps(members | {"carried": dict(keys.carried)})
+
+
+def _study_row(values: Any) -> StudyRow:
+    uid, version, series_count, instance_count, attributes, answer, search_keys = values
+    return StudyRow(
+        study_instance_uid=uid,
+        version=version,
+        series_count=series_count,
+        instance_count=instance_count,
+        attributes=attributes,
+        answer=answer,
+        search_keys=None if search_keys is None else SearchKeys(**json.loads(search_keys)),
+    )
+
+
+def _move_search(
+    connection: sqlite3.Connection, uid: object, old: SearchKeys | None, new: SearchKeys | None
+) -> None:
+    before, after = set(_entries(old)), set(_entries(new))
+    connection.executemany(DELETE_SEARCH, [(p, key, uid) for p, key, _ in before - after])
+    connection.executemany(ADD_SEARCH, [(p, key, uid, text) for p, key, text in after - before])
+
+
+def _entries(keys: SearchKeys | None) -> Iterator[tuple[str, str, str]]:
+    if keys is None:
+        return
+    yield SearchPath.DATE.value, keys.by_date, json.dumps(dict(keys.carried))
+    for path in SearchPath:
+        sort_key = getattr(keys, path.value)
+        if path is not SearchPath.DATE and sort_key:
+            yield path.value, sort_key, "{}"
+
+
+def scan_statement(
+    path: SearchPath, low: str, high: str | None, after: str | None
+) -> tuple[str, list[str]]:
+    """Give the statement of a scan and its values but for the limit, with one term for each end."""
+    terms, values = [SCAN], [path.value]
+    if path is SearchPath.DATE:
+        high = after if high is None else min(high, after or high)
+    if after is not None and path is not SearchPath.DATE and after >= low:
+        terms.append("AND sort_key > ?")
+        values.append(after)
+    else:
+        terms.append("AND sort_key >= ?")
+        values.append(low)
+    if high is not None:
+        terms.append("AND sort_key < ?")
+        values.append(high)
+    terms.append(f"ORDER BY sort_key {'DESC' if path is SearchPath.DATE else 'ASC'} LIMIT ?")
+    return " ".join(terms), values
+
+
+def _array(texts: Iterable[str]) -> str:
+    return json.dumps(list(texts))

@@ -1,0 +1,791 @@
+"""What every ``Index`` does: one test per sentence of the port."""
+
+from __future__ import annotations
+
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+from dicomulus.dicom.resource import InstanceResource, SeriesResource, canonical_key
+from dicomulus.ports import InstanceChanges, ObjectRow, Rejection, SearchPath
+from tests.support.builders import (
+    deleting,
+    dictionary_row,
+    fragment,
+    instance_of,
+    instance_row,
+    putting,
+    row_key,
+    search_keys,
+    series_of,
+    series_row,
+    study_row,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dicomulus.ports import Index, InstanceRow, Page, StudyEntry, StudyRow
+
+NOW_MS = 1_800_000_000_000
+DUE_MS = NOW_MS + 5_000
+
+
+T = TypeVar("T")
+
+NOW_MS = 1_800_000_000_000
+DUE_MS = NOW_MS + 5_000
+
+
+def commit(
+    index: Index, changes: InstanceChanges, *, now_ms: int = NOW_MS, due_ms: int = DUE_MS
+) -> frozenset[SeriesResource]:
+    return index.commit(changes, now_ms=now_ms, due_ms=due_ms)
+
+
+def touching(*series: SeriesResource) -> InstanceChanges:
+    return InstanceChanges(touched={each: series_row(each) for each in series})
+
+
+def walk(read: Callable[[str | None], Page[T]]) -> Iterator[T]:
+    page = read(None)
+    yield from page.items
+    while page.next is not None:
+        page = read(page.next)
+        yield from page.items
+
+
+def version_of(index: Index, series: SeriesResource) -> int:
+    row = index.get_series(series)
+    assert row is not None
+    return row.version
+
+
+def rows_of(index: Index, series: SeriesResource, *, limit: int = 1000) -> list[InstanceRow]:
+    return list(walk(lambda after: index.query_instances(series, after, limit=limit)))
+
+
+def entries_of(
+    index: Index,
+    path: SearchPath,
+    *,
+    low: str = "",
+    high: str | None = None,
+    limit: int = 1000,
+) -> list[StudyEntry]:
+    """Read all shards, each through its pages, merged in the order of the path."""
+    entries: list[StudyEntry] = []
+    for shard in range(index.search_shards):
+        found = list(
+            walk(
+                lambda after, shard=shard: index.scan_studies(  # type: ignore[misc]
+                    path, shard, low=low, high=high, after=after, limit=limit
+                )
+            )
+        )
+        assert found == in_order(path, found)
+        entries += found
+    return in_order(path, entries)
+
+
+def in_order(path: SearchPath, entries: list[StudyEntry]) -> list[StudyEntry]:
+    down = path is SearchPath.DATE
+    return sorted(entries, key=lambda entry: entry.sort_key.encode(), reverse=down)
+
+
+def add_studies(index: Index, *rows: StudyRow) -> None:
+    commit(index, InstanceChanges(studies={row.study_instance_uid: row for row in rows}))
+
+
+class IndexContract:
+    """Inherited by a class with a fixture ``index`` that gives an empty index."""
+
+    MANY = 130
+    """Rows where a test wants several of an adapter's batches."""
+
+    @pytest.fixture
+    def index(self) -> Iterator[Index]:
+        raise NotImplementedError
+
+    # objects
+
+    def test_a_key_never_seen_holds_nothing(self, index: Index) -> None:
+        assert index.note_objects({"a/1": frozenset()}) == {"a/1": ObjectRow(object_key="a/1")}
+
+    def test_noted_instances_add_up(self, index: Index) -> None:
+        first, second = instance_of(1), instance_of(2)
+        index.note_objects({"a/1": frozenset({first})})
+        index.note_objects({"a/1": frozenset({second})})
+        index.note_objects({"a/1": frozenset({first})})
+
+        found = index.note_objects({"a/1": frozenset()})["a/1"]
+
+        assert found.instances == {first, second}
+
+    def test_noting_answers_with_what_it_added(self, index: Index) -> None:
+        noted = {f"a/{i}": frozenset({instance_of(sop=i)}) for i in range(self.MANY)}
+        found = index.note_objects(noted)
+        assert {key: row.instances for key, row in found.items()} == noted
+
+    def test_every_key_asked_for_is_in_the_answer(self, index: Index) -> None:
+        index.note_objects({"a/1": frozenset({instance_of()})})
+        index.reject_objects({"a/2": Rejection(etag="e", reason="no UIDs")})
+        keys = {f"a/{i}" for i in range(self.MANY)}
+        found = index.note_objects(dict.fromkeys(keys, frozenset[InstanceResource]()))
+        assert set(found) == keys
+
+    @pytest.mark.parametrize("key", ["a/ü 1+2%25&x=1.dcm", "\u65e5\u672c/\U0001f642", "#", "a//b"])
+    def test_object_keys_are_any_text(self, index: Index, key: str) -> None:
+        row = instance_row(instance_of(), key)
+        index.note_objects({key: frozenset({row.instance})})
+        commit(index, putting(row))
+        assert index.note_objects({key: frozenset()})[key].instances == {row.instance}
+        assert index.indexed_etags([key]) == {key: row.object_etag}
+        assert index.get_instance(row.instance) == (row,)
+
+    def test_a_long_object_key_is_kept_whole(self, index: Index) -> None:
+        keys = ["k" * 1023 + end for end in "ab"]
+        rows = [instance_row(instance_of(), key) for key in keys]
+        index.note_objects({key: frozenset({instance_of()}) for key in keys})
+        commit(index, putting(*rows))
+        assert index.get_instance(instance_of()) == tuple(rows)
+        assert set(index.indexed_etags(keys)) == set(keys)
+
+    def test_a_canonical_key_counts_as_having_held_its_own_instance(self, index: Index) -> None:
+        own, other = instance_of(1), instance_of(2)
+        key = canonical_key(own)
+        assert index.note_objects({key: frozenset()})[key].instances == {own}
+        assert index.note_objects({key: frozenset({own})})[key].instances == {own}
+        assert index.note_objects({key: frozenset({other})})[key].instances == {own, other}
+
+    def test_a_rejection_is_kept_with_its_entity_tag(self, index: Index) -> None:
+        rejection = Rejection(etag="e1", reason="no Study Instance UID")
+        index.reject_objects({"a/1": rejection})
+        assert index.note_objects({"a/1": frozenset()})["a/1"].rejection == rejection
+
+    def test_a_later_rejection_replaces_an_earlier_one(self, index: Index) -> None:
+        index.reject_objects({"a/1": Rejection(etag="e1", reason="one")})
+        index.reject_objects({"a/1": Rejection(etag="e2", reason="two")})
+        found = index.note_objects({"a/1": frozenset()})["a/1"].rejection
+        assert found == Rejection(etag="e2", reason="two")
+
+    def test_a_rejection_keeps_what_the_key_held(self, index: Index) -> None:
+        index.note_objects({"a/1": frozenset({instance_of()})})
+        index.reject_objects({"a/1": Rejection(etag="e1", reason="no UIDs")})
+        found = index.note_objects({"a/1": frozenset()})["a/1"]
+        assert found.instances == {instance_of()}
+        assert found.rejection is not None
+
+    @pytest.mark.parametrize("key", ["a/1", canonical_key(instance_of())])
+    def test_noting_an_instance_ends_a_rejection(self, index: Index, key: str) -> None:
+        index.note_objects({key: frozenset({instance_of()})})
+        index.reject_objects({key: Rejection(etag="e1", reason="no UIDs")})
+        assert index.note_objects({key: frozenset({instance_of()})})[key].rejection is None
+        assert index.note_objects({key: frozenset()})[key].rejection is None
+
+    def test_noting_no_instance_leaves_a_rejection(self, index: Index) -> None:
+        index.reject_objects({"a/1": Rejection(etag="e1", reason="no UIDs")})
+        index.note_objects({"a/1": frozenset()})
+        assert index.note_objects({"a/1": frozenset()})["a/1"].rejection is not None
+
+    def test_a_rejection_is_taken_back(self, index: Index) -> None:
+        index.note_objects({"a/1": frozenset({instance_of()})})
+        index.reject_objects(dict.fromkeys(("a/1", "a/2"), Rejection(etag="e1", reason="no")))
+        index.reject_objects({"a/1": None, "a/3": None})
+        found = index.note_objects(dict.fromkeys(("a/1", "a/2", "a/3"), frozenset()))
+        assert [found[key].rejection is None for key in sorted(found)] == [True, False, True]
+        assert found["a/1"].instances == {instance_of()}
+
+    def test_taking_back_no_rejection_makes_no_known_object(self, index: Index) -> None:
+        index.reject_objects({"a/1": None})
+        assert list(walk(lambda after: index.known_objects(after))) == []
+
+    def test_many_objects_are_rejected_at_once(self, index: Index) -> None:
+        rejections = {f"a/{i}": Rejection(etag=f"e{i}", reason="no") for i in range(self.MANY)}
+        index.reject_objects(rejections)
+        assert index.indexed_etags(rejections) == {k: r.etag for k, r in rejections.items()}
+
+    def test_one_instance_row_settles_a_key(self, index: Index) -> None:
+        rows = [instance_row(instance_of(sop=i), object_etag=f"e{i}") for i in range(self.MANY)]
+        index.note_objects({row.object_key: frozenset({row.instance}) for row in rows})
+        commit(index, putting(*rows))
+        found = index.indexed_etags([*(row.object_key for row in rows), "unknown"])
+        assert found == {row.object_key: row.object_etag for row in rows}
+
+    def test_two_instance_rows_of_a_key_leave_it_unsettled(self, index: Index) -> None:
+        rows = [instance_row(instance_of(study), "a/1") for study in (1, 2)]
+        index.note_objects({"a/1": frozenset(row.instance for row in rows)})
+        commit(index, putting(*rows))
+        assert index.indexed_etags(["a/1"]) == {}
+
+    def test_a_rejection_settles_a_key_without_instance_row(self, index: Index) -> None:
+        index.reject_objects({"a/1": Rejection(etag="e1", reason="no UIDs")})
+        assert index.indexed_etags(["a/1"]) == {"a/1": "e1"}
+
+    def test_a_key_noted_but_never_committed_is_unsettled(self, index: Index) -> None:
+        index.note_objects({"a/1": frozenset({instance_of()})})
+        assert index.indexed_etags(["a/1"]) == {}
+
+    def test_a_key_whose_row_is_gone_is_unsettled(self, index: Index) -> None:
+        row = instance_row()
+        index.note_objects({row.object_key: frozenset({row.instance})})
+        commit(index, putting(row))
+        commit(index, deleting(row))
+        assert index.indexed_etags([row.object_key]) == {}
+
+    def test_a_canonical_key_is_settled_by_its_row(self, index: Index) -> None:
+        row = instance_row(instance_of(), canonical_key(instance_of()))
+        index.note_objects({row.object_key: frozenset({row.instance})})
+        commit(index, putting(row))
+        assert index.indexed_etags([row.object_key]) == {row.object_key: row.object_etag}
+
+    def test_asking_for_no_keys_answers_nothing(self, index: Index) -> None:
+        assert index.indexed_etags([]) == {}
+        assert index.note_objects({}) == {}
+        assert index.get_studies([]) == {}
+
+    @pytest.mark.parametrize("limit", [1, 7, 1000])
+    def test_known_objects_are_those_with_a_row_or_a_rejection(
+        self, index: Index, limit: int
+    ) -> None:
+        canonical = instance_row(instance_of(sop=99), canonical_key(instance_of(sop=99)))
+        rows = [canonical, *(instance_row(instance_of(sop=i)) for i in range(10))]
+        gone = instance_row(instance_of(sop=50))
+        index.note_objects({r.object_key: frozenset({r.instance}) for r in [*rows, gone]})
+        commit(index, putting(*rows, gone))
+        commit(index, deleting(gone))
+        index.reject_objects({"rejected": Rejection(etag="e", reason="no UIDs")})
+
+        found = list(walk(lambda after: index.known_objects(after, limit=limit)))
+
+        held = {row.object_key: {row.instance} for row in rows}
+        assert {row.object_key for row in found} == set(held) | {"rejected"}
+        assert all(row.instances >= held.get(row.object_key, set()) for row in found)
+        assert {r.object_key for r in found if r.rejection is not None} == {"rejected"}
+
+    # dictionaries
+
+    def test_dictionaries_of_a_series_come_by_name(self, index: Index) -> None:
+        rows = [dictionary_row(name=name, content=name.encode()) for name in ("b", "a")]
+        other = dictionary_row(series_of(1, 2), name="c")
+        for row in [*rows, other]:
+            index.put_dictionary(row)
+        assert index.query_dictionaries(series_of()) == (rows[1], rows[0])
+
+    def test_a_dictionary_put_again_changes_nothing(self, index: Index) -> None:
+        row = dictionary_row()
+        index.put_dictionary(row)
+        index.put_dictionary(row)
+        assert index.query_dictionaries(row.series) == (row,)
+
+    def test_a_dictionary_of_the_largest_size_is_kept(self, index: Index) -> None:
+        row = dictionary_row(content=random.Random(1).randbytes(32_768))
+        index.put_dictionary(row)
+        assert index.query_dictionaries(row.series) == (row,)
+
+    def test_a_dictionary_makes_no_series(self, index: Index) -> None:
+        index.put_dictionary(dictionary_row())
+        assert index.get_series(series_of()) is None
+        assert index.query_series(series_of().study_instance_uid) == ()
+        assert index.find_uid(series_of().series_instance_uid) == ()
+
+    # instances
+
+    def test_a_row_is_read_as_it_was_put(self, index: Index) -> None:
+        row = instance_row(
+            checksum="sha256:" + "ab" * 32,
+            instance_number=-12,
+            fragment=fragment(b'{"00100010":{}}', dictionary="0123abcd"),
+            frame_table=bytes(range(256)),
+            warnings=("group length is wrong", "Zeichensatz unbekannt: ÄÖÜ"),
+            damaged=True,
+        )
+        commit(index, putting(row))
+        assert index.get_instance(row.instance) == (row,)
+        assert rows_of(index, row.instance.series) == [row]
+
+    def test_a_row_of_defaults_is_read_as_it_was_put(self, index: Index) -> None:
+        row = instance_row(instance_number=None, attributes=b"{}")
+        commit(index, putting(row))
+        assert index.get_instance(row.instance) == (row,)
+
+    def test_a_row_of_pointers_is_read_as_it_was_put(self, index: Index) -> None:
+        pointing = replace(fragment(), data=b"", pointer="fragments/x")
+        row = instance_row(fragment=pointing, frame_table_pointer="frames/x")
+        commit(index, putting(row))
+        assert index.get_instance(row.instance) == (row,)
+
+    def test_a_large_row_is_read_as_it_was_put(self, index: Index) -> None:
+        noise = random.Random(2).randbytes(8_192)
+        row = instance_row(fragment=replace(fragment(), data=noise), frame_table=noise)
+        commit(index, putting(row))
+        assert index.get_instance(row.instance) == (row,)
+
+    @pytest.mark.parametrize("uid", ["1.2#3", "not/a uid", "%41", ".", "..", "ÄÖÜ", "'; --"])
+    def test_uids_are_any_text(self, index: Index, uid: str) -> None:
+        instance = InstanceResource(uid, uid + "x", uid + "y")
+        row = instance_row(instance, "a/1")
+        index.note_objects({"a/1": frozenset({instance})})
+        index.put_dictionary(dictionary_row(instance.series))
+        commit(index, putting(row))
+        assert index.get_instance(instance) == (row,)
+        assert rows_of(index, instance.series) == [row]
+        assert [each.series for each in index.query_series(uid)] == [instance.series]
+        assert index.query_dictionaries(instance.series) == (dictionary_row(instance.series),)
+        assert index.note_objects({"a/1": frozenset()})["a/1"].instances == {instance}
+        assert index.find_uid(uid + "x") == (instance.series,)
+        assert index.find_uid(uid + "y") == (instance,)
+        assert list(index.get_studies([uid])) == [uid]
+
+    def test_a_row_put_again_is_replaced(self, index: Index) -> None:
+        old = instance_row(object_etag="e1", warnings=("one",))
+        new = instance_row(object_etag="e2", damaged=True)
+        commit(index, putting(old))
+        commit(index, putting(new))
+        assert index.get_instance(new.instance) == (new,)
+
+    def test_an_instance_has_a_row_for_each_object_by_key(self, index: Index) -> None:
+        rows = [instance_row(object_key=key) for key in ("b", "a", "c")]
+        commit(index, putting(*rows))
+        assert [row.object_key for row in index.get_instance(instance_of())] == ["a", "b", "c"]
+
+    def test_only_the_named_row_is_deleted(self, index: Index) -> None:
+        first, second = instance_row(object_key="a"), instance_row(object_key="b")
+        commit(index, putting(first, second))
+        commit(index, deleting(first))
+        assert index.get_instance(instance_of()) == (second,)
+
+    def test_deleting_a_row_that_is_not_there_moves_the_version(self, index: Index) -> None:
+        commit(index, putting(instance_row()))
+        before = version_of(index, series_of())
+        commit(index, deleting(instance_row(object_key="never")))
+        assert version_of(index, series_of()) == before + 1
+        assert len(index.get_instance(instance_of())) == 1
+
+    def test_one_commit_puts_and_deletes_many_rows(self, index: Index) -> None:
+        old = [instance_row(instance_of(sop=i)) for i in range(self.MANY)]
+        new = [instance_row(instance_of(sop=1000 + i)) for i in range(self.MANY)]
+        commit(index, putting(*old))
+        changes = replace(putting(*new), deletes=[row_key(row) for row in old])
+        commit(index, changes)
+        found = rows_of(index, series_of())
+        assert {row.object_key for row in found} == {row.object_key for row in new}
+
+    def test_an_instance_that_is_not_there_has_no_rows(self, index: Index) -> None:
+        commit(index, putting(instance_row(instance_of(sop=1))))
+        assert index.get_instance(instance_of(sop=11)) == ()
+        assert index.get_instance(instance_of(study=9)) == ()
+
+    def test_a_uid_that_begins_with_another_is_another(self, index: Index) -> None:
+        rows = [instance_row(instance_of("1", "2", sop)) for sop in ("3", "33", "3.3")]
+        rows += [instance_row(instance_of("1", series, "3"), series) for series in ("22", "2.2")]
+        commit(index, putting(*rows))
+        assert index.get_instance(instance_of("1", "2", "3")) == (rows[0],)
+        assert len(rows_of(index, series_of("1", "2"))) == 3
+
+    @pytest.mark.parametrize("limit", [1, 3, 1000])
+    def test_pages_of_a_series_are_its_rows_by_instance_and_key(
+        self, index: Index, limit: int
+    ) -> None:
+        rows = [
+            instance_row(instance_of(sop=sop), key) for sop in (9, 10, 1, 2) for key in ("z", "a")
+        ]
+        commit(index, putting(*rows, instance_row(instance_of(series=2))))
+        found = rows_of(index, series_of(), limit=limit)
+        assert found == sorted(rows, key=row_key)
+
+    @pytest.mark.parametrize("limit", [1, 3])
+    def test_a_page_is_never_longer_than_its_limit(self, index: Index, limit: int) -> None:
+        commit(index, putting(*(instance_row(instance_of(sop=i)) for i in range(5))))
+        assert 0 < len(index.query_instances(series_of(), limit=limit).items) <= limit
+
+    def test_a_series_that_is_not_there_has_one_empty_page(self, index: Index) -> None:
+        page = index.query_instances(series_of())
+        assert page.items == ()
+        assert page.next is None
+
+    # series and their versions
+
+    def test_a_new_series_starts_from_the_time_of_its_commit(self, index: Index) -> None:
+        given = series_row(version=7, compact_due_ms=8, folded_version=3)
+        commit(index, InstanceChanges(touched={given.series: given}))
+        assert index.get_series(given.series) == replace(
+            given, version=NOW_MS + 1, compact_due_ms=DUE_MS
+        )
+
+    def test_every_commit_moves_the_version_of_touched_series_by_one(self, index: Index) -> None:
+        commit(index, touching(series_of(1, 1), series_of(1, 2)))
+        first, second = (version_of(index, series_of(1, i)) for i in (1, 2))
+        commit(index, touching(series_of(1, 1)), now_ms=NOW_MS + 10)
+        assert version_of(index, series_of(1, 1)) == first + 1
+        assert version_of(index, series_of(1, 2)) == second
+
+    def test_putting_an_equal_row_again_moves_the_version(self, index: Index) -> None:
+        commit(index, putting(instance_row()))
+        before = version_of(index, series_of())
+        commit(index, putting(instance_row()))
+        assert version_of(index, series_of()) == before + 1
+
+    def test_a_commit_leaves_the_fold_of_a_series_that_exists(self, index: Index) -> None:
+        commit(index, touching(series_of()))
+        before = index.get_series(series_of())
+        assert before is not None
+        other = series_row(instance_count=99, attributes=b'{"x":1}', folded_version=5)
+        commit(index, InstanceChanges(touched={other.series: other}))
+        assert index.get_series(series_of()) == replace(before, version=before.version + 1)
+
+    def test_a_series_touched_without_row_is_moved_but_not_made(self, index: Index) -> None:
+        commit(index, touching(series_of(1, 1)))
+        before = version_of(index, series_of(1, 1))
+        changes = InstanceChanges(touched=dict.fromkeys((series_of(1, 1), series_of(1, 2))))
+        due = commit(index, changes, now_ms=DUE_MS + 1, due_ms=DUE_MS + 9)
+        assert due == {series_of(1, 1)}
+        assert version_of(index, series_of(1, 1)) == before + 1
+        assert index.get_series(series_of(1, 2)) is None
+        assert index.query_series("1.2.1") == (index.get_series(series_of(1, 1)),)
+
+    def test_rows_without_touched_series_move_no_version(self, index: Index) -> None:
+        commit(index, InstanceChanges(puts=[instance_row()]))
+        assert index.get_instance(instance_of()) == (instance_row(),)
+        assert index.get_series(series_of()) is None
+
+    def test_a_commit_of_nothing_changes_nothing(self, index: Index) -> None:
+        assert commit(index, InstanceChanges()) == frozenset()
+
+    def test_the_first_commit_sets_the_due_time(self, index: Index) -> None:
+        due = commit(index, touching(series_of(1, 1), series_of(1, 2)))
+        assert due == {series_of(1, 1), series_of(1, 2)}
+
+    def test_a_due_time_ahead_stays(self, index: Index) -> None:
+        commit(index, touching(series_of()))
+        due = commit(index, touching(series_of()), now_ms=DUE_MS - 1, due_ms=DUE_MS + 100)
+        assert due == frozenset()
+        row = index.get_series(series_of())
+        assert row is not None
+        assert row.compact_due_ms == DUE_MS
+
+    def test_a_due_time_past_is_set_anew(self, index: Index) -> None:
+        commit(index, touching(series_of(1, 1)))
+        later = DUE_MS + 1
+        due = commit(
+            index, touching(series_of(1, 1), series_of(1, 2)), now_ms=later, due_ms=later + 5
+        )
+        assert due == {series_of(1, 1), series_of(1, 2)}
+        assert {row.compact_due_ms for row in index.query_series("1.2.1")} == {later + 5}
+
+    def test_a_settled_series_becomes_due_by_the_next_commit(self, index: Index) -> None:
+        commit(index, touching(series_of()))
+        assert index.settle_series(series_of(), version_of(index, series_of()))
+        assert commit(index, touching(series_of()), now_ms=NOW_MS + 1) == {series_of()}
+
+    def test_settling_removes_the_due_time_alone(self, index: Index) -> None:
+        commit(index, touching(series_of()))
+        before = index.get_series(series_of())
+        assert before is not None
+        assert index.settle_series(series_of(), before.version)
+        assert index.get_series(series_of()) == replace(before, compact_due_ms=None)
+
+    def test_settling_twice_is_settled(self, index: Index) -> None:
+        commit(index, touching(series_of()))
+        version = version_of(index, series_of())
+        assert index.settle_series(series_of(), version)
+        assert index.settle_series(series_of(), version)
+
+    def test_a_series_that_moved_is_not_settled(self, index: Index) -> None:
+        commit(index, touching(series_of()))
+        version = version_of(index, series_of())
+        commit(index, touching(series_of()))
+        assert not index.settle_series(series_of(), version)
+        row = index.get_series(series_of())
+        assert row is not None
+        assert row.compact_due_ms == DUE_MS
+
+    def test_a_fold_is_written_at_its_version(self, index: Index) -> None:
+        commit(index, touching(series_of()))
+        version = version_of(index, series_of())
+        fold = series_row(
+            version=version,
+            folded_version=version,
+            instance_count=450,
+            total_size=2**40,
+            answer=b'{"a":1}',
+            attributes=b'{"b":1}',
+            study_attributes=b'{"c":"\x01/studies"}',
+            sop_class_uids=("1.1", "1.2"),
+        )
+        assert index.fold_series(fold)
+        assert index.get_series(series_of()) == replace(fold, compact_due_ms=DUE_MS)
+
+    def test_an_emptied_series_stays(self, index: Index) -> None:
+        commit(index, putting(instance_row()))
+        commit(index, deleting(instance_row()))
+        fold = replace(
+            series_row(instance_count=0, total_size=0, answer=b"{}", sop_class_uids=()),
+            version=version_of(index, series_of()),
+        )
+        assert index.fold_series(fold)
+        assert index.query_series("1.2.1") == (replace(fold, compact_due_ms=DUE_MS),)
+
+    def test_a_fold_of_an_older_version_is_not_written(self, index: Index) -> None:
+        commit(index, touching(series_of()))
+        old = index.get_series(series_of())
+        assert old is not None
+        commit(index, touching(series_of()))
+        assert not index.fold_series(replace(old, instance_count=77))
+        assert index.get_series(series_of()) == replace(old, version=old.version + 1)
+
+    def test_a_fold_makes_no_series(self, index: Index) -> None:
+        assert not index.fold_series(series_row(version=1))
+        assert index.get_series(series_of()) is None
+
+    def test_series_of_a_study_come_by_uid(self, index: Index) -> None:
+        commit(index, touching(*(series_of("1", uid) for uid in ("2", "10", "1")), series_of("11")))
+        found = index.query_series("1")
+        assert [row.series.series_instance_uid for row in found] == ["1", "10", "2"]
+
+    def test_a_study_that_is_not_there_has_no_series(self, index: Index) -> None:
+        assert index.query_series("1.2.3") == ()
+
+    def test_overdue_series_come_the_longest_overdue_first(self, index: Index) -> None:
+        for number, due in ((1, 300), (2, 100), (3, 200), (4, 400)):
+            commit(index, touching(series_of(1, number)), now_ms=1, due_ms=due)
+        assert index.overdue_series(400) == (series_of(1, 2), series_of(1, 3), series_of(1, 1))
+        assert index.overdue_series(400, limit=2) == (series_of(1, 2), series_of(1, 3))
+        assert index.overdue_series(100) == ()
+
+    def test_a_settled_series_is_not_overdue(self, index: Index) -> None:
+        commit(index, touching(series_of()))
+        index.settle_series(series_of(), version_of(index, series_of()))
+        assert index.overdue_series(DUE_MS + 1) == ()
+
+    # studies
+
+    def test_a_commit_creates_studies_that_are_not_there(self, index: Index) -> None:
+        given = study_row(version=0)
+        add_studies(index, given)
+        found = index.get_studies([given.study_instance_uid])[given.study_instance_uid]
+        assert found == replace(given, version=found.version)
+        assert found.version > 0
+
+    def test_a_commit_leaves_studies_that_are_there(self, index: Index) -> None:
+        add_studies(index, study_row())
+        before = index.get_studies(["1.2.1"])
+        add_studies(index, study_row(instance_count=9, search_keys=search_keys(by_date="2000")))
+        assert index.get_studies(["1.2.1"]) == before
+        assert len(entries_of(index, SearchPath.DATE)) == 1
+
+    def test_many_studies_are_read_at_once_without_those_that_are_not_there(
+        self, index: Index
+    ) -> None:
+        uids = [f"1.2.{i}" for i in range(self.MANY)]
+        add_studies(index, *(study_row(uid) for uid in uids))
+        found = index.get_studies([*uids, "9.9"])
+        assert {uid: row.study_instance_uid for uid, row in found.items()} == {u: u for u in uids}
+
+    def test_a_study_fold_replaces_the_expected_version(self, index: Index) -> None:
+        add_studies(index, study_row())
+        before = index.get_studies(["1.2.1"])["1.2.1"].version
+        fold = study_row(
+            version=before + 1,
+            series_count=4,
+            instance_count=1_800,
+            answer=b'{"a":"\x01/studies"}',
+            search_keys=search_keys(by_patient_name="DOE JANE", carried={"PatientID": "p1"}),
+        )
+        assert index.fold_study(fold, expected_version=before)
+        assert index.get_studies(["1.2.1"]) == {"1.2.1": fold}
+
+    def test_a_study_fold_of_another_version_is_not_written(self, index: Index) -> None:
+        add_studies(index, study_row())
+        before = index.get_studies(["1.2.1"])
+        version = before["1.2.1"].version
+        fold = study_row(version=version + 2, instance_count=9)
+        assert not index.fold_study(fold, expected_version=version + 1)
+        assert not index.fold_study(fold, expected_version=0)
+        assert index.get_studies(["1.2.1"]) == before
+
+    def test_a_study_fold_without_row_needs_version_0(self, index: Index) -> None:
+        fold = study_row(version=1)
+        assert not index.fold_study(fold, expected_version=5)
+        assert index.get_studies(["1.2.1"]) == {}
+        assert index.fold_study(fold, expected_version=0)
+        assert index.get_studies(["1.2.1"]) == {"1.2.1": fold}
+
+    # search
+
+    def test_a_study_lies_in_the_indexes_it_has_keys_for(self, index: Index) -> None:
+        carried = {"PatientID": "p1", "PatientName": "doe jane"}
+        keys = search_keys(by_patient_name="DOE", by_patient_id="", carried=carried)
+        add_studies(index, study_row(search_keys=keys))
+        found = {path: entries_of(index, path) for path in SearchPath}
+        assert {path for path, entries in found.items() if entries} == {
+            SearchPath.DATE,
+            SearchPath.PATIENT_NAME,
+        }
+        (by_date,), (by_name,) = found[SearchPath.DATE], found[SearchPath.PATIENT_NAME]
+        assert (by_date.sort_key, by_date.study_instance_uid) == (keys.by_date, "1.2.1")
+        assert by_date.carried == carried
+        assert (by_name.sort_key, by_name.study_instance_uid) == (keys.by_patient_name, "1.2.1")
+
+    def test_a_study_without_search_keys_is_not_found(self, index: Index) -> None:
+        add_studies(index, study_row(search_keys=None))
+        assert all(not entries_of(index, path) for path in SearchPath)
+
+    def test_a_fold_moves_a_study_within_the_indexes(self, index: Index) -> None:
+        add_studies(index, study_row(search_keys=search_keys(by_accession_number="A1")))
+        version = index.get_studies(["1.2.1"])["1.2.1"].version
+        moved = search_keys(by_date="2027", by_patient_id="P2", by_patient_name="DOE")
+        index.fold_study(
+            study_row(version=version + 1, search_keys=moved), expected_version=version
+        )
+        found = {path: [e.sort_key for e in entries_of(index, path)] for path in SearchPath}
+        assert found == {
+            SearchPath.DATE: [moved.by_date],
+            SearchPath.PATIENT_ID: [moved.by_patient_id],
+            SearchPath.ACCESSION_NUMBER: [],
+            SearchPath.PATIENT_NAME: [moved.by_patient_name],
+            SearchPath.REFERRING_PHYSICIAN_NAME: [],
+        }
+
+    def test_a_fold_changes_what_the_date_index_carries(self, index: Index) -> None:
+        add_studies(index, study_row(search_keys=search_keys(carried={"PatientID": "p1"})))
+        version = index.get_studies(["1.2.1"])["1.2.1"].version
+        keys = search_keys(carried={"PatientID": "p2"})
+        index.fold_study(study_row(version=version + 1, search_keys=keys), expected_version=version)
+        (entry,) = entries_of(index, SearchPath.DATE)
+        assert entry.carried == {"PatientID": "p2"}
+
+    def test_a_study_folded_empty_leaves_the_indexes(self, index: Index) -> None:
+        add_studies(index, study_row())
+        version = index.get_studies(["1.2.1"])["1.2.1"].version
+        empty = study_row(version=version + 1, search_keys=None)
+        index.fold_study(empty, expected_version=version)
+        assert all(not entries_of(index, path) for path in SearchPath)
+
+    def test_a_study_made_by_its_fold_is_found(self, index: Index) -> None:
+        index.fold_study(study_row(version=1), expected_version=0)
+        assert [e.study_instance_uid for e in entries_of(index, SearchPath.DATE)] == ["1.2.1"]
+
+    @pytest.mark.parametrize("path", SearchPath)
+    @pytest.mark.parametrize("limit", [1, 4, 1000])
+    def test_pages_of_a_path_are_its_studies_in_order(
+        self, index: Index, path: SearchPath, limit: int
+    ) -> None:
+        texts = ["", "a", "A", "a b", "aa", "ä", "\ud7ff", "\uffee", "\U0001f642", "z", "0"]
+        rows = [
+            study_row(f"1.2.{i}", search_keys=search_keys(f"1.2.{i}", **{path.value: f"x{text}"}))
+            for i, text in enumerate(texts)
+        ]
+        add_studies(index, *rows)
+        found = entries_of(index, path, limit=limit)
+        assert sorted(e.study_instance_uid for e in found) == sorted(
+            row.study_instance_uid for row in rows
+        )
+
+    @pytest.mark.parametrize("path", SearchPath)
+    @pytest.mark.parametrize("limit", [1, 1000])
+    def test_a_scan_keeps_to_its_ends(self, index: Index, path: SearchPath, limit: int) -> None:
+        names = ["a", "b", "ba", "bz", "c", "d"]
+        add_studies(
+            index,
+            *(
+                study_row(f"1.2.{i}", search_keys=search_keys(f"1.2.{i}", **{path.value: name}))
+                for i, name in enumerate(names)
+            ),
+        )
+
+        def found(low: str, high: str | None) -> list[str]:
+            entries = entries_of(index, path, low=low, high=high, limit=limit)
+            return sorted(entry.sort_key.split("\x00")[0] for entry in entries)
+
+        assert found("b", "c") == ["b", "ba", "bz"]
+        assert found("b", None) == ["b", "ba", "bz", "c", "d"]
+        assert found("", "b") == ["a"]
+        assert found("bb", "bc") == []
+        assert found("c", "b") == []
+
+    def test_the_low_end_is_inside_and_the_high_end_outside(self, index: Index) -> None:
+        keys = [search_keys(f"1.2.{i}", by_patient_id=f"P{i}") for i in range(3)]
+        add_studies(index, *(study_row(f"1.2.{i}", search_keys=k) for i, k in enumerate(keys)))
+        low, high = keys[0].by_patient_id, keys[2].by_patient_id
+        found = entries_of(index, SearchPath.PATIENT_ID, low=low, high=high)
+        assert [entry.study_instance_uid for entry in found] == ["1.2.0", "1.2.1"]
+
+    def test_each_study_lies_in_one_shard(self, index: Index) -> None:
+        uids = [f"1.2.{i}" for i in range(20)]
+        add_studies(index, *(study_row(uid) for uid in uids))
+        found = [e.study_instance_uid for e in entries_of(index, SearchPath.DATE)]
+        assert sorted(found) == sorted(uids)
+
+    def test_a_uid_is_found_in_any_study(self, index: Index) -> None:
+        rows = [instance_row(instance_of(study, "5.1", "5.2")) for study in ("1", "2")]
+        commit(index, putting(*rows))
+        assert set(index.find_uid("5.1")) == {row.instance.series for row in rows}
+        assert set(index.find_uid("5.2")) == {row.instance for row in rows}
+        assert index.find_uid("5") == ()
+
+    def test_a_uid_of_a_series_and_of_an_instance_finds_both(self, index: Index) -> None:
+        row = instance_row(instance_of("1", "7", "7"))
+        commit(index, putting(row))
+        assert set(index.find_uid("7")) == {row.instance.series, row.instance}
+
+    # several at once
+
+    def test_concurrent_commits_lose_no_row_and_no_version(self, index: Index) -> None:
+        workers, rounds = 4, 5
+        commit(index, touching(series_of()))
+        before = version_of(index, series_of())
+        start = threading.Barrier(workers)
+
+        def work(worker: int) -> None:
+            start.wait()
+            for turn in range(rounds):
+                commit(index, putting(instance_row(instance_of(sop=worker * 100 + turn))))
+
+        in_threads(work, workers)
+        assert version_of(index, series_of()) == before + workers * rounds
+        assert len(rows_of(index, series_of())) == workers * rounds
+
+    def test_of_concurrent_commits_one_sets_the_due_time(self, index: Index) -> None:
+        workers = 4
+        start = threading.Barrier(workers)
+
+        def work(worker: int) -> int:
+            start.wait()
+            return len(commit(index, touching(series_of())))
+
+        assert sum(in_threads(work, workers)) == 1
+
+    def test_concurrent_notes_of_one_key_add_up(self, index: Index) -> None:
+        workers = 4
+        start = threading.Barrier(workers)
+
+        def work(worker: int) -> None:
+            start.wait()
+            index.note_objects({"a/1": frozenset({instance_of(sop=worker)})})
+
+        in_threads(work, workers)
+        found = index.note_objects({"a/1": frozenset()})["a/1"]
+        assert found.instances == {instance_of(sop=worker) for worker in range(workers)}
+
+    def test_of_concurrent_study_folds_one_is_written(self, index: Index) -> None:
+        workers = 4
+        add_studies(index, study_row())
+        version = index.get_studies(["1.2.1"])["1.2.1"].version
+        start = threading.Barrier(workers)
+
+        def work(worker: int) -> bool:
+            start.wait()
+            fold = study_row(version=version + 1, instance_count=worker)
+            return index.fold_study(fold, expected_version=version)
+
+        assert sorted(in_threads(work, workers)) == [False] * (workers - 1) + [True]
+
+
+def in_threads(work: Callable[[int], T], workers: int) -> list[T]:
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(work, range(workers)))
