@@ -169,7 +169,7 @@ lock: ## remake the locks, keeping versions that still fit (UPGRADE=1 takes the 
 	@test -x $(LOCK_VENV)/bin/uv || { $(PYTHON) -m venv $(LOCK_VENV) && $(LOCK_VENV)/bin/python -m pip install --quiet uv; }
 	@if [ -n "$(UPGRADE)" ]; then rm -f requirements/*.txt layers/*/requirements.txt; fi
 	$(call compile_lock,requirements/dev.txt,--python-version 3.11 pyproject.toml --all-extras --group build --group dev,Everything the Python tests and checks need.,pyproject.toml)
-	$(call compile_lock,requirements/run.txt,--python-version 3.11 pyproject.toml --extra sample --group build -c requirements/dev.txt,What `dicomulus serve` needs.,pyproject.toml)
+	$(call compile_lock,requirements/run.txt,--python-version 3.11 pyproject.toml --group build -c requirements/dev.txt,What `dicomulus serve` needs.,pyproject.toml)
 	$(call compile_lock,requirements/infra.txt,--python-version 3.11 --group infra -c requirements/dev.txt,What synthesising the template needs besides dev.txt and Node.,pyproject.toml)
 	$(call compile_lock,layers/dependencies/requirements.txt,--python-version 3.13 layers/dependencies/requirements.in -c requirements/dev.txt,The dependencies layer.,layers/dependencies/requirements.in)
 	$(call compile_lock,layers/imaging/requirements.txt,--python-version 3.13 layers/imaging/requirements.in -c requirements/dev.txt,The imaging layer.,layers/imaging/requirements.in)
