@@ -1,0 +1,35 @@
+"""The members of a stored DICOM JSON object as they are written, to be put together anew."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_DECODER: Final = json.JSONDecoder(strict=False)
+_TAG_LENGTH: Final = 8
+
+
+def members(text: bytes) -> dict[str, str]:
+    """Give the text of each element of an object in compact form, by tag.
+
+    The texts are slices: the base URL's placeholder and escaped characters stay as they are,
+    which parsing and writing again would confuse.
+    """
+    source = text.decode()
+    found: dict[str, str] = {}
+    position = 1
+    while position < len(source) - 1:
+        tag = source[position + 1 : position + 1 + _TAG_LENGTH]
+        start = position + _TAG_LENGTH + 3
+        _, end = _DECODER.raw_decode(source, start)
+        found[tag] = source[start:end]
+        position = end + 1
+    return found
+
+
+def format_members(parts: Mapping[str, str]) -> bytes:
+    """Write an object of such texts, in ascending order of tags."""
+    return ("{" + ",".join(f'"{tag}":{parts[tag]}' for tag in sorted(parts)) + "}").encode()

@@ -1,0 +1,467 @@
+"""Attribute matching on DICOM JSON (PS3.4 §C.2.2.2)."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import unicodedata
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Final
+
+from dicomulus.dicom.temporal import (
+    FIRST_DATE,
+    FIRST_TIME,
+    LAST_DATE,
+    LAST_TIME,
+    date_range,
+    date_time_range,
+    is_range,
+    normal_date,
+    normal_time,
+    time_range,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from dicomulus.dicom.level_json import Element
+
+    Predicate = Callable[[Element | None], bool]
+    Filter = Callable[[Mapping[str, Element]], bool]
+
+WILDCARD_VRS: Final = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "UN"})
+"""VRs with wildcards (PS3.4 §C.2.2.2.4), and UN, which private attributes are taken for."""
+
+_NUMBER_VRS: Final = frozenset(
+    {"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "US/SS", "UV"}
+)
+_TEXT_VRS: Final = frozenset({"AS", "AT"})
+
+# Viewers ask for any of several modalities without saying so (multiplevaluematching).
+_LIST_TAGS: Final = frozenset({"00080060", "00080061"})
+
+_JOINED_TAGS: Final = frozenset({"00080050", "00080090", "00100010", "00100020"})
+"""Attributes of one value that search has an ordered index for.
+
+A backslash in one of them is not meant to divide values, and an index has one key a study.
+"""
+
+_FIRST_TAGS: Final = frozenset({"00080020", "00080030"})
+"""The same for date and time, of which the first value counts."""
+
+# Date and time attributes that are matched together when both are ranges (PS3.4 §C.2.2.2.5).
+_PAIRS: Final = {
+    "00080020": "00080030",  # Study
+    "00080021": "00080031",  # Series
+    "00080022": "00080032",  # Acquisition
+    "00080023": "00080033",  # Content
+    "00400244": "00400245",  # PerformedProcedureStepStart
+    "00400250": "00400251",  # PerformedProcedureStepEnd
+}
+
+_SEPARATORS: Final = re.compile(r"[,\\]")
+_NAME_TOKENS: Final = re.compile(r"[\s^,=.\\-]+")
+_NAME_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
+_BAD_UID: Final = re.compile(r"[\s*?\"'<>]|[^\x20-\x7e]")
+_ALL_CARETS: Final = "^^^^"
+_EMPTY_KEY: Final = '""'
+
+
+@dataclass(frozen=True, slots=True)
+class MatchKey:
+    """One attribute to match: its path of tags, its VR and the value asked for."""
+
+    path: tuple[str, ...]
+    vr: str
+    value: str
+
+    @property
+    def tag(self) -> str:
+        """The attribute itself, without the sequences around it."""
+        return self.path[-1]
+
+    @property
+    def is_universal(self) -> bool:
+        """Whether every value, and none, matches (PS3.4 §C.2.2.2.3)."""
+        return not self.value.strip().strip("*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Semantics:
+    """What a query asks of matching beyond its keys (PS3.18 §8.3.4.2)."""
+
+    fuzzy: bool = False
+    """Names match by a prefix of any of their components, too."""
+    empty_values: bool = False
+    """A value of two quotation marks matches the empty attribute."""
+    multiple_values: bool = False
+    """A backslash divides values of which any may match."""
+
+
+LITERAL: Final = Semantics()
+
+
+def fold(text: str) -> str:
+    """Fold case and accents; the fold of a prefix is a prefix of the fold."""
+    decomposed = unicodedata.normalize("NFKD", text)
+    return "".join(c for c in decomposed if not unicodedata.combining(c)).casefold()
+
+
+def normal_name(text: str) -> str:
+    """Fold one component group of a name, without insignificant spaces and carets."""
+    return "^".join(part.strip() for part in fold(text).split("^")).rstrip("^")
+
+
+# --- values of attributes -------------------------------------------------------------------------
+
+
+def values_of(element: Element | None) -> list[Any]:
+    """Give the values that say something."""
+    values = element.get("Value", ()) if element else ()
+    return [value for value in values if value not in (None, "", {})]
+
+
+def joined_text(element: Element | None) -> str:
+    """Give a text attribute as one text, the values as they were before they were divided."""
+    return "\\".join(_text(value) for value in values_of(element))
+
+
+def joined_name(element: Element | None) -> dict[str, str]:
+    """Give the component groups of a name attribute, folded."""
+    names = [value for value in values_of(element) if isinstance(value, dict)]
+    groups = {
+        group: normal_name("\\".join(str(name[group]) for name in names if name.get(group)))
+        for group in _NAME_GROUPS
+    }
+    return {group: text for group, text in groups.items() if text}
+
+
+def first_text(element: Element | None) -> str:
+    """Give the first value that says something; empty if there is none."""
+    return next((_text(value) for value in values_of(element)), "")
+
+
+def _text(value: object) -> str:
+    return str(value).strip()
+
+
+def _names_of(tag: str, element: Element | None) -> list[dict[str, str]]:
+    if tag in _JOINED_TAGS:
+        return [joined_name(element)]
+    return [joined_name({"Value": [value]}) for value in values_of(element)]
+
+
+def _texts_of(tag: str, element: Element | None) -> list[str]:
+    if tag in _JOINED_TAGS:
+        return [text] if (text := joined_text(element)) else []
+    if tag in _FIRST_TAGS:
+        return [text] if (text := first_text(element)) else []
+    return [_text(value) for value in values_of(element)]
+
+
+# --- filters --------------------------------------------------------------------------------------
+
+
+def filter_of(keys: Iterable[MatchKey], semantics: Semantics = LITERAL) -> Filter:
+    """Make the test whether a DICOM JSON object matches all keys.
+
+    Keys within one sequence are matched by one and the same item (PS3.4 §C.2.2.2.6).
+
+    Raises:
+        ValueError: A value breaks the rules of its VR; the text says the rule.
+    """
+    return _level_filter([(key.path, key) for key in keys], semantics)
+
+
+def _level_filter(keys: Sequence[tuple[tuple[str, ...], MatchKey]], semantics: Semantics) -> Filter:
+    here = {path[0]: key for path, key in keys if len(path) == 1}
+    below: dict[str, list[tuple[tuple[str, ...], MatchKey]]] = {}
+    for path, key in keys:
+        if len(path) > 1:
+            below.setdefault(path[0], []).append((path[1:], key))
+    pairs = [_pair_filter(here.pop(date), here.pop(time)) for date, time in _ranged_pairs(here)]
+    tests = {tag: predicate(key, semantics) for tag, key in here.items()}
+    items = {tag: _level_filter(inner, semantics) for tag, inner in below.items()}
+
+    def matches(elements: Mapping[str, Element]) -> bool:
+        return (
+            all(test(elements.get(tag)) for tag, test in tests.items())
+            and all(pair(elements) for pair in pairs)
+            and all(any(map(inner, _items(elements, tag))) for tag, inner in items.items())
+        )
+
+    return matches
+
+
+def _items(elements: Mapping[str, Element], tag: str) -> list[dict[str, Element]]:
+    items = values_of(elements.get(tag))
+    return items or [{}]
+
+
+def _ranged_pairs(keys: Mapping[str, MatchKey]) -> list[tuple[str, str]]:
+    return [
+        (date, time)
+        for date, time in _PAIRS.items()
+        if date in keys
+        and time in keys
+        and is_range(keys[date].value)
+        and is_range(keys[time].value)
+    ]
+
+
+def combined_range(date: MatchKey, time: MatchKey) -> tuple[str, str]:
+    """Give the first and last date-time of two ranges taken together, as 20 digits each.
+
+    Raises:
+        ValueError: A range is malformed.
+    """
+    (first_date, last_date), (first_time, last_time) = (
+        date_range(date.value),
+        time_range(time.value),
+    )
+    low = first_date + (first_time if first_date != FIRST_DATE else FIRST_TIME)
+    high = last_date + (last_time if last_date != LAST_DATE else LAST_TIME)
+    return low, high
+
+
+def _pair_filter(date: MatchKey, time: MatchKey) -> Filter:
+    low, high = combined_range(date, time)
+
+    def matches(elements: Mapping[str, Element]) -> bool:
+        day = normal_date(first_text(elements.get(date.tag)))
+        of_day = normal_time(first_text(elements.get(time.tag))) or FIRST_TIME
+        return day is not None and low <= day + of_day <= high
+
+    return matches
+
+
+def predicate(key: MatchKey, semantics: Semantics = LITERAL) -> Predicate:
+    """Make the test of one attribute.
+
+    Raises:
+        ValueError: The value breaks the rules of the VR; the text says the rule.
+    """
+    if key.is_universal:
+        return _anything
+    if semantics.empty_values and key.value.strip() == _EMPTY_KEY:
+        return _nothing
+    if key.vr == "UI":
+        return _uid_predicate(key)
+    if semantics.multiple_values or key.tag in _LIST_TAGS:
+        parts = _value_list(key)
+        if len(parts) > 1:
+            tests = [_single_predicate(part, semantics) for part in parts]
+            return lambda element: any(test(element) for test in tests)
+    return _single_predicate(key, semantics)
+
+
+def _value_list(key: MatchKey) -> list[MatchKey]:
+    separator = _SEPARATORS if key.tag in _LIST_TAGS else re.compile(r"\\")
+    values = [part.strip() for part in separator.split(key.value)]
+    return [MatchKey(key.path, key.vr, value) for value in values if value]
+
+
+def _single_predicate(key: MatchKey, semantics: Semantics) -> Predicate:
+    if key.is_universal:
+        return _anything
+    if key.vr == "PN":
+        return _name_predicate(key, semantics)
+    test = _text_test(key)
+    tag = key.tag
+    return lambda element: any(test(text) for text in _texts_of(tag, element))
+
+
+def _anything(_: Element | None) -> bool:
+    return True
+
+
+def _nothing(element: Element | None) -> bool:
+    return not values_of(element) and not (element and len(element) > 1 and "Value" not in element)
+
+
+def _text_test(key: MatchKey) -> Callable[[str], bool]:
+    value = key.value.strip()
+    if key.vr in WILDCARD_VRS:
+        return _pattern_test(value)
+    if key.vr in _NUMBER_VRS:
+        return _number_test(value)
+    if key.vr in _TEXT_VRS:
+        return value.__eq__
+    if key.vr == "DA":
+        return _between(normal_date, *date_range(value))
+    if key.vr == "TM":
+        return _between(normal_time, *time_range(value))
+    if key.vr == "DT":
+        return _date_time_test(value)
+    raise ValueError(f"attributes of VR {key.vr} cannot be matched")
+
+
+def _between(normal: Callable[[str], str | None], low: str, high: str) -> Callable[[str], bool]:
+    def test(text: str) -> bool:
+        value = normal(text)
+        return value is not None and low <= value <= high
+
+    return test
+
+
+def _date_time_test(value: str) -> Callable[[str], bool]:
+    low, high = date_time_range(value)
+
+    def test(text: str) -> bool:
+        try:
+            first, _ = date_time_range(text)
+        except ValueError:
+            return False
+        return low <= first <= high
+
+    return test
+
+
+def _number_test(value: str) -> Callable[[str], bool]:
+    wanted = _number(value)
+    if wanted is None:
+        raise ValueError("must be a number")
+    return lambda text: _number(text) == wanted
+
+
+def _number(text: str) -> Decimal | None:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _pattern_test(pattern: str) -> Callable[[str], bool]:
+    if not has_wildcard(pattern):
+        return pattern.__eq__
+    # Brackets mean themselves; the translation takes time linear in the text.
+    glob = re.compile(fnmatch.translate(pattern.replace("[", "[[]")))
+    return lambda text: glob.match(text) is not None
+
+
+def has_wildcard(pattern: str) -> bool:
+    """Whether a value has one of the two wildcard characters (PS3.4 §C.2.2.2.4)."""
+    return "*" in pattern or "?" in pattern
+
+
+# --- UIDs -----------------------------------------------------------------------------------------
+
+
+def uid_list(value: str) -> tuple[str, ...]:
+    """Give the UIDs of a list divided by commas or backslashes (PS3.4 §C.2.2.2.2), each once.
+
+    Raises:
+        ValueError: One cannot be a UID. Letters are let through: real files have such UIDs.
+    """
+    uids = tuple(dict.fromkeys(part.strip() for part in _SEPARATORS.split(value)))
+    for uid in uids:
+        if _BAD_UID.search(uid) or not any(map(str.isdigit, uid)):
+            raise ValueError("must be a UID or a list of UIDs, without wildcards")
+    return uids
+
+
+def _uid_predicate(key: MatchKey) -> Predicate:
+    wanted = frozenset(uid_list(key.value))
+    return lambda element: any(_text(value) in wanted for value in values_of(element))
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+def _name_predicate(key: MatchKey, semantics: Semantics) -> Predicate:
+    tests = [_name_test(key.value)]
+    if semantics.fuzzy and not has_wildcard(key.value):
+        tests.append(_fuzzy_name_test(key.value))
+    tag = key.tag
+    return lambda element: any(test(name) for name in _names_of(tag, element) for test in tests)
+
+
+def _name_test(value: str) -> Callable[[Mapping[str, str]], bool]:
+    """Match all component groups, or each its own where the value names several."""
+    if "=" not in value:
+        test = _name_group_test(value)
+        return lambda name: any(test(group) for group in name.values())
+    parts = zip(_NAME_GROUPS, value.split("="), strict=False)
+    tests = {group: _name_group_test(part) for group, part in parts if part.strip().strip("*")}
+    return lambda name: all(g in name and test(name[g]) for g, test in tests.items())
+
+
+def _name_group_test(value: str) -> Callable[[str], bool]:
+    pattern = normal_name(value)
+    test = _pattern_test(pattern)
+    if not has_wildcard(pattern):
+        return test
+    # "Doe^*" finds the name "Doe" too: carets at a name's end may be left out (PS3.5 §6.2.1.1).
+    return lambda group: test(group) or test(group + _ALL_CARETS[group.count("^") :])
+
+
+def _fuzzy_name_test(value: str) -> Callable[[Mapping[str, str]], bool]:
+    wanted = name_tokens(fold(value))
+
+    def test(name: Mapping[str, str]) -> bool:
+        return bool(wanted) and any(
+            all(any(token.startswith(start) for token in name_tokens(group)) for start in wanted)
+            for group in name.values()
+        )
+
+    return test
+
+
+def name_tokens(folded: str) -> list[str]:
+    """Divide a folded name into its words."""
+    return [token for token in _NAME_TOKENS.split(folded) if token]
+
+
+# --- what a plan needs to know --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LiteralStart:
+    """What every matching value begins with; ``whole`` if it is the value itself."""
+
+    text: str
+    whole: bool
+
+
+def literal_start(key: MatchKey, semantics: Semantics = LITERAL) -> LiteralStart | None:
+    """Give what the values matching a text or name key begin with; none if that is open.
+
+    Names are given folded, for their alphabetic component group, without the carets at the end.
+    """
+    if key.vr not in WILDCARD_VRS or key.is_universal or _is_special(key, semantics):
+        return None
+    value = key.value.strip()
+    if key.vr == "PN":
+        if semantics.fuzzy and not has_wildcard(value):
+            return None
+        value = normal_name(value.partition("=")[0])
+    text = re.split(r"[*?]", value, maxsplit=1)[0]
+    whole = text == value
+    if key.vr == "PN":
+        text = text.rstrip("^ ")
+    return LiteralStart(text, whole) if text else None
+
+
+def _is_special(key: MatchKey, semantics: Semantics) -> bool:
+    if semantics.empty_values and key.value.strip() == _EMPTY_KEY:
+        return True
+    return semantics.multiple_values and "\\" in key.value
+
+
+def folded_pieces(key: MatchKey, semantics: Semantics = LITERAL) -> tuple[str, ...]:
+    """Give folded texts that every matching value contains once folded; none may be known."""
+    if key.vr not in WILDCARD_VRS or key.is_universal or _is_special(key, semantics):
+        return ()
+    if key.vr == "PN" and semantics.fuzzy and not has_wildcard(key.value):
+        return tuple(name_tokens(fold(key.value)))
+    separators = r"[*?=]" if key.vr == "PN" else r"[*?]"
+    pieces = re.split(separators, key.value.strip())
+    # A name may be stored without the carets and spaces that the pieces end with.
+    folded = (_stripped(normal_name(p)) if key.vr == "PN" else fold(p) for p in pieces)
+    return tuple(piece for piece in folded if piece)
+
+
+def _stripped(piece: str) -> str:
+    return piece.strip("^ ")

@@ -1,0 +1,185 @@
+"""The sort keys of studies in the ordered indexes, and the ranges in which matches lie.
+
+A date key is date and time of day, 20 digits, then ``#`` and the study's UID. A value key is the
+value, 0x01, the date and time inverted so that the newest comes first, then the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from dicomulus.dicom.matching import (
+    combined_range,
+    first_text,
+    fold,
+    joined_name,
+    joined_text,
+    literal_start,
+)
+from dicomulus.dicom.resource import quote_uid
+from dicomulus.dicom.temporal import date_range, is_range, normal_date, normal_time
+from dicomulus.ports import SearchKeys, SearchPath
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dicomulus.dicom.level_json import Element
+    from dicomulus.dicom.matching import LiteralStart, MatchKey, Semantics
+
+STUDY_DATE: Final = "00080020"
+STUDY_TIME: Final = "00080030"
+
+PATH_BY_TAG: Final = {
+    "00080050": SearchPath.ACCESSION_NUMBER,
+    "00080090": SearchPath.REFERRING_PHYSICIAN_NAME,
+    "00100010": SearchPath.PATIENT_NAME,
+    "00100020": SearchPath.PATIENT_ID,
+}
+"""The attributes that have an index of their own."""
+
+CARRIED_TAGS: Final = {
+    "PatientID": "00100020",
+    "AccessionNumber": "00080050",
+    "PatientName": "00100010",
+    "StudyDescription": "00081030",
+}
+"""What the date index carries, as viewers look for any part of these (first ones first)."""
+
+CUT: Final = "\x01"
+"""At the end of a carried text that goes on."""
+
+_VALUE_BYTES: Final = 128
+_CARRIED_BYTES: Final = 200
+_UID_LENGTH: Final = 512
+_NO_DATE: Final = "00000000"
+_NO_TIME: Final = "000000000000"
+_END_OF_VALUE: Final = "\x01"
+_AFTER_END_OF_VALUE: Final = "\x02"
+_OTHER_GROUPS: Final = "\x03"
+"""Before the names of which a group other than the alphabetic one is in the Latin script."""
+_AFTER_OTHER_GROUPS: Final = "\x04"
+_AFTER_DIGITS: Final = "~"
+_LAST_CHARACTER: Final = "\U0010ffff"
+_END_OF_LATIN: Final = "\u0250"
+
+_INVERTED: Final = str.maketrans("0123456789", "9876543210")
+# Control characters order the parts of a key, the last character ends a range.
+_UNUSED: Final = dict.fromkeys(
+    [*range(0x20), ord(_LAST_CHARACTER), *range(0xD800, 0xE000)], "\ufffd"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRange:
+    """Sort keys ``low`` <= key < ``high``; ``None`` is no upper end."""
+
+    low: str = ""
+    high: str | None = None
+
+    def holds(self, sort_key: str) -> bool:
+        """Whether a key lies in the range."""
+        return self.low <= sort_key and (self.high is None or sort_key < self.high)
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def search_keys(study_instance_uid: str, attributes: Mapping[str, Element]) -> SearchKeys:
+    """Give the keys under which a study with these attributes is found."""
+    uid = _uid_part(study_instance_uid)
+    instant = _instant(attributes)
+    ending = f"{_END_OF_VALUE}{instant.translate(_INVERTED)}#{uid}"
+
+    def key(value: str) -> str:
+        return value + ending if value else ""
+
+    return SearchKeys(
+        by_date=f"{instant}#{uid}",
+        by_patient_id=key(_value_part(joined_text(attributes.get("00100020")))),
+        by_accession_number=key(_value_part(joined_text(attributes.get("00080050")))),
+        by_patient_name=key(_name_part(attributes.get("00100010"))),
+        by_referring_physician_name=key(_name_part(attributes.get("00080090"))),
+        carried=_carried(attributes),
+    )
+
+
+def _instant(attributes: Mapping[str, Element]) -> str:
+    date = normal_date(first_text(attributes.get(STUDY_DATE))) or _NO_DATE
+    time = normal_time(first_text(attributes.get(STUDY_TIME))) or _NO_TIME
+    return date + time
+
+
+def _uid_part(study_instance_uid: str) -> str:
+    quoted = quote_uid(study_instance_uid)
+    if len(quoted) <= _UID_LENGTH:
+        return quoted
+    return hashlib.sha256(quoted.encode()).hexdigest()
+
+
+def _value_part(text: str) -> str:
+    return _cut(text.translate(_UNUSED), _VALUE_BYTES)
+
+
+def _name_part(element: Element | None) -> str:
+    groups = joined_name(element)
+    name = _value_part(groups.pop("Alphabetic", ""))
+    if any(group < _END_OF_LATIN for group in groups.values()):
+        return _OTHER_GROUPS + name
+    return name
+
+
+def _cut(text: str, max_bytes: int) -> str:
+    return text.encode()[:max_bytes].decode(errors="ignore")
+
+
+def _carried(attributes: Mapping[str, Element]) -> dict[str, str]:
+    carried: dict[str, str] = {}
+    left = _CARRIED_BYTES
+    for keyword, tag in CARRIED_TAGS.items():
+        text = _carried_text(tag, attributes.get(tag))
+        if not text:
+            continue
+        room = max(left - len(CUT), 0)
+        kept = text if len(text.encode()) <= room else _cut(text, room) + CUT
+        carried[keyword] = kept
+        left -= len(kept.encode())
+    return carried
+
+
+def _carried_text(tag: str, element: Element | None) -> str:
+    text = "=".join(joined_name(element).values()) if tag == "00100010" else joined_text(element)
+    return fold(text.translate(_UNUSED))
+
+
+# --- ranges ---------------------------------------------------------------------------------------
+
+
+def value_ranges(key: MatchKey, semantics: Semantics) -> tuple[KeyRange, ...]:
+    """Give the ranges of a value path that hold all matches of a key; none if it has no start."""
+    start = literal_start(key, semantics)
+    if start is None:
+        return ()
+    if key.vr != "PN":
+        return (_range_of(start),)
+    # Only the alphabetic group is a key; other scripts are looked for in the other groups as well.
+    if start.text >= _END_OF_LATIN:
+        return ()
+    return KeyRange(_OTHER_GROUPS, _AFTER_OTHER_GROUPS), _range_of(start)
+
+
+def _range_of(start: LiteralStart) -> KeyRange:
+    text = _value_part(start.text)
+    if start.whole:
+        return KeyRange(text + _END_OF_VALUE, text + _AFTER_END_OF_VALUE)
+    return KeyRange(text, text + _LAST_CHARACTER)
+
+
+def date_key_range(date: MatchKey, time: MatchKey | None) -> KeyRange:
+    """Give the range of the date path that holds all matches of a date, or of date and time."""
+    if time is not None and is_range(date.value) and is_range(time.value):
+        low, high = combined_range(date, time)
+    else:
+        low, high = date_range(date.value)
+    return KeyRange(low, high + _AFTER_DIGITS)
