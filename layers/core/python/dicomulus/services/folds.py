@@ -85,9 +85,11 @@ def instance_answer(
     instance: InstanceResource, instance_json: Mapping[str, Element], transfer_syntax_uid: str
 ) -> bytes:
     """Give what a search answers of an instance (PS3.18 Table 10.6.3-5)."""
-    computed = {"00080005": UTF8, "00080056": ONLINE}
-    if transfer_syntax_uid:
-        computed["00083002"] = {"vr": "UI", "Value": [transfer_syntax_uid]}
+    computed = {
+        "00080005": UTF8,
+        "00080056": ONLINE,
+        "00083002": {"vr": "UI", "Value": [transfer_syntax_uid]},
+    }
     elements = _of_level(instance_json, INSTANCE_TAGS) | computed
     return json_object(_answer(elements, INSTANCE_RETURN), retrieve_path=instance.path)
 

@@ -16,6 +16,7 @@ from dicomulus.dicom.byte_source import RangedSource
 from dicomulus.dicom.dataset_json import convert
 from dicomulus.dicom.json_model import integer_of
 from dicomulus.dicom.resource import InstanceResource, instance_of_key, quote_uid
+from dicomulus.dicom.transfer_syntax import on_the_web
 from dicomulus.errors import (
     ObjectChangedError,
     ObjectNotFoundError,
@@ -177,7 +178,10 @@ class Ingest:
             converted.sop_instance_uid,
         )
         attributes = converted.attributes
-        transfer_syntax_uid = converted.header.transfer_syntax_uid
+        header = converted.header
+        # Only a file meta that tells the truth lets the object be sent as it is.
+        told = header.file_meta.get("00020010", "") == header.transfer_syntax_uid
+        transfer_syntax_uid = header.transfer_syntax_uid if told else ""
         row = InstanceRow(
             instance=instance,
             object_key=info.key,
@@ -188,7 +192,7 @@ class Ingest:
             sop_class_uid=converted.sop_class_uid,
             transfer_syntax_uid=transfer_syntax_uid,
             instance_number=integer_of(attributes, "00200013"),
-            attributes=instance_answer(instance, attributes, transfer_syntax_uid),
+            attributes=instance_answer(instance, attributes, on_the_web(transfer_syntax_uid)),
             levels_digest=levels_digest(attributes),
             fragment=self._fragment(instance, converted.json),
             warnings=converted.warnings,

@@ -1,0 +1,193 @@
+"""The Retrieve transactions of DICOM objects, frames and bulk data (PS3.18 §10.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dicomulus.dicom.resource import InstanceResource, SeriesResource
+from dicomulus.dicom.transfer_syntax import (
+    LOSSY,
+    NOT_ON_THE_WEB,
+    on_the_web,
+)
+from dicomulus.errors import InvalidResourceError, NotAcceptableError, ResponseTooLargeError
+from dicomulus.wire.media_types import (
+    ANY_TRANSFER_SYNTAX,
+    DICOM,
+    OCTET_STREAM,
+    Offer,
+    accept_of,
+    accepted_transfer_syntaxes,
+    frame_media_type,
+    select,
+)
+from dicomulus.wire.message import Response
+from dicomulus.wire.multipart import Part, PartHead, Related
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from dicomulus.ports import InstanceRow
+    from dicomulus.services.archive import Archive
+    from dicomulus.services.retrieve import Content, Frames, Retrieve
+    from dicomulus.wire.media_types import Accept
+    from dicomulus.wire.message import Request
+
+MAX_FRAMES_ASKED: Final = 10_000
+"""Frame numbers in one request."""
+
+_NO_STORE: Final = (("Cache-Control", "private, no-cache"), ("Vary", "Accept"))
+
+_OBJECTS: Final = Offer(DICOM, multipart=True)
+_OBJECT: Final = Offer(DICOM)
+
+
+def retrieve_study(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
+    """Answer ``GET /studies/{study}``."""
+    select(accept_of(request), [_OBJECTS])
+    return _objects(archive, request, archive.retrieve.study_rows(variables["study"]))
+
+
+def retrieve_series(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
+    """Answer ``GET /studies/{study}/series/{series}``."""
+    select(accept_of(request), [_OBJECTS])
+    series = SeriesResource(variables["study"], variables["series"])
+    return _objects(archive, request, archive.retrieve.series_rows(series))
+
+
+def retrieve_instance(
+    archive: Archive, request: Request, variables: Mapping[str, str]
+) -> Response:
+    """Answer ``GET /studies/{study}/series/{series}/instances/{instance}``."""
+    accept = accept_of(request)
+    offer = select(accept, [_OBJECT, _OBJECTS])
+
+    def give(row: InstanceRow) -> Content:
+        _check_transfer_syntax(row.transfer_syntax_uid, accept=accept, offer=offer)
+        return _content(archive.retrieve, row)
+
+    row, content = archive.retrieve.begun(_instance(variables), give)
+    head = PartHead(_content_type(row.transfer_syntax_uid), content.length)
+    if offer.multipart:
+        return _related(archive, DICOM, [Part(head, content.chunks)], [head])
+    _check_length(archive, content.length)
+    headers = (*_NO_STORE, ("Content-Type", head.content_type))
+    return Response(200, headers, content.chunks, content.length)
+
+
+def retrieve_frames(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
+    """Answer ``GET …/instances/{instance}/frames/{frames}``."""
+    numbers = _frame_numbers(variables["frames"])
+    frames = archive.retrieve.frames(_instance(variables), numbers)
+    return _frames(archive, request, frames)
+
+
+def retrieve_bulk_data(
+    archive: Archive, request: Request, variables: Mapping[str, str]
+) -> Response:
+    """Answer ``GET …/instances/{instance}/bulkdata/{path}``."""
+    path = variables["path"].split("/")
+    return _frames(archive, request, archive.retrieve.bulk_data(_instance(variables), path))
+
+
+def _instance(variables: Mapping[str, str]) -> InstanceResource:
+    return InstanceResource(variables["study"], variables["series"], variables["instance"])
+
+
+def _frame_numbers(text: str) -> list[int]:
+    """Read a list of frame numbers (PS3.18 §10.4.1.1.6)."""
+    numbers = text.split(",")
+    if len(numbers) > MAX_FRAMES_ASKED:
+        raise InvalidResourceError(f"frames: more than {MAX_FRAMES_ASKED} numbers")
+    if not all(number.isascii() and number.isdigit() and int(number) for number in numbers):
+        raise InvalidResourceError("frames: not a comma-separated list of numbers from 1")
+    return [int(number) for number in numbers]
+
+
+def _check_transfer_syntax(stored: str, *, accept: Accept, offer: Offer) -> None:
+    """Refuse when the one object asked for cannot be given as the client takes it."""
+    leaves = on_the_web(stored)
+    wanted = accepted_transfer_syntaxes(accept, offer)
+    if leaves in wanted or ANY_TRANSFER_SYNTAX in wanted:
+        return
+    if leaves in LOSSY and not _names_transfer_syntax(accept):
+        return
+    raise NotAcceptableError(
+        f"The instance can be given as {DICOM}; transfer-syntax={leaves}, or with transfer-syntax=*"
+    )
+
+
+def _names_transfer_syntax(accept: Accept) -> bool:
+    return any(each.media_type.parameter("transfer-syntax") for each in accept)
+
+
+def _content_type(stored: str) -> str:
+    return f"{DICOM}; transfer-syntax={on_the_web(stored)}"
+
+
+def _content(retrieve: Retrieve, row: InstanceRow) -> Content:
+    if row.transfer_syntax_uid in NOT_ON_THE_WEB:
+        return retrieve.reencoded(row)
+    return retrieve.stored(row)
+
+
+def _objects(archive: Archive, request: Request, rows: Sequence[InstanceRow]) -> Response:
+    """Answer with many objects, each in the syntax it has its Content-Type for.
+
+    One that cannot be given as asked for goes as stored: a part too many does less harm than a
+    whole study refused.
+    """
+    _check_length(archive, sum(row.object_size for row in rows))
+    heads: list[PartHead] | None = None
+    if not any(row.transfer_syntax_uid in NOT_ON_THE_WEB for row in rows):
+        heads = [PartHead(_content_type(r.transfer_syntax_uid), r.object_size) for r in rows]
+    return _related(archive, DICOM, _parts(archive.retrieve, rows), heads)
+
+
+def _parts(retrieve: Retrieve, rows: Sequence[InstanceRow]) -> Iterator[Part]:
+    for row in rows:
+        content = _content(retrieve, row)
+        yield Part(PartHead(_content_type(row.transfer_syntax_uid), content.length), content.chunks)
+
+
+def _frames(archive: Archive, request: Request, frames: Frames) -> Response:
+    syntax = frames.transfer_syntax_uid
+    carried = dict.fromkeys((frame_media_type(syntax), OCTET_STREAM))
+    offers = [Offer(each, multipart=True, transfer_syntax=syntax) for each in carried]
+    if len(frames.contents) == 1:
+        single = [Offer(each, transfer_syntax=syntax) for each in carried]
+        # A browser or curl without wishes gets the bytes themselves.
+        offers = single + offers
+    offer = select(accept_of(request), offers)
+    if not offer.multipart:
+        content = frames.contents[0]
+        headers = (*_NO_STORE, ("Content-Type", offer.content_type))
+        return Response(200, headers, content.chunks, content.length)
+    heads = [PartHead(offer.content_type, content.length) for content in frames.contents]
+    parts = [
+        Part(head, content.chunks)
+        for head, content in zip(heads, frames.contents, strict=True)
+    ]
+    return _related(archive, offer.media_type, parts, heads)
+
+
+def _related(
+    archive: Archive,
+    media_type: str,
+    parts: Iterator[Part] | Sequence[Part],
+    heads: Sequence[PartHead] | None,
+) -> Response:
+    related = Related(media_type)
+    length = None if heads is None else related.length(heads)
+    if length is not None:
+        _check_length(archive, length)
+    headers = (*_NO_STORE, ("Content-Type", related.content_type))
+    return Response(200, headers, related.write(parts), length)
+
+
+def _check_length(archive: Archive, length: int) -> None:
+    limit = archive.settings.max_stream_bytes
+    if limit and length > limit:
+        raise ResponseTooLargeError(
+            f"The answer has {length} bytes, one answer at most {limit}; retrieve less at a time"
+        )

@@ -1,0 +1,56 @@
+"""The route table: every transaction that the archive has (PS3.18 Table 10.1-1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dicomulus.api.metadata import instance_metadata, series_metadata, study_metadata
+from dicomulus.api.retrieve import (
+    retrieve_bulk_data,
+    retrieve_frames,
+    retrieve_instance,
+    retrieve_series,
+    retrieve_study,
+)
+from dicomulus.api.route import Route, find_route
+from dicomulus.api.search import search_instances, search_series, search_studies
+from dicomulus.api.store import store_instances
+from dicomulus.errors import RouteNotFoundError
+
+if TYPE_CHECKING:
+    from dicomulus.services.archive import Archive
+    from dicomulus.wire.message import Request, Response
+
+_STUDY: Final = "/studies/{study}"
+_SERIES: Final = _STUDY + "/series/{series}"
+_INSTANCE: Final = _SERIES + "/instances/{instance}"
+
+ROUTES: Final = (
+    Route("GET", "/studies", search_studies),
+    Route("GET", _STUDY + "/series", search_series),
+    Route("GET", _SERIES + "/instances", search_instances),
+    Route("GET", _STUDY + "/metadata", study_metadata),
+    Route("GET", _SERIES + "/metadata", series_metadata),
+    Route("GET", _INSTANCE + "/metadata", instance_metadata),
+    Route("GET", _STUDY, retrieve_study),
+    Route("GET", _SERIES, retrieve_series),
+    Route("GET", _INSTANCE, retrieve_instance),
+    Route("GET", _INSTANCE + "/frames/{frames}", retrieve_frames),
+    Route("GET", _INSTANCE + "/bulkdata/{path+}", retrieve_bulk_data),
+    Route("POST", "/studies", store_instances, "write"),
+    Route("POST", _STUDY, store_instances, "write"),
+)
+
+
+def answer(archive: Archive, request: Request) -> Response:
+    """Answer a request by the route table.
+
+    Raises:
+        DicomulusError: Whatever the request or its route runs into.
+    """
+    base = tuple(archive.settings.base_path.strip("/").split("/"))
+    segments = request.segments
+    if segments[: len(base)] != base:
+        raise RouteNotFoundError(f"the service lies under {archive.settings.base_path}")
+    route, variables = find_route(ROUTES, request.method, segments=segments[len(base) :])
+    return route.handler(archive, request, variables)

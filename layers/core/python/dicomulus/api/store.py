@@ -1,0 +1,79 @@
+"""The Store transaction (PS3.18 §10.5)."""
+
+from __future__ import annotations
+
+import json
+from typing import IO, TYPE_CHECKING, Final
+
+from dicomulus.dicom.store_report import Stored, store_report
+from dicomulus.errors import (
+    InvalidBodyError,
+    PayloadTooLargeError,
+    StoreForbiddenError,
+    UnsupportedMediaTypeError,
+)
+from dicomulus.wire.media_types import DICOM, DICOM_JSON, JSON, Offer, accept_of, select
+from dicomulus.wire.media_types import parse_media_type
+from dicomulus.wire.message import Response
+from dicomulus.wire.multipart import PartLimits, read_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from dicomulus.dicom.store_report import Failed
+    from dicomulus.services.archive import Archive
+    from dicomulus.wire.message import Request
+
+_OFFERS: Final = (Offer(DICOM_JSON), Offer(JSON))
+
+
+def store_instances(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
+    """Answer ``POST /studies`` and ``POST /studies/{study}``."""
+    if not archive.settings.allow_store:
+        raise StoreForbiddenError("this archive does not accept instances")
+    media_type = select(accept_of(request), _OFFERS).media_type
+    _check_length(archive, request)
+    outcomes = archive.store.store(
+        _objects(archive, request), study_instance_uid=variables.get("study")
+    )
+    if not outcomes:
+        raise InvalidBodyError("the body has no parts")
+    return _report(outcomes, media_type=media_type, base_url=request.base_url)
+
+
+def _check_length(archive: Archive, request: Request) -> None:
+    length, limit = request.content_length, archive.settings.max_request_bytes
+    if length is not None and length > limit:
+        raise PayloadTooLargeError(f"the body has {length} bytes, at most {limit} are taken")
+
+
+def _objects(archive: Archive, request: Request) -> Iterator[IO[bytes]]:
+    content_type = parse_media_type(request.headers.get("Content-Type", ""))
+    if content_type.essence != "multipart/related":
+        raise UnsupportedMediaTypeError('the body is not multipart/related; type="application/dicom"')
+    if (content_type.parameter("type") or DICOM).lower() != DICOM:
+        raise UnsupportedMediaTypeError(f"the parts are not {DICOM}")
+    limits = PartLimits(max_part_bytes=archive.settings.max_request_bytes)
+    for part in read_parts(request.body, content_type, limits=limits):
+        kind = parse_media_type(part.headers.get("Content-Type", DICOM))
+        if kind.essence != DICOM:
+            raise UnsupportedMediaTypeError(f"a part is {kind.essence}, not {DICOM}")
+        yield part.content
+
+
+def _report(
+    outcomes: Sequence[Stored | Failed], *, media_type: str, base_url: str
+) -> Response:
+    stored = [each for each in outcomes if isinstance(each, Stored)]
+    failed = [each for each in outcomes if not isinstance(each, Stored)]
+    report = store_report(stored, failed, base_url=base_url)
+    body = json.dumps(report, ensure_ascii=False, separators=(",", ":")).encode()
+    headers = (("Content-Type", media_type), ("Cache-Control", "no-store"))
+    return Response(_status(stored, failed), headers, body)
+
+
+def _status(stored: Sequence[Stored], failed: Sequence[Failed]) -> int:
+    """Give the status of PS3.18 Table 10.5.3-1."""
+    if not failed:
+        return 200
+    return 202 if stored else 409

@@ -1,0 +1,128 @@
+"""An object written anew as Explicit VR Little Endian, its pixels as they are (PS3.18 §8.7.3.4).
+
+Only the data set's encoding changes. The pixel data is never held in memory and never decoded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Final
+
+from pydicom import config, dcmread
+from pydicom.dataelem import DataElement
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from dicomulus.dicom.part10 import (
+    data_set_source,
+    parse_header,
+    swap_bytes,
+    swap_unit,
+)
+from dicomulus.errors import NotAcceptableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydicom import Dataset
+
+    from dicomulus.dicom.byte_source import ByteSource
+    from dicomulus.dicom.part10 import Element, Header
+    from dicomulus.ports import InstanceRow
+
+_CHUNK_BYTES: Final = 1_048_576
+"""Bytes of pixel data read at a time; divisible by every unit that byte orders exchange."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reencoded:
+    """An object in its new encoding, and its length in bytes."""
+
+    length: int
+    content: Iterator[bytes]
+
+
+def explicit_little_endian(source: ByteSource, row: InstanceRow) -> Reencoded:
+    """Write a native object as Explicit VR Little Endian with file meta information.
+
+    Raises:
+        NotAcceptableError: It cannot be written so.
+    """
+    header = parse_header(source)
+    data_set = data_set_source(source, header)
+    end = header.pixel.offset if header.pixel else data_set.size
+    head = _written(_read(data_set.read(0, end), header), row)
+    if header.pixel is None:
+        return Reencoded(len(head), iter([head]))
+    if header.pixel.length is None:
+        raise NotAcceptableError("compressed pixel data is given as stored only")
+    vr = header.pixel.vr or "OW"
+    length = min(header.pixel.length, data_set.size - header.pixel.value_offset)
+    element_head = _element_head(header.pixel.tag, vr, length)
+    pixels = _pixels(data_set, header.pixel, length=length, unit=_unit(header, vr))
+    return Reencoded(
+        len(head) + len(element_head) + length, _chained(head + element_head, pixels)
+    )
+
+
+def _unit(header: Header, vr: str) -> int:
+    return swap_unit(vr) if header.encoding.big_endian else 1
+
+
+def _chained(head: bytes, pixels: Iterator[bytes]) -> Iterator[bytes]:
+    yield head
+    yield from pixels
+
+
+def _pixels(
+    source: ByteSource, element: Element, *, length: int, unit: int
+) -> Iterator[bytes]:
+    for start in range(0, length, _CHUNK_BYTES):
+        chunk = source.read(element.value_offset + start, min(_CHUNK_BYTES, length - start))
+        yield swap_bytes(chunk, unit)
+
+
+def _element_head(tag: int, vr: str, length: int) -> bytes:
+    numbers = (tag >> 16).to_bytes(2, "little") + (tag & 0xFFFF).to_bytes(2, "little")
+    return numbers + vr.encode("ascii") + b"\0\0" + length.to_bytes(4, "little")
+
+
+def _read(content: bytes, header: Header) -> Dataset:
+    """Read what stands before the pixel data, each element so that it can be written."""
+    if header.deflated:
+        # The content is inflated already, so the file meta must not say otherwise.
+        content = _plain_part10(content[header.dataset_offset :])
+    with config.disable_value_validation():
+        data_set = dcmread(BytesIO(content), force=True)
+        for tag in list(data_set.keys()):
+            raw = data_set.get_item(tag)
+            try:
+                data_set[tag]  # noqa: B018: converts the raw element
+            except (ValueError, TypeError, KeyError, OverflowError, NotImplementedError):
+                data_set[tag] = DataElement(tag, "UN", raw.value or b"")
+    return data_set
+
+
+def _plain_part10(data_set: bytes) -> bytes:
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    buffer = BytesIO()
+    from pydicom.filewriter import write_file_meta_info  # noqa: PLC0415
+
+    write_file_meta_info(buffer, meta, enforce_standard=False)
+    return b"\0" * 128 + b"DICM" + buffer.getvalue() + data_set
+
+
+def _written(data_set: Dataset, row: InstanceRow) -> bytes:
+    meta = data_set.file_meta if hasattr(data_set, "file_meta") else FileMetaDataset()
+    meta.MediaStorageSOPClassUID = row.sop_class_uid
+    meta.MediaStorageSOPInstanceUID = row.instance.sop_instance_uid
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data_set.file_meta = meta
+    buffer = BytesIO()
+    with config.disable_value_validation():
+        data_set.save_as(
+            buffer, implicit_vr=False, little_endian=True, enforce_file_format=True
+        )
+    return buffer.getvalue()
