@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import batched
+from itertools import islice
 from typing import IO, TYPE_CHECKING, Final
 
 from dicomulus.dicom.byte_source import RangedSource
@@ -116,7 +116,8 @@ class Store:
     def _index_all(self, instances: Iterable[InstanceResource]) -> set[InstanceResource]:
         """Index what was written; give the instances for which that failed."""
         missing: set[InstanceResource] = set()
-        for batch in batched(dict.fromkeys(instances), _BATCH):
+        left = iter(dict.fromkeys(instances))
+        while batch := tuple(islice(left, _BATCH)):
             keys = {canonical_key(instance): instance for instance in batch}
             report = self._ingest.look_at(keys)
             missing |= {keys[key] for key in (*report.rejected, *report.failed)}

@@ -1,0 +1,179 @@
+"""Archives put together from settings: the only place that knows the adapters."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from dicomulus.errors import ConfigurationError
+from dicomulus.services.archive import Archive
+from dicomulus.services.compaction import Compaction
+from dicomulus.services.fragments import FragmentReader
+from dicomulus.services.ingest import Ingest
+from dicomulus.services.metadata import Metadata
+from dicomulus.services.retrieve import Retrieve
+from dicomulus.services.search import Search
+from dicomulus.services.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from dicomulus.ports import ChangeQueue, Index, ObjectStore
+    from dicomulus.settings import Settings
+
+T = TypeVar("T")
+
+_PARALLEL_READS: Final = 16
+"""Bundles of one study read at the same time."""
+
+
+def clock_ms() -> int:
+    """Give the time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def one_by_one(reads: Sequence[Callable[[], T]]) -> Iterable[T]:
+    """Run reads one after the other, each when its result is taken."""
+    return (read() for read in reads)
+
+
+def default_base_url(settings: Settings) -> str:
+    """Give the base URL for which bundles are made before anybody asks; empty if unknown."""
+    if settings.public_base_url:
+        return settings.public_base_url
+    if settings.table_name:
+        return ""
+    host = settings.host if settings.host.startswith("127.") else "127.0.0.1"
+    if ":" in settings.host and settings.host != "::":
+        host = f"[{settings.host}]"
+    return f"http://{host}:{settings.port}{settings.base_path}"
+
+
+def compose(
+    settings: Settings,
+    *,
+    index: Index,
+    storage: ObjectStore,
+    cache: ObjectStore,
+    queue: ChangeQueue,
+    run_all: Callable[[Sequence[Callable[[], T]]], Iterable[T]] = one_by_one,
+    index_here: bool = True,
+    clock: Callable[[], int] = clock_ms,
+) -> Archive:
+    """Put an archive together.
+
+    Args:
+        settings: How it behaves.
+        index: Where rows are.
+        storage: Where the objects are.
+        cache: Where what can be rebuilt is.
+        queue: Where changes are announced.
+        run_all: Runs independent reads.
+        index_here: Look again at a changed object in the request that noticed, not by the queue.
+        clock: Gives milliseconds since the epoch.
+    """
+    fragments = FragmentReader(index, cache, queue=queue)
+    ingest = Ingest(
+        index, storage, cache=cache, queue=queue, settings=settings, clock_ms=clock
+    )
+    compaction = Compaction(
+        index, cache, fragments=fragments, default_base_url=default_base_url(settings)
+    )
+    return Archive(
+        settings=settings,
+        index=index,
+        storage=storage,
+        cache=cache,
+        queue=queue,
+        ingest=ingest,
+        compaction=compaction,
+        search=Search(index, fragments=fragments),
+        metadata=Metadata(
+            index,
+            cache,
+            fragments=fragments,
+            compaction=compaction,
+            max_bases=settings.max_bases,
+            run_all=run_all,
+        ),
+        retrieve=Retrieve(
+            index,
+            storage,
+            cache=cache,
+            queue=queue,
+            compaction=compaction,
+            look_again=_look_again(ingest, queue, index_here=index_here),
+        ),
+        store=Store(index, storage, ingest=ingest, policy=settings.store_policy),
+    )
+
+
+def _look_again(
+    ingest: Ingest, queue: ChangeQueue, *, index_here: bool
+) -> Callable[[str], None]:
+    from dicomulus.ports import LookAtObjects
+
+    def here(object_key: str) -> None:
+        ingest.look_at([object_key])
+
+    def elsewhere(object_key: str) -> None:
+        queue.send([LookAtObjects((object_key,))])
+
+    return here if index_here else elsewhere
+
+
+def local_archive(settings: Settings) -> Archive:
+    """Put together the archive of a folder, with SQLite in its data folder.
+
+    Raises:
+        ConfigurationError: A folder is missing, or one where SQLite is not safe.
+    """
+    from dicomulus.adapters.local.folder_store import FolderStore
+    from dicomulus.adapters.local.sqlite_index import SqliteIndex
+    from dicomulus.adapters.local.sqlite_queue import SqliteQueue
+
+    if not (settings.source_folder and settings.data_folder):
+        raise ConfigurationError("source_folder and data_folder must be set")
+    source, data = Path(settings.source_folder), Path(settings.data_folder)
+    if not source.is_dir():
+        raise ConfigurationError(f"source_folder: {source} is no folder")
+    data.mkdir(parents=True, exist_ok=True)
+    return compose(
+        settings,
+        index=SqliteIndex(data),
+        storage=FolderStore(source, writable=settings.allow_store, hidden=(data,)),
+        cache=FolderStore(data / "cache", writable=True),
+        queue=SqliteQueue(data),
+    )
+
+
+def aws_archive(settings: Settings, *, index_here: bool = True) -> Archive:
+    """Put together the archive of a table, its buckets and its queues.
+
+    Raises:
+        ConfigurationError: One of their names is missing.
+    """
+    from dicomulus.adapters.aws.dynamodb_index import DynamoDbIndex
+    from dicomulus.adapters.aws.s3_store import S3Store
+    from dicomulus.adapters.aws.sqs_queue import SqsQueue
+
+    names = ("table_name", "storage_bucket", "cache_bucket", "ingest_queue_url")
+    missing = [name for name in names if not getattr(settings, name)]
+    if missing:
+        raise ConfigurationError(f"{', '.join(missing)} must be set")
+    executor = ThreadPoolExecutor(_PARALLEL_READS)
+
+    def in_parallel(reads: Sequence[Callable[[], T]]) -> Iterable[T]:
+        return executor.map(lambda read: read(), reads)
+
+    return compose(
+        settings,
+        index=DynamoDbIndex(settings.table_name, search_shards=settings.search_shards),
+        storage=S3Store(settings.storage_bucket, prefix=settings.storage_prefix),
+        cache=S3Store(settings.cache_bucket),
+        queue=SqsQueue(settings.ingest_queue_url, settings.compact_queue_url),
+        run_all=in_parallel,
+        index_here=index_here,
+    )
