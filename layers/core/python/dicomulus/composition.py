@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dicomulus.errors import ConfigurationError
+from dicomulus.ports import LookAtObjects
 from dicomulus.services.archive import Archive
 from dicomulus.services.compaction import Compaction
 from dicomulus.services.fragments import FragmentReader
@@ -20,6 +21,7 @@ from dicomulus.services.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from dicomulus.metadata.bundle import Bundle
     from dicomulus.ports import ChangeQueue, Index, ObjectStore
     from dicomulus.settings import Settings
 
@@ -58,7 +60,7 @@ def compose(
     storage: ObjectStore,
     cache: ObjectStore,
     queue: ChangeQueue,
-    run_all: Callable[[Sequence[Callable[[], T]]], Iterable[T]] = one_by_one,
+    run_all: Callable[[Sequence[Callable[[], Bundle]]], Iterable[Bundle]] = one_by_one,
     index_here: bool = True,
     clock: Callable[[], int] = clock_ms,
 ) -> Archive:
@@ -75,9 +77,7 @@ def compose(
         clock: Gives milliseconds since the epoch.
     """
     fragments = FragmentReader(index, cache, queue=queue)
-    ingest = Ingest(
-        index, storage, cache=cache, queue=queue, settings=settings, clock_ms=clock
-    )
+    ingest = Ingest(index, storage, cache=cache, queue=queue, settings=settings, clock_ms=clock)
     compaction = Compaction(
         index, cache, fragments=fragments, default_base_url=default_base_url(settings)
     )
@@ -110,11 +110,7 @@ def compose(
     )
 
 
-def _look_again(
-    ingest: Ingest, queue: ChangeQueue, *, index_here: bool
-) -> Callable[[str], None]:
-    from dicomulus.ports import LookAtObjects
-
+def _look_again(ingest: Ingest, queue: ChangeQueue, *, index_here: bool) -> Callable[[str], None]:
     def here(object_key: str) -> None:
         ingest.look_at([object_key])
 
@@ -142,10 +138,10 @@ def local_archive(settings: Settings) -> Archive:
     data.mkdir(parents=True, exist_ok=True)
     return compose(
         settings,
-        index=SqliteIndex(data),
+        index=SqliteIndex(data / "index.sqlite"),
         storage=FolderStore(source, writable=settings.allow_store, hidden=(data,)),
         cache=FolderStore(data / "cache", writable=True),
-        queue=SqliteQueue(data),
+        queue=SqliteQueue(data / "queue.sqlite"),
     )
 
 
@@ -156,6 +152,7 @@ def aws_archive(settings: Settings, *, index_here: bool = True) -> Archive:
         ConfigurationError: One of their names is missing.
     """
     from dicomulus.adapters.aws.dynamodb_index import DynamoDbIndex
+    from dicomulus.adapters.aws.dynamodb_table import DynamoDbTable
     from dicomulus.adapters.aws.s3_store import S3Store
     from dicomulus.adapters.aws.sqs_queue import SqsQueue
 
@@ -170,7 +167,9 @@ def aws_archive(settings: Settings, *, index_here: bool = True) -> Archive:
 
     return compose(
         settings,
-        index=DynamoDbIndex(settings.table_name, search_shards=settings.search_shards),
+        index=DynamoDbIndex(
+            DynamoDbTable(settings.table_name), search_shards=settings.search_shards
+        ),
         storage=S3Store(settings.storage_bucket, prefix=settings.storage_prefix),
         cache=S3Store(settings.cache_bucket),
         queue=SqsQueue(settings.ingest_queue_url, settings.compact_queue_url),

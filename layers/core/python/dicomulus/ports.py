@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, BinaryIO, Generic, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -52,6 +52,7 @@ class InstanceRow:
     """``algorithm:hex`` of the object's bytes; empty while not yet known."""
     sop_class_uid: str
     transfer_syntax_uid: str
+    """As the object's file meta says; empty where that is missing or wrong."""
     instance_number: int | None = None
     attributes: bytes
     """What a search without ``includefield`` answers, ready: one DICOM JSON object."""
@@ -390,7 +391,7 @@ class ObjectStore(Protocol):
     def put(
         self,
         key: str,
-        body: bytes | BinaryIO,
+        body: bytes | IO[bytes],
         *,
         if_match: str | None = None,
         if_none_match: bool = False,

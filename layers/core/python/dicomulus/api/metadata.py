@@ -36,9 +36,7 @@ def series_metadata(archive: Archive, request: Request, variables: Mapping[str, 
     return _answer(archive, request, archive.metadata.series_state(series))
 
 
-def instance_metadata(
-    archive: Archive, request: Request, variables: Mapping[str, str]
-) -> Response:
+def instance_metadata(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}/series/{series}/instances/{instance}/metadata``."""
     media_type = select(accept_of(request), _OFFERS).media_type
     instance = InstanceResource(variables["study"], variables["series"], variables["instance"])
@@ -50,16 +48,16 @@ def _answer(archive: Archive, request: Request, state: MetadataState) -> Respons
     media_type = select(accept_of(request), _OFFERS).media_type
     coding = negotiate(request.headers.get("Accept-Encoding"), _CODINGS)
     etag = format_etag(f"{state.tag(request.base_url)}-{coding}")
-    headers = (
+    headers: tuple[tuple[str, str], ...] = (
         ("ETag", etag),
         ("Cache-Control", CACHE_CONTROL),
         ("Vary", "Accept, Accept-Encoding"),
     )
     if is_not_modified(request.headers.get("If-None-Match"), etag):
         return Response(304, headers)
-    headers += (("Content-Type", media_type),)
     blocks = archive.metadata.blocks(state, base_url=request.base_url)
     if coding == "identity":
         length = sum(block.raw_length for block in blocks)
-        return Response(200, headers, identity(blocks), length)
-    return Response(200, (*headers, ("Content-Encoding", coding)), b"".join(gzip(blocks)))
+        return Response(200, (*headers, ("Content-Type", media_type)), identity(blocks), length)
+    headers = (*headers, ("Content-Type", media_type), ("Content-Encoding", coding))
+    return Response(200, headers, b"".join(gzip(blocks)))

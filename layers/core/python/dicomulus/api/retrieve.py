@@ -45,19 +45,17 @@ _OBJECT: Final = Offer(DICOM)
 def retrieve_study(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}``."""
     select(accept_of(request), [_OBJECTS])
-    return _objects(archive, request, archive.retrieve.study_rows(variables["study"]))
+    return _objects(archive, archive.retrieve.study_rows(variables["study"]))
 
 
 def retrieve_series(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}/series/{series}``."""
     select(accept_of(request), [_OBJECTS])
     series = SeriesResource(variables["study"], variables["series"])
-    return _objects(archive, request, archive.retrieve.series_rows(series))
+    return _objects(archive, archive.retrieve.series_rows(series))
 
 
-def retrieve_instance(
-    archive: Archive, request: Request, variables: Mapping[str, str]
-) -> Response:
+def retrieve_instance(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}/series/{series}/instances/{instance}``."""
     accept = accept_of(request)
     offer = select(accept, [_OBJECT, _OBJECTS])
@@ -131,7 +129,7 @@ def _content(retrieve: Retrieve, row: InstanceRow) -> Content:
     return retrieve.stored(row)
 
 
-def _objects(archive: Archive, request: Request, rows: Sequence[InstanceRow]) -> Response:
+def _objects(archive: Archive, rows: Sequence[InstanceRow]) -> Response:
     """Answer with many objects, each in the syntax it has its Content-Type for.
 
     One that cannot be given as asked for goes as stored: a part too many does less harm than a
@@ -165,8 +163,7 @@ def _frames(archive: Archive, request: Request, frames: Frames) -> Response:
         return Response(200, headers, content.chunks, content.length)
     heads = [PartHead(offer.content_type, content.length) for content in frames.contents]
     parts = [
-        Part(head, content.chunks)
-        for head, content in zip(heads, frames.contents, strict=True)
+        Part(head, content.chunks) for head, content in zip(heads, frames.contents, strict=True)
     ]
     return _related(archive, offer.media_type, parts, heads)
 

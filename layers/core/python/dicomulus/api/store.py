@@ -12,8 +12,15 @@ from dicomulus.errors import (
     StoreForbiddenError,
     UnsupportedMediaTypeError,
 )
-from dicomulus.wire.media_types import DICOM, DICOM_JSON, JSON, Offer, accept_of, select
-from dicomulus.wire.media_types import parse_media_type
+from dicomulus.wire.media_types import (
+    DICOM,
+    DICOM_JSON,
+    JSON,
+    Offer,
+    accept_of,
+    parse_media_type,
+    select,
+)
 from dicomulus.wire.message import Response
 from dicomulus.wire.multipart import PartLimits, read_parts
 
@@ -48,22 +55,22 @@ def _check_length(archive: Archive, request: Request) -> None:
 
 
 def _objects(archive: Archive, request: Request) -> Iterator[IO[bytes]]:
-    content_type = parse_media_type(request.headers.get("Content-Type", ""))
+    content_type = parse_media_type(request.headers.get("Content-Type") or "")
     if content_type.essence != "multipart/related":
-        raise UnsupportedMediaTypeError('the body is not multipart/related; type="application/dicom"')
+        raise UnsupportedMediaTypeError(
+            'the body is not multipart/related; type="application/dicom"'
+        )
     if (content_type.parameter("type") or DICOM).lower() != DICOM:
         raise UnsupportedMediaTypeError(f"the parts are not {DICOM}")
     limits = PartLimits(max_part_bytes=archive.settings.max_request_bytes)
     for part in read_parts(request.body, content_type, limits=limits):
-        kind = parse_media_type(part.headers.get("Content-Type", DICOM))
+        kind = parse_media_type(part.headers.get("Content-Type") or DICOM)
         if kind.essence != DICOM:
             raise UnsupportedMediaTypeError(f"a part is {kind.essence}, not {DICOM}")
         yield part.content
 
 
-def _report(
-    outcomes: Sequence[Stored | Failed], *, media_type: str, base_url: str
-) -> Response:
+def _report(outcomes: Sequence[Stored | Failed], *, media_type: str, base_url: str) -> Response:
     stored = [each for each in outcomes if isinstance(each, Stored)]
     failed = [each for each in outcomes if not isinstance(each, Stored)]
     report = store_report(stored, failed, base_url=base_url)

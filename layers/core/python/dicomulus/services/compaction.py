@@ -134,7 +134,8 @@ class Compaction:
         bases = {base for info in seen.values() if (base := self._base_url_of(info))}
         if self._default_base_url:
             bases.add(self._default_base_url)
-        return all([self._publish_for(row, rows, base_url=base, seen=seen) for base in bases])
+        published = [self._publish_for(row, rows, base_url=base, seen=seen) for base in bases]
+        return all(published)
 
     def _base_url_of(self, info: ObjectInfo) -> str:
         try:

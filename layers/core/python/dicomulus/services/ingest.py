@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from dicomulus.dicom.byte_source import RangedSource
 from dicomulus.dicom.dataset_json import convert
 from dicomulus.dicom.json_model import integer_of
-from dicomulus.dicom.resource import InstanceResource, instance_of_key, quote_uid
+from dicomulus.dicom.resource import instance_of_key, quote_uid
 from dicomulus.dicom.transfer_syntax import on_the_web
 from dicomulus.errors import (
     ObjectChangedError,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from dicomulus.dicom.dataset_json import ConvertedInstance
-    from dicomulus.dicom.resource import SeriesResource
+    from dicomulus.dicom.resource import InstanceResource, SeriesResource
     from dicomulus.ports import (
         ChangeQueue,
         DictionaryRow,
@@ -158,9 +158,7 @@ class Ingest:
         def fetch(start: int, length: int) -> bytes:
             if start + length <= len(prefix):
                 return prefix[start : start + length]
-            return self._storage.get(
-                info.key, start=start, length=length, if_match=info.etag
-            ).data
+            return self._storage.get(info.key, start=start, length=length, if_match=info.etag).data
 
         try:
             converted = convert(RangedSource(fetch, info.size))
@@ -172,11 +170,7 @@ class Ingest:
         return Look(info.etag, row, series, study)
 
     def _row(self, info: ObjectInfo, converted: ConvertedInstance) -> InstanceRow:
-        instance = InstanceResource(
-            converted.study_instance_uid,
-            converted.series_instance_uid,
-            converted.sop_instance_uid,
-        )
+        instance = converted.instance
         attributes = converted.attributes
         header = converted.header
         # Only a file meta that tells the truth lets the object be sent as it is.
@@ -233,9 +227,7 @@ class Ingest:
     def _record(self, looks: Mapping[str, Look]) -> None:
         if not looks:
             return
-        objects = self._index.note_objects(
-            {key: _instances(look) for key, look in looks.items()}
-        )
+        objects = self._index.note_objects({key: _instances(look) for key, look in looks.items()})
         self._index.reject_objects(
             {
                 key: look.rejection

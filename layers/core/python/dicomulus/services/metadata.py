@@ -10,7 +10,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from dicomulus.dicom.resource import SeriesResource
 from dicomulus.errors import (
     CorruptFragmentError,
     InstanceNotFoundError,
@@ -36,7 +35,7 @@ from dicomulus.services.folds import choose, chosen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from dicomulus.dicom.resource import InstanceResource
+    from dicomulus.dicom.resource import InstanceResource, SeriesResource
     from dicomulus.ports import Index, ObjectStore, SeriesRow
     from dicomulus.services.compaction import Compaction
     from dicomulus.services.fragments import FragmentReader

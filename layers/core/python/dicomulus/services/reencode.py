@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 from pydicom import config, dcmread
 from pydicom.dataelem import DataElement
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicomulus.dicom.part10 import (
     data_set_source,
@@ -61,9 +63,7 @@ def explicit_little_endian(source: ByteSource, row: InstanceRow) -> Reencoded:
     length = min(header.pixel.length, data_set.size - header.pixel.value_offset)
     element_head = _element_head(header.pixel.tag, vr, length)
     pixels = _pixels(data_set, header.pixel, length=length, unit=_unit(header, vr))
-    return Reencoded(
-        len(head) + len(element_head) + length, _chained(head + element_head, pixels)
-    )
+    return Reencoded(len(head) + len(element_head) + length, _chained(head + element_head, pixels))
 
 
 def _unit(header: Header, vr: str) -> int:
@@ -75,9 +75,7 @@ def _chained(head: bytes, pixels: Iterator[bytes]) -> Iterator[bytes]:
     yield from pixels
 
 
-def _pixels(
-    source: ByteSource, element: Element, *, length: int, unit: int
-) -> Iterator[bytes]:
+def _pixels(source: ByteSource, element: Element, *, length: int, unit: int) -> Iterator[bytes]:
     for start in range(0, length, _CHUNK_BYTES):
         chunk = source.read(element.value_offset + start, min(_CHUNK_BYTES, length - start))
         yield swap_bytes(chunk, unit)
@@ -107,22 +105,18 @@ def _read(content: bytes, header: Header) -> Dataset:
 def _plain_part10(data_set: bytes) -> bytes:
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    buffer = BytesIO()
-    from pydicom.filewriter import write_file_meta_info  # noqa: PLC0415
-
+    buffer = DicomBytesIO()
     write_file_meta_info(buffer, meta, enforce_standard=False)
     return b"\0" * 128 + b"DICM" + buffer.getvalue() + data_set
 
 
 def _written(data_set: Dataset, row: InstanceRow) -> bytes:
     meta = data_set.file_meta if hasattr(data_set, "file_meta") else FileMetaDataset()
-    meta.MediaStorageSOPClassUID = row.sop_class_uid
-    meta.MediaStorageSOPInstanceUID = row.instance.sop_instance_uid
+    meta.MediaStorageSOPClassUID = UID(row.sop_class_uid)
+    meta.MediaStorageSOPInstanceUID = UID(row.instance.sop_instance_uid)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data_set.file_meta = meta
     buffer = BytesIO()
     with config.disable_value_validation():
-        data_set.save_as(
-            buffer, implicit_vr=False, little_endian=True, enforce_file_format=True
-        )
+        data_set.save_as(buffer, implicit_vr=False, little_endian=True, enforce_file_format=True)
     return buffer.getvalue()

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dicomulus.dicom.byte_source import RangedSource
-from dicomulus.dicom.frame_table import FrameTable
+from dicomulus.dicom.frame_table import decode_frame_table
 from dicomulus.dicom.part10 import (
     PIXEL_TAGS,
     data_set_source,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from dicomulus.dicom.byte_source import ByteSource
+    from dicomulus.dicom.frame_table import FrameTable
     from dicomulus.dicom.part10 import Located
     from dicomulus.dicom.resource import InstanceResource, SeriesResource
     from dicomulus.ports import ChangeQueue, Index, InstanceRow, ObjectStore
@@ -133,7 +134,7 @@ class Retrieve:
     def reencoded(self, row: InstanceRow) -> Content:
         """Give an object as Explicit VR Little Endian; its length is known once it is begun."""
         # Loads pydicom, which no other read needs.
-        from dicomulus.services.reencode import explicit_little_endian  # noqa: PLC0415
+        from dicomulus.services.reencode import explicit_little_endian
 
         written = explicit_little_endian(self._source(row), row)
         return Content(written.length, written.content)
@@ -204,13 +205,13 @@ class Retrieve:
     def _frame_table(self, row: InstanceRow) -> FrameTable:
         if row.frame_table_pointer:
             try:
-                return FrameTable.decode(self._cache.get(row.frame_table_pointer).data)
+                return decode_frame_table(self._cache.get(row.frame_table_pointer).data)
             except ObjectNotFoundError as exc:
                 self._queue.send([LookAtObjects((row.object_key,))])
                 raise DerivedDataMissingError("a frame table is being rebuilt") from exc
         if not row.frame_table:
             raise FrameNotFoundError("the instance has no pixel data that can be read by frame")
-        return FrameTable.decode(row.frame_table)
+        return decode_frame_table(row.frame_table)
 
     def _frames(self, row: InstanceRow, numbers: Sequence[int] | None) -> Frames:
         table = self._frame_table(row)
@@ -250,9 +251,7 @@ class Retrieve:
             raise BulkDataNotFoundError("a sequence is no bulk data")
         if located.vr == "SQ":
             raise BulkDataNotFoundError("a sequence is no bulk data")
-        length = min(
-            located.element.length, located.source.size - located.element.value_offset
-        )
+        length = min(located.element.length, located.source.size - located.element.value_offset)
         content = Content(length, _value(located, length))
         return Frames(EXPLICIT_VR_LITTLE_ENDIAN, (_begun(content),))
 

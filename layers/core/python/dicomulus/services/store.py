@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from dicomulus.dicom.byte_source import RangedSource
 from dicomulus.dicom.dataset_json import convert
-from dicomulus.dicom.resource import InstanceResource, canonical_key
+from dicomulus.dicom.resource import canonical_key
 from dicomulus.dicom.store_report import Failed, FailureReason, Stored
 from dicomulus.errors import (
     ObjectNotFoundError,
@@ -20,6 +20,7 @@ from dicomulus.services.folds import choose
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dicomulus.dicom.resource import InstanceResource
     from dicomulus.ports import Index, ObjectStore
     from dicomulus.services.ingest import Ingest
     from dicomulus.settings import StorePolicy
@@ -69,12 +70,7 @@ class Store:
             converted = convert(_source(content))
         except RejectedObjectError:
             return Failed(FailureReason.CANNOT_UNDERSTAND)
-        instance = InstanceResource(
-            converted.study_instance_uid,
-            converted.series_instance_uid,
-            converted.sop_instance_uid,
-        )
-        sop_class_uid = converted.sop_class_uid
+        instance, sop_class_uid = converted.instance, converted.sop_class_uid
         if converted.damaged:
             return Failed(FailureReason.CANNOT_UNDERSTAND, instance, sop_class_uid)
         if study_instance_uid not in (None, instance.study_instance_uid):
