@@ -180,7 +180,10 @@ def _level_filter(keys: Sequence[tuple[tuple[str, ...], MatchKey]], semantics: S
     for path, key in keys:
         if len(path) > 1:
             below.setdefault(path[0], []).append((path[1:], key))
-    pairs = [_pair_filter(here.pop(date), here.pop(time)) for date, time in _ranged_pairs(here)]
+    pairs = [
+        _pair_filter(here.pop(date), here.pop(time))
+        for date, time in _ranged_pairs(here, semantics)
+    ]
     tests = {tag: predicate(key, semantics) for tag, key in here.items()}
     items = {tag: _level_filter(inner, semantics) for tag, inner in below.items()}
 
@@ -199,15 +202,9 @@ def _items(elements: Mapping[str, Element], tag: str) -> list[dict[str, Element]
     return items or [{}]
 
 
-def _ranged_pairs(keys: Mapping[str, MatchKey]) -> list[tuple[str, str]]:
-    return [
-        (date, time)
-        for date, time in _PAIRS.items()
-        if date in keys
-        and time in keys
-        and is_range(keys[date].value)
-        and is_range(keys[time].value)
-    ]
+def _ranged_pairs(keys: Mapping[str, MatchKey], semantics: Semantics) -> list[tuple[str, str]]:
+    ranged = {tag for tag, key in keys.items() if is_range(key.value) and is_plain(key, semantics)}
+    return [(date, time) for date, time in _PAIRS.items() if date in ranged and time in ranged]
 
 
 def combined_range(date: MatchKey, time: MatchKey) -> tuple[str, str]:
@@ -326,6 +323,8 @@ def _number_test(value: str) -> Callable[[str], bool]:
 
 
 def _number(text: str) -> Decimal | None:
+    if "_" in text:  # which Decimal takes as digits grouped
+        return None
     try:
         number = Decimal(text)
     except InvalidOperation:
@@ -430,7 +429,7 @@ def literal_start(key: MatchKey, semantics: Semantics = LITERAL) -> LiteralStart
 
     Names are given folded, for their alphabetic component group, without the carets at the end.
     """
-    if key.vr not in WILDCARD_VRS or key.is_universal or _is_special(key, semantics):
+    if key.vr not in WILDCARD_VRS or key.is_universal or not is_plain(key, semantics):
         return None
     value = key.value.strip()
     if key.vr == "PN":
@@ -444,15 +443,16 @@ def literal_start(key: MatchKey, semantics: Semantics = LITERAL) -> LiteralStart
     return LiteralStart(text, whole) if text else None
 
 
-def _is_special(key: MatchKey, semantics: Semantics) -> bool:
+def is_plain(key: MatchKey, semantics: Semantics) -> bool:
+    """Whether a key is neither for the empty attribute nor for any of several values."""
     if semantics.empty_values and key.value.strip() == _EMPTY_KEY:
-        return True
-    return semantics.multiple_values and "\\" in key.value
+        return False
+    return not (semantics.multiple_values and "\\" in key.value)
 
 
 def folded_pieces(key: MatchKey, semantics: Semantics = LITERAL) -> tuple[str, ...]:
     """Give folded texts that every matching value contains once folded; none may be known."""
-    if key.vr not in WILDCARD_VRS or key.is_universal or _is_special(key, semantics):
+    if key.vr not in WILDCARD_VRS or key.is_universal or not is_plain(key, semantics):
         return ()
     if key.vr == "PN" and semantics.fuzzy and not has_wildcard(key.value):
         return tuple(name_tokens(fold(key.value)))

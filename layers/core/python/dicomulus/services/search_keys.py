@@ -118,8 +118,13 @@ def _uid_part(study_instance_uid: str) -> str:
     return hashlib.sha256(quoted.encode()).hexdigest()
 
 
+def key_text(text: str) -> str:
+    """Replace the characters that keys use otherwise, one by one."""
+    return text.translate(_UNUSED)
+
+
 def _value_part(text: str) -> str:
-    return _cut(text.translate(_UNUSED), _VALUE_BYTES)
+    return _cut(key_text(text), _VALUE_BYTES)
 
 
 def _name_part(element: Element | None) -> str:
@@ -150,7 +155,7 @@ def _carried(attributes: Mapping[str, Element]) -> dict[str, str]:
 
 def _carried_text(tag: str, element: Element | None) -> str:
     text = "=".join(joined_name(element).values()) if tag == "00100010" else joined_text(element)
-    return fold(text.translate(_UNUSED))
+    return fold(key_text(text))
 
 
 # --- ranges ---------------------------------------------------------------------------------------
