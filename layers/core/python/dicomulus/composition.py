@@ -89,7 +89,7 @@ def compose(
         queue=queue,
         ingest=ingest,
         compaction=compaction,
-        search=Search(index, fragments=fragments),
+        search=Search(index, fragments, max_results=settings.max_results),
         metadata=Metadata(
             index,
             cache,
