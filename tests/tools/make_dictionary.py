@@ -11,14 +11,14 @@ from dicomulus.dicom.dictionary import DICTIONARY_PATH
 
 
 def dictionary_text() -> str:
-    """Give the text as it should be: entries with a keyword, in order of their tags."""
+    """Give the text as it should be: entries in order of their tags, "-" for no keyword."""
     rows = {f"{tag:08X}": entry for tag, entry in _dicom_dict.DicomDictionary.items()}
     rows |= _dicom_dict.RepeatersDictionary
     # Items and delimiters (FFFE) are syntax, not elements: their VR is "NONE".
     return "".join(
-        f"{tag} {vr.replace(' or ', '/')} {keyword}\n"
+        f"{tag} {vr.replace(' or ', '/')} {keyword or '-'}\n"
         for tag, (vr, _, _, _, keyword) in sorted(rows.items())
-        if keyword and vr != "NONE"
+        if vr != "NONE"
     )
 
 

@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 DICTIONARY_PATH: Final = Path(__file__).with_name("data_dictionary.txt")
 """One element a line: tag (``x`` for digits that a repeating group leaves open), VR, keyword."""
 
+_NO_KEYWORD: Final = "-"
+
 
 class _Tables(NamedTuple):
     vr_by_tag: dict[str, str]
@@ -50,13 +52,14 @@ def tag_from_keyword(keyword: str) -> str | None:
     The keyword of a repeating group stands for its first group: ``OverlayData`` is 60003000.
     """
     tag = _tables().tag_by_keyword.get(keyword)
-    return None if tag is None else tag.replace("x", "0")
+    return None if tag is None or keyword == _NO_KEYWORD else tag.replace("x", "0")
 
 
 def keyword_from_tag(tag: str) -> str | None:
     """Give the keyword of a tag of 8 upper-case digits; none for private and unknown tags."""
     row = _row_of(tag)
-    return None if row is None else _tables().keyword_by_tag[row]
+    keyword = _NO_KEYWORD if row is None else _tables().keyword_by_tag[row]
+    return None if keyword == _NO_KEYWORD else keyword
 
 
 def vr_of(tag: str) -> str | None:

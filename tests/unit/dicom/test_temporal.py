@@ -1,0 +1,130 @@
+"""Dates, times and date-times as ranges."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from dicomulus.dicom.temporal import (
+    date_range,
+    date_time_range,
+    normal_date,
+    normal_time,
+    time_range,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("20240229", "20240229"),
+        ("1997.04.24", "19970424"),
+        (" 20240229 ", "20240229"),
+        ("20241301", None),
+        ("20240200", None),
+        ("00000101", None),
+        ("2024", None),
+        ("٢٠٢٤٠١٠١", None),
+        ("", None),
+    ],
+)
+def test_a_date_is_eight_digits_or_the_old_form(text: str, expected: str | None) -> None:
+    """PS3.5 Table 6.2-1."""
+    assert normal_date(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10", "100000000000"),
+        ("1030", "103000000000"),
+        ("103059.5", "103059500000"),
+        ("10:30:59", "103059000000"),
+        ("235960", "235960000000"),
+        ("24", None),
+        ("103", None),
+        ("1030.5", None),
+        ("", None),
+    ],
+)
+def test_a_time_may_be_shortened_from_its_end(text: str, expected: str | None) -> None:
+    assert normal_time(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("20240101", ("20240101", "20240101")),
+        ("20240101-20240131", ("20240101", "20240131")),
+        ("20240101-", ("20240101", "99999999")),
+        ("-20240131", ("00000001", "20240131")),
+    ],
+)
+def test_a_date_range_includes_both_ends(text: str, expected: tuple[str, str]) -> None:
+    """PS3.4 §C.2.2.2.5.1."""
+    assert date_range(text) == expected
+
+
+@pytest.mark.parametrize("text", ["-", "2024", "20240101-2024", "20240101-20240102-", "yesterday"])
+def test_what_is_no_date_range_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"must"):
+        date_range(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1030", ("103000000000", "103059999999")),
+        ("10-11", ("100000000000", "115959999999")),
+        ("103015.5-", ("103015500000", "239999999999")),
+        ("-08", ("000000000000", "085959999999")),
+    ],
+)
+def test_a_time_means_all_of_its_last_unit(text: str, expected: tuple[str, str]) -> None:
+    assert time_range(text) == expected
+
+
+@pytest.mark.parametrize("text", ["-", "25", "10-", "1", "10-1"])
+def test_only_times_make_a_time_range(text: str) -> None:
+    if text == "10-":
+        assert time_range(text)[0] == "100000000000"
+        return
+    with pytest.raises(ValueError, match=r"must"):
+        time_range(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("202402", datetime(2024, 2, 1), datetime(2024, 2, 29, 23, 59, 59, 999_999)),  # noqa: DTZ001
+        (
+            "20240101120000-0500",
+            datetime(2024, 1, 1, 17),  # noqa: DTZ001
+            datetime(2024, 1, 1, 17, 0, 0, 999_999),  # noqa: DTZ001
+        ),
+        (
+            "20240101-20240102",
+            datetime(2024, 1, 1),  # noqa: DTZ001
+            datetime(2024, 1, 2, 23, 59, 59, 999_999),  # noqa: DTZ001
+        ),
+        (
+            "20240101+0100-20240102+0100",
+            datetime(2023, 12, 31, 23),  # noqa: DTZ001
+            datetime(2024, 1, 2, 22, 59, 59, 999_999),  # noqa: DTZ001
+        ),
+        ("2024-", datetime(2024, 1, 1), datetime.max),  # noqa: DTZ001, DTZ901
+        ("00010101+1400", datetime(1, 1, 1), datetime(1, 1, 1, 9, 59, 59, 999_999)),  # noqa: DTZ001
+    ],
+)
+def test_a_date_time_is_an_instant_or_a_range_in_utc(
+    text: str, first: datetime, last: datetime
+) -> None:
+    """PS3.4 §C.2.2.2.5.1: four digits after a hyphen are an offset where they can be one."""
+    assert date_time_range(text) == (first, last)
+
+
+@pytest.mark.parametrize("text", ["", "-", "20241301", "2024-2025-2026", "now"])
+def test_what_is_no_date_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"must"):
+        date_time_range(text)
