@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydicom import config, dcmread
 from pydicom.dataelem import DataElement
-from pydicom.dataset import FileMetaDataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian
@@ -26,8 +26,6 @@ from dicomulus.errors import NotAcceptableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from pydicom import Dataset
 
     from dicomulus.dicom.byte_source import ByteSource
     from dicomulus.dicom.part10 import Element, Header
@@ -54,7 +52,8 @@ def explicit_little_endian(source: ByteSource, row: InstanceRow) -> Reencoded:
     header = parse_header(source)
     data_set = data_set_source(source, header)
     end = header.pixel.offset if header.pixel else data_set.size
-    head = _written(_read(data_set.read(0, end), header), row)
+    read = _read(data_set.read(0, end), header)
+    head = _written(read, row, big_endian=header.encoding.big_endian)
     if header.pixel is None:
         return Reencoded(len(head), iter([head]))
     if header.pixel.length is None:
@@ -96,7 +95,7 @@ def _read(content: bytes, header: Header) -> Dataset:
         for tag in list(data_set.keys()):
             raw = data_set.get_item(tag)
             try:
-                data_set[tag]  # noqa: B018: converts the raw element
+                data_set[tag]  # noqa: B018 (converts the raw element)
             except (ValueError, TypeError, KeyError, OverflowError, NotImplementedError):
                 data_set[tag] = DataElement(tag, "UN", raw.value or b"")
     return data_set
@@ -110,13 +109,27 @@ def _plain_part10(data_set: bytes) -> bytes:
     return b"\0" * 128 + b"DICM" + buffer.getvalue() + data_set
 
 
-def _written(data_set: Dataset, row: InstanceRow) -> bytes:
+def _written(data_set: Dataset, row: InstanceRow, *, big_endian: bool) -> bytes:
     meta = data_set.file_meta if hasattr(data_set, "file_meta") else FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID(row.sop_class_uid)
     meta.MediaStorageSOPInstanceUID = UID(row.instance.sop_instance_uid)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data_set.file_meta = meta
+    # A fresh data set does not remember the byte order it was read in, which would be kept.
+    fresh = Dataset()
+    fresh.update(_swapped(data_set) if big_endian else data_set)
+    fresh.file_meta = meta
     buffer = BytesIO()
     with config.disable_value_validation():
-        data_set.save_as(buffer, implicit_vr=False, little_endian=True, enforce_file_format=True)
+        fresh.save_as(buffer, implicit_vr=False, little_endian=True, enforce_file_format=True)
     return buffer.getvalue()
+
+
+def _swapped(data_set: Dataset) -> Dataset:
+    """Bring values that are kept as bytes into little endian, those in items too."""
+    for element in data_set:
+        if element.VR == "SQ":
+            for item in element.value:
+                _swapped(item)
+        elif isinstance(element.value, bytes):
+            element.value = swap_bytes(element.value, swap_unit(element.VR))
+    return data_set
