@@ -1,0 +1,503 @@
+"""The index in one DynamoDB table.
+
+A commit writes instance items, then missing study items, then moves the versions of series. A
+request that fails between any two of them leaves a state from which the same commit, done again,
+arrives where it would have.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from dicomulus.adapters.aws.dynamodb_table import DynamoDbTable, key_of
+from dicomulus.adapters.aws.keys import (
+    OBJECT_PREFIX,
+    SERIES_PREFIX,
+    ItemKey,
+    dictionary_prefix,
+    end_of,
+    fit_bound,
+    instance_key,
+    instance_prefix,
+    instances_prefix,
+    object_item_key,
+    partition_key,
+    series_key,
+    study_key,
+    uid_key,
+)
+from dicomulus.adapters.aws.schema import CARRIED, COMPACT_DUE, DUE_INDEX, SEARCH_KEYS, UID_INDEX
+from dicomulus.adapters.aws.table import (
+    DictionaryItem,
+    InstanceItem,
+    Item,
+    ObjectItem,
+    SeriesItem,
+    StudyItem,
+    dictionary_item,
+    dictionary_row,
+    format_held,
+    format_rejection,
+    instance_item,
+    instance_row,
+    named_by,
+    object_row,
+    parse_carried,
+    series_body,
+    series_item,
+    series_row,
+    study_item,
+    study_row,
+)
+from dicomulus.dicom.resource import InstanceResource, SeriesResource, instance_of_key
+from dicomulus.ports import ObjectRow, Page, SearchPath, StudyEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from pynamodb.attributes import UnicodeAttribute
+    from pynamodb.expressions.condition import Condition
+    from pynamodb.expressions.update import Action
+
+    from dicomulus.adapters.aws.table import RawItem
+    from dicomulus.ports import (
+        DictionaryRow,
+        InstanceChanges,
+        InstanceRow,
+        Rejection,
+        SeriesRow,
+        StudyRow,
+    )
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_PARALLEL: Final = 8
+"""Requests made at once where one call needs several."""
+
+_STUDIES_REMEMBERED: Final = 10_000
+"""Studies whose items are known to exist; a study item is never removed."""
+
+_AFTER_SORT_KEY: Final = "\n"
+"""Between the sort key and the rest of a page token; no sort key contains it."""
+
+
+class DynamoDbIndex:
+    """The rows, in DynamoDB."""
+
+    def __init__(self, table: DynamoDbTable, *, search_shards: int) -> None:
+        """Use a table; the number of shards stays what it was when the first study came."""
+        self._table = table
+        self._search_shards = search_shards
+        self._existing_studies: set[str] = set()
+
+    @property
+    def table(self) -> DynamoDbTable:
+        """The table that holds the rows."""
+        return self._table
+
+    # objects
+
+    def note_objects(
+        self, instances: Mapping[str, frozenset[InstanceResource]]
+    ) -> Mapping[str, ObjectRow]:
+        """See ``Index``; a canonical key always holds its own instance."""
+        rows = self._object_rows(instances)
+        unknown = [
+            key
+            for key, noted in instances.items()
+            if not noted <= rows[key].instances or (noted and rows[key].rejection)
+        ]
+        noted_rows = _in_parallel(lambda key: self._note_object(key, instances[key]), unknown)
+        return rows | {row.object_key: row for row in noted_rows}
+
+    def _object_rows(self, object_keys: Iterable[str]) -> dict[str, ObjectRow]:
+        keys = {object_key: object_item_key(object_key) for object_key in object_keys}
+        items = self._table.batch_get(keys.values())
+        return {
+            object_key: object_row(object_key, _read(ObjectItem, items.get(key)))
+            for object_key, key in keys.items()
+        }
+
+    def _note_object(self, object_key: str, noted: frozenset[InstanceResource]) -> ObjectRow:
+        actions: list[Action] = [ObjectItem.rejection.remove()]
+        others = noted - {instance_of_key(object_key)}
+        if others:
+            actions.append(ObjectItem.instances.add({format_held(each) for each in others}))
+        answer = self._table.update(object_item_key(object_key), actions, returned="ALL_NEW") or {}
+        return object_row(object_key, ObjectItem.from_raw_data(answer.get("Attributes", {})))
+
+    def reject_objects(self, rejections: Mapping[str, Rejection | None]) -> None:
+        """See ``Index``."""
+        _in_parallel(lambda item: self._reject_object(*item), rejections.items())
+
+    def _reject_object(self, object_key: str, rejection: Rejection | None) -> None:
+        key = object_item_key(object_key)
+        if rejection is None:
+            present = ObjectItem.rejection.exists()
+            self._table.update(key, [ObjectItem.rejection.remove()], present)
+        else:
+            self._table.update(key, [ObjectItem.rejection.set(format_rejection(rejection))])
+
+    def indexed_etags(self, object_keys: Collection[str]) -> Mapping[str, str]:
+        """See ``Index``."""
+        rows = self._object_rows(object_keys)
+        keys = {
+            object_key: [instance_key(instance, object_key) for instance in row.instances]
+            for object_key, row in rows.items()
+        }
+        items = self._table.batch_get(key for each in keys.values() for key in each)
+        held = {
+            object_key: [items[key] for key in each if key in items]
+            for object_key, each in keys.items()
+        }
+        etags = {key: _settled_etag(row, held[key]) for key, row in rows.items()}
+        return {key: etag for key, etag in etags.items() if etag is not None}
+
+    def known_objects(self, after: str | None = None, *, limit: int = 1000) -> Page[ObjectRow]:
+        """See ``Index``; reads the whole table, and may give a key on more than one page."""
+        start = None if after is None else _parse_item_token(after)
+        while True:
+            items, start = self._table.scan_page(
+                start,
+                limit=limit,
+                filter_condition=InstanceItem.etag.exists() | ObjectItem.rejection.exists(),
+            )
+            if items or start is None:
+                rows = self._object_rows(dict.fromkeys(map(_object_key_of, items)))
+                token = None if start is None else _format_item_token(start)
+                return Page(tuple(rows.values()), token)
+
+    # dictionaries
+
+    def put_dictionary(self, row: DictionaryRow) -> None:
+        """See ``Index``."""
+        self._table.put_if(dictionary_item(row), DictionaryItem.partition.does_not_exist())
+
+    def query_dictionaries(self, series: SeriesResource) -> tuple[DictionaryRow, ...]:
+        """See ``Index``."""
+        prefix = dictionary_prefix(series)
+        items = self._table.query(prefix.partition, Item.sort.startswith(prefix.sort))
+        rows = [dictionary_row(DictionaryItem.from_raw_data(item), series) for item in items]
+        return tuple(sorted(rows, key=lambda row: row.name))
+
+    # instances
+
+    def commit(
+        self, changes: InstanceChanges, *, now_ms: int, due_ms: int
+    ) -> frozenset[SeriesResource]:
+        """See ``Index``."""
+        self._table.batch_write(
+            map(instance_item, changes.puts),
+            [instance_key(row.instance, row.object_key) for row in changes.deletes],
+        )
+        self._create_studies(changes.studies.values(), now_ms=now_ms)
+        moved = _in_parallel(
+            lambda each: self._move_version(*each, now_ms=now_ms, due_ms=due_ms),
+            changes.touched.items(),
+        )
+        return frozenset(
+            series for series, is_due in zip(changes.touched, moved, strict=True) if is_due
+        )
+
+    def _create_studies(self, rows: Iterable[StudyRow], *, now_ms: int) -> None:
+        absent = [row for row in rows if row.study_instance_uid not in self._existing_studies]
+        _in_parallel(lambda row: self._create_study(row, now_ms=now_ms), absent)
+        if len(self._existing_studies) > _STUDIES_REMEMBERED:
+            self._existing_studies = set()
+        self._existing_studies |= {row.study_instance_uid for row in absent}
+
+    def _create_study(self, row: StudyRow, *, now_ms: int) -> None:
+        item = study_item(replace(row, version=now_ms), shards=self._search_shards)
+        self._table.put_if(item, StudyItem.partition.does_not_exist())
+
+    def _move_version(
+        self, series: SeriesResource, absent: SeriesRow | None, *, now_ms: int, due_ms: int
+    ) -> bool:
+        """Move the version; whether this set the due time."""
+        key = series_key(series)
+        answer = self._add_to_version(key, due_ms=due_ms)
+        while answer is None:
+            if absent is None:
+                return False
+            # Versions begin at the time of day, so that none ever comes again after a loss.
+            row = replace(absent, series=series, version=now_ms, compact_due_ms=None)
+            self._table.put_if(
+                series_item(row, shards=self._search_shards), SeriesItem.version.does_not_exist()
+            )
+            answer = self._add_to_version(key, due_ms=due_ms)
+        due_before = answer.get("Attributes", {}).get(COMPACT_DUE.name)
+        if due_before is None:
+            return True
+        previous_ms = int(due_before["N"])
+        if previous_ms >= now_ms:
+            # The answer to an attempt that did set it may have been lost on the way.
+            return previous_ms == due_ms and _was_retried(answer)
+        return self._replace_due(key, previous_ms=previous_ms, due_ms=due_ms)
+
+    def _add_to_version(self, key: ItemKey, *, due_ms: int) -> dict[str, Any] | None:
+        return self._table.update(
+            key,
+            [
+                SeriesItem.version.add(1),
+                SeriesItem.compact_due_ms.set(SeriesItem.compact_due_ms | due_ms),
+            ],
+            SeriesItem.version.exists(),
+            returned="ALL_OLD",
+        )
+
+    def _replace_due(self, key: ItemKey, *, previous_ms: int, due_ms: int) -> bool:
+        answer = self._table.update(
+            key,
+            [SeriesItem.compact_due_ms.set(due_ms)],
+            SeriesItem.compact_due_ms == previous_ms,
+        )
+        return answer is not None
+
+    def query_instances(
+        self, series: SeriesResource, after: str | None = None, *, limit: int = 1000
+    ) -> Page[InstanceRow]:
+        """See ``Index``; the objects of one instance are on one page unless it cannot hold them."""
+        prefix = instances_prefix(series)
+        start = prefix.sort
+        if after is not None:
+            start, _, object_key = after.partition(_AFTER_SORT_KEY)
+            if object_key:
+                rest = self._rows_of_instance(ItemKey(prefix.partition, start))
+                return _page_of_instance(
+                    [row for row in rest if row.object_key > object_key], start, limit=limit
+                )
+        # BETWEEN includes its upper end, which no item has as its sort key.
+        between = Item.sort.between(start, end_of(prefix.sort))
+        items = list(self._table.query(prefix.partition, between, limit=limit + 1))
+        if len(items) <= limit:
+            return Page(_instance_rows(items))
+        last = _instance_part(items[-1])
+        whole = [item for item in items if _instance_part(item) != last]
+        if not whole:
+            rows = self._rows_of_instance(ItemKey(prefix.partition, last))
+            return _page_of_instance(rows, last, limit=limit)
+        return Page(_instance_rows(whole), last)
+
+    def get_instance(self, instance: InstanceResource) -> tuple[InstanceRow, ...]:
+        """See ``Index``."""
+        return self._rows_of_instance(instance_prefix(instance))
+
+    def _rows_of_instance(self, prefix: ItemKey) -> tuple[InstanceRow, ...]:
+        items = self._table.query(prefix.partition, Item.sort.startswith(prefix.sort))
+        return _instance_rows(items)
+
+    # series
+
+    def get_series(self, series: SeriesResource) -> SeriesRow | None:
+        """See ``Index``."""
+        item = self._table.get(series_key(series))
+        return None if item is None else series_row(SeriesItem.from_raw_data(item))
+
+    def query_series(self, study_instance_uid: str) -> tuple[SeriesRow, ...]:
+        """See ``Index``."""
+        items = self._table.query(
+            partition_key(study_instance_uid), Item.sort.startswith(SERIES_PREFIX)
+        )
+        rows = [series_row(SeriesItem.from_raw_data(item)) for item in items]
+        return tuple(sorted(rows, key=lambda row: row.series))
+
+    def fold_series(self, row: SeriesRow) -> bool:
+        """See ``Index``."""
+        answer = self._table.update(
+            series_key(row.series),
+            [SeriesItem.body.set(series_body(row))],
+            SeriesItem.version == row.version,
+        )
+        return answer is not None
+
+    def settle_series(self, series: SeriesResource, version: int) -> bool:
+        """See ``Index``."""
+        answer = self._table.update(
+            series_key(series),
+            [SeriesItem.compact_due_ms.remove()],
+            SeriesItem.version == version,
+        )
+        return answer is not None
+
+    def overdue_series(self, now_ms: int, *, limit: int = 1000) -> tuple[SeriesResource, ...]:
+        """See ``Index``."""
+        shards = _in_parallel(
+            lambda shard: list(
+                self._table.query_index(
+                    DUE_INDEX, str(shard), SeriesItem.compact_due_ms < now_ms, limit=limit
+                )
+            ),
+            range(self._search_shards),
+        )
+        items = [SeriesItem.from_raw_data(item) for shard in shards for item in shard]
+        items.sort(key=lambda item: item.compact_due_ms)
+        named = [self._named(item) for item in items[:limit]]
+        return tuple(each for each in named if isinstance(each, SeriesResource))
+
+    # studies
+
+    def get_studies(self, study_instance_uids: Collection[str]) -> Mapping[str, StudyRow]:
+        """See ``Index``."""
+        items = self._table.batch_get(map(study_key, study_instance_uids))
+        rows = [study_row(StudyItem.from_raw_data(item)) for item in items.values()]
+        return {row.study_instance_uid: row for row in rows}
+
+    def fold_study(self, row: StudyRow, *, expected_version: int) -> bool:
+        """See ``Index``."""
+        condition: Condition = StudyItem.version == expected_version
+        if not expected_version:
+            condition |= StudyItem.version.does_not_exist()
+        return self._table.put_if(study_item(row, shards=self._search_shards), condition)
+
+    # search
+
+    @property
+    def search_shards(self) -> int:
+        """See ``Index``."""
+        return self._search_shards
+
+    def scan_studies(
+        self,
+        path: SearchPath,
+        shard: int,
+        *,
+        low: str = "",
+        high: str | None = None,
+        after: str | None = None,
+        limit: int = 1000,
+    ) -> Page[StudyEntry]:
+        """See ``Index``; keys over 1,024 bytes are cut, and what is given is the key as cut."""
+        descending = path is SearchPath.DATE
+        if after is not None:
+            low, high = (low, after) if descending else (max(low, after), high)
+        if high is not None and high <= low:
+            return Page(())
+        items = self._table.query_index(
+            path.value,
+            str(shard),
+            _range_condition(getattr(StudyItem, path.value), low, high),
+            # Both ends of the condition are included by DynamoDB and left out here.
+            limit=limit + 3,
+            descending=descending,
+        )
+        name = SEARCH_KEYS[path].name
+        within = (
+            item
+            for item in items
+            if (high is None or item[name]["S"] < high) and item[name]["S"] != after
+        )
+        found = list(islice(within, limit + 1))
+        entries = tuple(
+            StudyEntry(
+                item[name]["S"],
+                self._study_uid(StudyItem.from_raw_data(item)),
+                parse_carried(item.get(CARRIED, {}).get("S")),
+            )
+            for item in found[:limit]
+        )
+        more = len(found) > limit
+        return Page(entries, entries[-1].sort_key if more else None)
+
+    def find_uid(self, uid: str) -> tuple[SeriesResource | InstanceResource, ...]:
+        """See ``Index``."""
+        items = self._table.query_index(UID_INDEX, uid_key(uid))
+        named = {self._named(Item.from_raw_data(item)) for item in items}
+        series = sorted(each for each in named if isinstance(each, SeriesResource))
+        instances = sorted(each for each in named if isinstance(each, InstanceResource))
+        return (*series, *instances)
+
+    def _study_uid(self, item: StudyItem) -> str:
+        return str(self._named(item))
+
+    def _named(self, item: Item) -> str | SeriesResource | InstanceResource | None:
+        """Give what an item of a secondary index names, from the item itself if need be."""
+        named = named_by(item)
+        if named is not None:
+            return named
+        whole = self._table.get(ItemKey(item.partition, item.sort))
+        return None if whole is None else named_by(Item.from_raw_data(whole))
+
+
+def open_index(
+    table_name: str,
+    *,
+    search_shards: int,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+) -> DynamoDbIndex:
+    """Open the index in a table; without region or endpoint, where the environment says."""
+    table = DynamoDbTable(table_name, region=region, endpoint_url=endpoint_url)
+    return DynamoDbIndex(table, search_shards=search_shards)
+
+
+def _in_parallel(function: Callable[[T], R], arguments: Collection[T]) -> list[R]:
+    """Give the results in the order of the arguments; the first failure is raised at the end."""
+    if len(arguments) < 2:
+        return [function(argument) for argument in arguments]
+    with ThreadPoolExecutor(min(_PARALLEL, len(arguments))) as pool:
+        return list(pool.map(function, arguments))
+
+
+def _read(model: type[ObjectItem], item: RawItem | None) -> ObjectItem | None:
+    return None if item is None else model.from_raw_data(item)
+
+
+def _settled_etag(row: ObjectRow, held: list[RawItem]) -> str | None:
+    if len(held) == 1:
+        return instance_row(InstanceItem.from_raw_data(held[0])).object_etag
+    if held or row.rejection is None:
+        return None
+    return row.rejection.etag
+
+
+def _object_key_of(item: RawItem) -> str:
+    key = key_of(item)
+    if key.partition.startswith(OBJECT_PREFIX):
+        return key.partition.removeprefix(OBJECT_PREFIX)
+    return instance_row(InstanceItem.from_raw_data(item)).object_key
+
+
+def _format_item_token(key: ItemKey) -> str:
+    return key.sort + _AFTER_SORT_KEY + key.partition
+
+
+def _parse_item_token(token: str) -> ItemKey:
+    sort, _, partition = token.partition(_AFTER_SORT_KEY)
+    return ItemKey(partition, sort)
+
+
+def _was_retried(answer: Mapping[str, Any]) -> bool:
+    return bool(answer["ResponseMetadata"].get("RetryAttempts", 0))
+
+
+def _instance_part(item: RawItem) -> str:
+    """Give what the sort keys of all items of the same instance begin with."""
+    return key_of(item).sort.rpartition("#")[0] + "#"
+
+
+def _instance_rows(items: Iterable[RawItem]) -> tuple[InstanceRow, ...]:
+    rows = [instance_row(InstanceItem.from_raw_data(item)) for item in items]
+    return tuple(sorted(rows, key=lambda row: (row.instance, row.object_key)))
+
+
+def _page_of_instance(
+    rows: Collection[InstanceRow], prefix: str, *, limit: int
+) -> Page[InstanceRow]:
+    """Cut a page out of one instance's rows; after the last of them comes the next instance."""
+    page = tuple(islice(rows, limit))
+    if len(page) == len(rows):
+        return Page(page, end_of(prefix))
+    return Page(page, prefix + _AFTER_SORT_KEY + page[-1].object_key)
+
+
+def _range_condition(attribute: UnicodeAttribute, low: str, high: str | None) -> Condition | None:
+    # A key condition takes one operator, and no empty text.
+    if low and high is not None:
+        return attribute.between(fit_bound(low), fit_bound(high))
+    if high is not None:
+        return attribute < fit_bound(high)
+    return attribute >= fit_bound(low) if low else None

@@ -1,0 +1,250 @@
+"""One DynamoDB table by PynamoDB's connection: batches, pages and conditions carried through."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from pynamodb.connection.base import MetaTable
+from pynamodb.connection.table import TableConnection
+from pynamodb.exceptions import PutError, UpdateError
+
+from dicomulus.adapters.aws.failures import translated_failures
+from dicomulus.adapters.aws.keys import ItemKey
+from dicomulus.adapters.aws.schema import PARTITION_KEY, SORT_KEY, create_table_arguments
+from dicomulus.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from pynamodb.expressions.condition import Condition
+    from pynamodb.expressions.update import Action
+
+    from dicomulus.adapters.aws.table import Item, RawItem
+
+logger = logging.getLogger(__name__)
+
+MAX_BATCH_WRITE_ITEMS: Final = 25
+"""Items of one BatchWriteItem. At 400 KB an item they stay below its 16 MB."""
+
+MAX_BATCH_GET_ITEMS: Final = 100
+"""Items of one BatchGetItem."""
+
+MAX_CONNECTIONS: Final = 32
+"""Connections kept open, so that parallel requests do not wait for one."""
+
+MAX_RETRIES: Final = 5
+"""Retries of one request by botocore's standard mode: throttling, 5xx, lost connections."""
+
+_BATCH_ATTEMPTS: Final = 10
+"""Times that what a batch left unprocessed is sent."""
+
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+
+
+class DynamoDbTable:
+    """Reads and writes of one table."""
+
+    def __init__(
+        self,
+        table_name: str,
+        *,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Connect to a table; without region or endpoint, to the one the environment names."""
+        self.connection = TableConnection(
+            table_name,
+            region=region,
+            host=endpoint_url,
+            max_retry_attempts=MAX_RETRIES,
+            max_pool_connections=MAX_CONNECTIONS,
+            meta_table=MetaTable(create_table_arguments(table_name)),
+        )
+        self._table_name = table_name
+        self._pause = pause
+        # Making a client is not thread-safe, using one is, so it is made here.
+        with self._failures():
+            self.client: Any = self.connection.connection.client
+
+    def get(self, key: ItemKey) -> RawItem | None:
+        """Read one item (strong)."""
+        with self._failures():
+            answer = self.connection.get_item(key.partition, key.sort, consistent_read=True)
+        item: RawItem | None = answer.get("Item")
+        return item
+
+    def batch_get(self, keys: Iterable[ItemKey]) -> dict[ItemKey, RawItem]:
+        """Read items (strong); those that do not exist are absent."""
+        wanted = [_key_attributes(key) for key in dict.fromkeys(keys)]
+        found: dict[ItemKey, RawItem] = {}
+        for first in range(0, len(wanted), MAX_BATCH_GET_ITEMS):
+            for item in self._batch_get(wanted[first : first + MAX_BATCH_GET_ITEMS]):
+                found[key_of(item)] = item
+        return found
+
+    def _batch_get(self, keys: Sequence[Any]) -> Iterator[RawItem]:
+        for attempt in range(_BATCH_ATTEMPTS):
+            with self._failures():
+                answer = self.connection.batch_get_item(keys, consistent_read=True)
+            yield from answer["Responses"].get(self._table_name, ())
+            keys = answer.get("UnprocessedKeys", {}).get(self._table_name, {}).get("Keys", ())
+            if not keys:
+                return
+            self._back_off(attempt, unprocessed=len(keys))
+        raise UnavailableError("DynamoDB leaves reads unprocessed")
+
+    def batch_write(self, puts: Iterable[Item], deletes: Iterable[ItemKey] = ()) -> None:
+        """Put and delete items; of two writes to one item the last counts, deletes after puts."""
+        writes: dict[ItemKey, RawItem | None] = {}
+        for item in puts:
+            writes[ItemKey(item.partition, item.sort)] = item.serialize()
+        writes |= dict.fromkeys(deletes)
+        listed = list(writes.items())
+        for first in range(0, len(listed), MAX_BATCH_WRITE_ITEMS):
+            batch = listed[first : first + MAX_BATCH_WRITE_ITEMS]
+            self._batch_write(
+                [item for _, item in batch if item is not None],
+                [_key_attributes(key) for key, item in batch if item is None],
+            )
+
+    def _batch_write(self, puts: list[Any], deletes: list[Any]) -> None:
+        for attempt in range(_BATCH_ATTEMPTS):
+            with self._failures():
+                answer = self.connection.batch_write_item(puts, deletes)
+            left = answer.get("UnprocessedItems", {}).get(self._table_name, ())
+            if not left:
+                return
+            puts = [each["PutRequest"]["Item"] for each in left if "PutRequest" in each]
+            deletes = [each["DeleteRequest"]["Key"] for each in left if "DeleteRequest" in each]
+            self._back_off(attempt, unprocessed=len(left))
+        raise UnavailableError("DynamoDB leaves writes unprocessed")
+
+    def put_if(self, item: Item, condition: Condition) -> bool:
+        """Put an item if its key's item meets a condition; whether it did."""
+        try:
+            with self._failures():
+                self.connection.put_item(
+                    item.partition, item.sort, attributes=item.serialize(), condition=condition
+                )
+        except PutError as exc:
+            return _condition_failed(exc)
+        return True
+
+    def update(
+        self,
+        key: ItemKey,
+        actions: Sequence[Action],
+        condition: Condition | None = None,
+        *,
+        returned: str = "NONE",
+    ) -> dict[str, Any] | None:
+        """Update an item; nothing is given where it does not meet the condition.
+
+        Returns:
+            The answer of UpdateItem, with the ``Attributes`` that ``returned`` asks for.
+        """
+        try:
+            with self._failures():
+                answer: dict[str, Any] = self.connection.update_item(
+                    key.partition,
+                    key.sort,
+                    actions=actions,
+                    condition=condition,
+                    return_values=returned,
+                )
+        except UpdateError as exc:
+            _condition_failed(exc)
+            return None
+        return answer
+
+    def query(
+        self,
+        partition: str,
+        condition: Condition | None = None,
+        *,
+        limit: int | None = None,
+    ) -> Iterator[RawItem]:
+        """Read items of a partition by ascending sort key (strong)."""
+        return self._query(partition, condition, limit=limit, consistent_read=True)
+
+    def query_index(
+        self,
+        index_name: str,
+        partition: str,
+        condition: Condition | None = None,
+        *,
+        limit: int | None = None,
+        descending: bool = False,
+    ) -> Iterator[RawItem]:
+        """Read items of a secondary index's partition, by its sort key (indexed)."""
+        return self._query(
+            partition,
+            condition,
+            limit=limit,
+            index_name=index_name,
+            scan_index_forward=not descending,
+        )
+
+    def _query(
+        self, partition: str, condition: Condition | None, *, limit: int | None, **arguments: Any
+    ) -> Iterator[RawItem]:
+        start: Any = None
+        while True:
+            with self._failures():
+                answer = self.connection.query(
+                    partition,
+                    range_key_condition=condition,
+                    exclusive_start_key=start,
+                    limit=limit,
+                    **arguments,
+                )
+            yield from answer["Items"]
+            # A page ends at 1 MB, before the limit, and may be the last although it says "more".
+            start = answer.get("LastEvaluatedKey")
+            if limit is not None:
+                limit -= len(answer["Items"])
+            if start is None or limit == 0:
+                return
+
+    def scan_page(
+        self, after: ItemKey | None, *, limit: int, filter_condition: Condition
+    ) -> tuple[list[RawItem], ItemKey | None]:
+        """Read one page of the whole table, ``limit`` items before the filter (indexed)."""
+        with self._failures():
+            answer = self.connection.scan(
+                filter_condition=filter_condition,
+                limit=limit,
+                exclusive_start_key=None if after is None else _key_attributes(after),  # type: ignore[arg-type]
+            )
+        last = answer.get("LastEvaluatedKey")
+        return answer["Items"], None if last is None else key_of(last)
+
+    def _failures(self) -> AbstractContextManager[None]:
+        return translated_failures("DynamoDB")
+
+    def _back_off(self, attempt: int, *, unprocessed: int) -> None:
+        logger.info("batch partly unprocessed", extra={"attempt": attempt, "items": unprocessed})
+        longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt)
+        self._pause(random.uniform(0, longest))  # noqa: S311  (jitter, no secret)
+
+
+def key_of(item: RawItem) -> ItemKey:
+    """Give the primary key of an item."""
+    return ItemKey(item[PARTITION_KEY.name]["S"], item[SORT_KEY.name]["S"])
+
+
+def _key_attributes(key: ItemKey) -> RawItem:
+    return {PARTITION_KEY.name: {"S": key.partition}, SORT_KEY.name: {"S": key.sort}}
+
+
+def _condition_failed(error: PutError | UpdateError) -> bool:
+    """Give False for a condition that was not met; raise any other failure."""
+    if error.cause_response_code != "ConditionalCheckFailedException":
+        raise error
+    return False

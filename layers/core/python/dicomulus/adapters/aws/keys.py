@@ -1,0 +1,157 @@
+"""The primary keys of the table's items, as values that are read back from their text."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote
+
+from dicomulus.dicom.resource import InstanceResource, SeriesResource, quote_uid
+
+MAX_PARTITION_KEY_BYTES: Final = 2_048
+"""Bytes of a partition key, those of secondary indexes included (DynamoDB quotas)."""
+
+MAX_SORT_KEY_BYTES: Final = 1_024
+"""Bytes of a sort key, those of secondary indexes included (DynamoDB quotas)."""
+
+MAX_UID_PART_BYTES: Final = 400
+"""Bytes of one UID in a sort key, so that two of them and a hash stay below its limit."""
+
+STUDY_SORT: Final = "#STUDY"
+SERIES_PREFIX: Final = "SERIES#"
+INSTANCE_PREFIX: Final = "INSTANCE#"
+OBJECT_PREFIX: Final = "OBJECT#"
+_DICTIONARY_PREFIX: Final = "DICT#"
+_OBJECT_SORT: Final = "#"
+_END: Final = "$"
+"""The character after ``#``: where the keys below a prefix end."""
+
+_HASHED: Final = "%%"
+"""Begins a part that is a hash; percent-encoding never gives it."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ItemKey:
+    """The primary key of an item."""
+
+    partition: str
+    sort: str
+
+
+Keyed = str | SeriesResource | InstanceResource
+"""What a key names: a study by its UID, a series or an instance."""
+
+
+def partition_key(study_instance_uid: str) -> str:
+    """Give the partition that all items of a study are in."""
+    return _part(study_instance_uid, MAX_PARTITION_KEY_BYTES)
+
+
+def study_key(study_instance_uid: str) -> ItemKey:
+    """Give the key of a study item."""
+    return ItemKey(partition_key(study_instance_uid), STUDY_SORT)
+
+
+def series_key(series: SeriesResource) -> ItemKey:
+    """Give the key of a series item."""
+    uid = _part(series.series_instance_uid, MAX_UID_PART_BYTES)
+    return ItemKey(partition_key(series.study_instance_uid), SERIES_PREFIX + uid)
+
+
+def dictionary_prefix(series: SeriesResource) -> ItemKey:
+    """Give what the keys of a series' dictionary items begin with."""
+    return _below(_DICTIONARY_PREFIX, series)
+
+
+def dictionary_key(series: SeriesResource, name: str) -> ItemKey:
+    """Give the key of a dictionary item."""
+    prefix = dictionary_prefix(series)
+    return ItemKey(prefix.partition, prefix.sort + _part(name, MAX_UID_PART_BYTES))
+
+
+def instances_prefix(series: SeriesResource) -> ItemKey:
+    """Give what the keys of a series' instance items begin with."""
+    return _below(INSTANCE_PREFIX, series)
+
+
+def instance_prefix(instance: InstanceResource) -> ItemKey:
+    """Give what the keys of one instance's items begin with."""
+    prefix = instances_prefix(instance.series)
+    uid = _part(instance.sop_instance_uid, MAX_UID_PART_BYTES)
+    return ItemKey(prefix.partition, f"{prefix.sort}{uid}#")
+
+
+def instance_key(instance: InstanceResource, object_key: str) -> ItemKey:
+    """Give the key of the item for one object of an instance."""
+    prefix = instance_prefix(instance)
+    digest = hashlib.sha256(object_key.encode()).digest()[:12]
+    return ItemKey(prefix.partition, prefix.sort + urlsafe_b64encode(digest).decode())
+
+
+def object_item_key(object_key: str) -> ItemKey:
+    """Give the key of an object item, alone in its partition."""
+    return ItemKey(OBJECT_PREFIX + object_key, _OBJECT_SORT)
+
+
+def uid_key(uid: str) -> str:
+    """Give the partition of the UID index that series and instances of a UID are in."""
+    return _part(uid, MAX_PARTITION_KEY_BYTES)
+
+
+def end_of(prefix: str) -> str:
+    """Give a sort key that follows all of a prefix ending in ``#`` and precedes all others."""
+    return prefix[:-1] + _END
+
+
+def parse_item_key(key: ItemKey) -> Keyed | None:
+    """Give what the key of a study, series or instance item names.
+
+    Nothing is given for other items, nor where a UID is too long to be in its key.
+    """
+    kind, *uids = [STUDY_SORT] if key.sort == STUDY_SORT else key.sort.split("#")
+    if _HASHED in key.partition or any(uid.startswith(_HASHED) for uid in uids[:2]):
+        return None
+    study = unquote(key.partition)
+    if kind == STUDY_SORT:
+        return study
+    if f"{kind}#" == SERIES_PREFIX and len(uids) == 1:
+        return SeriesResource(study, unquote(uids[0]))
+    if f"{kind}#" == INSTANCE_PREFIX and len(uids) == 3:
+        return InstanceResource(study, unquote(uids[0]), unquote(uids[1]))
+    return None
+
+
+def shard_of(study_instance_uid: str, shards: int) -> int:
+    """Give the shard of the ordered indexes that a study is in; stable for ever."""
+    digest = hashlib.sha256(study_instance_uid.encode()).digest()
+    return int.from_bytes(digest[:8], "big") % shards
+
+
+def fit_sort_key(text: str) -> str:
+    """Give a secondary index's sort key as DynamoDB takes it: cut, but unique, if too long."""
+    if len(text.encode()) <= MAX_SORT_KEY_BYTES:
+        return text
+    digest = _digest(text)
+    head = text.encode()[: MAX_SORT_KEY_BYTES - len(digest)]
+    return head.decode(errors="ignore") + digest
+
+
+def fit_bound(text: str) -> str:
+    """Give a bound of a range of sort keys as DynamoDB takes it: cut if too long."""
+    return text.encode()[:MAX_SORT_KEY_BYTES].decode(errors="ignore")
+
+
+def _below(kind: str, series: SeriesResource) -> ItemKey:
+    uid = _part(series.series_instance_uid, MAX_UID_PART_BYTES)
+    return ItemKey(partition_key(series.study_instance_uid), f"{kind}{uid}#")
+
+
+def _part(uid: str, max_bytes: int) -> str:
+    quoted = quote_uid(uid)
+    return quoted if len(quoted) <= max_bytes else _digest(quoted)
+
+
+def _digest(text: str) -> str:
+    return _HASHED + hashlib.sha256(text.encode()).hexdigest()
