@@ -16,6 +16,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
+from dicomulus.dicom.frame_table import NativeFrames, decode_frame_table
 from dicomulus.dicom.part10 import (
     data_set_source,
     parse_header,
@@ -61,12 +62,13 @@ def explicit_little_endian(source: ByteSource, row: InstanceRow) -> Reencoded:
     vr = header.pixel.vr or "OW"
     length = min(header.pixel.length, data_set.size - header.pixel.value_offset)
     element_head = _element_head(header.pixel.tag, vr, length)
-    pixels = _pixels(data_set, header.pixel, length=length, unit=_unit(header, vr))
+    pixels = _pixels(data_set, header.pixel, length=length, unit=_pixel_swap_unit(row))
     return Reencoded(len(head) + len(element_head) + length, _chained(head + element_head, pixels))
 
 
-def _unit(header: Header, vr: str) -> int:
-    return swap_unit(vr) if header.encoding.big_endian else 1
+def _pixel_swap_unit(row: InstanceRow) -> int:
+    table = decode_frame_table(row.frame_table) if row.frame_table else None
+    return table.swap_unit if isinstance(table, NativeFrames) else 1
 
 
 def _chained(head: bytes, pixels: Iterator[bytes]) -> Iterator[bytes]:
