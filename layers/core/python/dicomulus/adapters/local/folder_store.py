@@ -11,7 +11,7 @@ import time
 import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from dicomulus.adapters.local.file_keys import RESERVED_PREFIX, key_of_path, path_of_key
 from dicomulus.adapters.local.file_lock import FileLock
@@ -28,7 +28,7 @@ from dicomulus.errors import (
 from dicomulus.ports import ObjectInfo, ObjectRead
 
 # Paths are bytes here, since names need not be text, and pathlib knows no bytes.
-# ruff: noqa: PTH
+# ruff: noqa: PTH102, PTH105, PTH108, PTH112, PTH116, PTH123
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -63,7 +63,7 @@ class FolderStore:
         folder: Path,
         *,
         writable: bool = False,
-        excluded: Iterable[Path] = (),
+        hidden: Iterable[Path] = (),
         clock_tick_seconds: float = CLOCK_TICK_SECONDS,
     ) -> None:
         """Open a folder.
@@ -71,7 +71,7 @@ class FolderStore:
         Args:
             folder: Where the files are.
             writable: Whether ``put`` and ``delete`` are allowed; without, nothing is ever written.
-            excluded: Folders inside that hold no objects; they need not exist yet.
+            hidden: Folders inside that hold no objects; they need not exist yet.
             clock_tick_seconds: A file younger than this is read only when it has come of age.
 
         Raises:
@@ -81,7 +81,7 @@ class FolderStore:
             raise ConfigurationError(f"source folder {folder}: there is no such folder")
         self._root = os.path.realpath(os.fsencode(folder))
         self._writable = writable
-        self._excluded = tuple(os.path.realpath(os.fsencode(path)) for path in excluded)
+        self._hidden = tuple(os.path.realpath(os.fsencode(path)) for path in hidden)
         self._tick_ns = round(clock_tick_seconds * 1e9)
         self._lock = FileLock(
             Path(os.fsdecode(self._root), os.fsdecode(RESERVED_PREFIX + b".lock"))
@@ -170,7 +170,7 @@ class FolderStore:
             return
         with self._failures(""):
             os.scandir(self._root).close()
-        walk = FolderWalk(self._root, excluded=self._excluded_ids(), unreadable=self._unreadable)
+        walk = FolderWalk(self._root, hidden=self._hidden_ids(), unreadable=self._unreadable)
         for key, status in walk.files(start):
             if key.startswith(prefix):
                 yield _info(key, status)
@@ -180,7 +180,7 @@ class FolderStore:
     def put(
         self,
         key: str,
-        body: bytes | BinaryIO,
+        body: bytes | IO[bytes],
         *,
         if_match: str | None = None,
         if_none_match: bool = False,
@@ -238,16 +238,16 @@ class FolderStore:
         if relative is None:
             return None
         path = self._root + b"/" + relative
-        inside = any(path == each or path.startswith(each + b"/") for each in self._excluded)
+        inside = any(path == each or path.startswith(each + b"/") for each in self._hidden)
         return None if inside else relative
 
     def _relative(self, path: bytes) -> bytes | None:
         start = self._root.rstrip(b"/") + b"/"
         return path[len(start) :] if path.startswith(start) else None
 
-    def _excluded_ids(self) -> set[FolderId]:
+    def _hidden_ids(self) -> set[FolderId]:
         found: set[FolderId] = set()
-        for path in self._excluded:
+        for path in self._hidden:
             with suppress(FileNotFoundError):
                 status = os.stat(path)
                 found.add((status.st_dev, status.st_ino))
@@ -368,7 +368,7 @@ def _read(descriptor: int, start: int, length: int) -> bytes:
 
 @contextmanager
 def _temporary_file(
-    folder: bytes, body: bytes | BinaryIO, *, age_ns: int
+    folder: bytes, body: bytes | IO[bytes], *, age_ns: int
 ) -> Iterator[tuple[bytes, str]]:
     """Write a body beside its place; give path and SHA-256. It is gone afterwards, if not moved."""
     path = folder + b"/" + RESERVED_PREFIX + b"-" + uuid.uuid4().hex.encode() + b".tmp"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dicomulus.adapters.local.file_keys import is_object_name, key_of_path
 
 # Paths are bytes here, since names need not be text, and pathlib knows no bytes.
-# ruff: noqa: PTH
+# ruff: noqa: PTH116, PTH118
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, MutableMapping
@@ -26,19 +26,19 @@ class FolderWalk:
         self,
         root: bytes,
         *,
-        excluded: Collection[FolderId],
+        hidden: Collection[FolderId],
         unreadable: MutableMapping[str, str],
     ) -> None:
         """Prepare a walk.
 
         Args:
             root: The folder that keys are relative to, with all links resolved.
-            excluded: Folders that are left out.
+            hidden: Folders that are left out.
             unreadable: Takes the key of each folder or file that cannot be looked at, and the
                 reason; those that can be again are removed.
         """
         self._root = root
-        self._visited = set(excluded)
+        self._visited = set(hidden)
         self._unreadable = unreadable
         self._folders: list[bytes] = []
         self._links: deque[bytes] = deque()
