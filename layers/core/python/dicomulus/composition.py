@@ -127,6 +127,7 @@ def local_archive(settings: Settings) -> Archive:
         ConfigurationError: A folder is missing, or one where SQLite is not safe.
     """
     from dicomulus.adapters.local.folder_store import FolderStore
+    from dicomulus.adapters.local.network_file_system import refuse_network_file_system
     from dicomulus.adapters.local.sqlite_index import SqliteIndex
     from dicomulus.adapters.local.sqlite_queue import SqliteQueue
 
@@ -135,7 +136,8 @@ def local_archive(settings: Settings) -> Archive:
     source, data = Path(settings.source_folder), Path(settings.data_folder)
     if not source.is_dir():
         raise ConfigurationError(f"source_folder: {source} is no folder")
-    data.mkdir(parents=True, exist_ok=True)
+    refuse_network_file_system(data)
+    (data / "cache").mkdir(parents=True, exist_ok=True)
     return compose(
         settings,
         index=SqliteIndex(data / "index.sqlite"),
