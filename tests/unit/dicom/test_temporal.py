@@ -1,5 +1,7 @@
 """Dates, times and date-times as ranges."""
 
+# ruff: noqa: DTZ001, DTZ901 - all are UTC
+
 from __future__ import annotations
 
 from datetime import datetime
@@ -85,11 +87,8 @@ def test_a_time_means_all_of_its_last_unit(text: str, expected: tuple[str, str])
     assert time_range(text) == expected
 
 
-@pytest.mark.parametrize("text", ["-", "25", "10-", "1", "10-1"])
+@pytest.mark.parametrize("text", ["-", "25", "1", "10-1", "10-11-12"])
 def test_only_times_make_a_time_range(text: str) -> None:
-    if text == "10-":
-        assert time_range(text)[0] == "100000000000"
-        return
     with pytest.raises(ValueError, match=r"must"):
         time_range(text)
 
@@ -97,24 +96,24 @@ def test_only_times_make_a_time_range(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "first", "last"),
     [
-        ("202402", datetime(2024, 2, 1), datetime(2024, 2, 29, 23, 59, 59, 999_999)),  # noqa: DTZ001
+        ("202402", datetime(2024, 2, 1), datetime(2024, 2, 29, 23, 59, 59, 999_999)),
         (
             "20240101120000-0500",
-            datetime(2024, 1, 1, 17),  # noqa: DTZ001
-            datetime(2024, 1, 1, 17, 0, 0, 999_999),  # noqa: DTZ001
+            datetime(2024, 1, 1, 17),
+            datetime(2024, 1, 1, 17, 0, 0, 999_999),
         ),
         (
             "20240101-20240102",
-            datetime(2024, 1, 1),  # noqa: DTZ001
-            datetime(2024, 1, 2, 23, 59, 59, 999_999),  # noqa: DTZ001
+            datetime(2024, 1, 1),
+            datetime(2024, 1, 2, 23, 59, 59, 999_999),
         ),
         (
             "20240101+0100-20240102+0100",
-            datetime(2023, 12, 31, 23),  # noqa: DTZ001
-            datetime(2024, 1, 2, 22, 59, 59, 999_999),  # noqa: DTZ001
+            datetime(2023, 12, 31, 23),
+            datetime(2024, 1, 2, 22, 59, 59, 999_999),
         ),
-        ("2024-", datetime(2024, 1, 1), datetime.max),  # noqa: DTZ001, DTZ901
-        ("00010101+1400", datetime(1, 1, 1), datetime(1, 1, 1, 9, 59, 59, 999_999)),  # noqa: DTZ001
+        ("2024-", datetime(2024, 1, 1), datetime.max),
+        ("00010101+1400", datetime(1, 1, 1), datetime(1, 1, 1, 9, 59, 59, 999_999)),
     ],
 )
 def test_a_date_time_is_an_instant_or_a_range_in_utc(
