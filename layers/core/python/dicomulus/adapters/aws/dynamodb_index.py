@@ -422,18 +422,6 @@ class DynamoDbIndex:
         return None if whole is None else named_by(Item.from_raw_data(whole))
 
 
-def open_index(
-    table_name: str,
-    *,
-    search_shards: int,
-    region: str | None = None,
-    endpoint_url: str | None = None,
-) -> DynamoDbIndex:
-    """Open the index in a table; without region or endpoint, where the environment says."""
-    table = DynamoDbTable(table_name, region=region, endpoint_url=endpoint_url)
-    return DynamoDbIndex(table, search_shards=search_shards)
-
-
 def _in_parallel(function: Callable[[T], R], arguments: Collection[T]) -> list[R]:
     """Give the results in the order of the arguments; the first failure is raised at the end."""
     if len(arguments) < 2:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _CONFIGURATION_CODES: Final = frozenset(
     {
+        "403",  # an answer to HEAD has no body that names the error
         "AccessDenied",
         "AccessDeniedException",
         "AWS.SimpleQueueService.NonExistentQueue",
@@ -42,6 +43,7 @@ _TRANSIENT_CODES: Final = frozenset(
     {
         "InternalError",
         "InternalServerError",
+        "InvalidObjectState",  # archived, and not restored yet
         "LimitExceededException",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",

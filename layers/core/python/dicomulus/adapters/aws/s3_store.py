@@ -1,0 +1,284 @@
+"""Objects in an S3 bucket, or under a prefix of one."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import partial
+from io import SEEK_END, BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
+
+from dicomulus.adapters.aws.failures import error_code, status_code, translated_failures
+from dicomulus.errors import (
+    ObjectChangedError,
+    ObjectNotFoundError,
+    PayloadTooLargeError,
+    PreconditionFailedError,
+    UnavailableError,
+)
+from dicomulus.ports import ObjectInfo, ObjectRead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from botocore.response import StreamingBody
+    from mypy_boto3_s3 import S3Client
+
+logger = logging.getLogger(__name__)
+
+CHUNK_BYTES: Final = 1_048_576
+"""Largest piece of a stream."""
+
+MAX_KEY_BYTES: Final = 1_024
+"""Bytes of an object key."""
+
+READ_ATTEMPTS: Final = 4
+"""Connections tried for one read, each from where the last one broke off."""
+
+CONFLICT_ATTEMPTS: Final = 4
+"""Tries of a conditional write that met another one still under way."""
+
+_MAX_CONNECTIONS: Final = 64
+_PRECONDITION_FAILED: Final = 412
+_CONFLICT: Final = 409
+_NOT_FOUND: Final = frozenset({"404", "NoSuchKey"})
+_BROKEN_OFF: Final = (HTTPClientError, IncompleteReadError)
+
+# Of several checksums the first is taken; CRCs of 32 bits are left out as too short to tell apart.
+_CHECKSUMS: Final = {"ChecksumSHA256": "sha256", "ChecksumCRC64NVME": "crc64nvme"}
+
+
+def s3_client(region: str | None = None, *, endpoint_url: str | None = None) -> S3Client:
+    """Make a client; without region or endpoint, for those the environment names."""
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 6},
+        max_pool_connections=_MAX_CONNECTIONS,
+    )
+    return boto3.client("s3", region_name=region, endpoint_url=endpoint_url, config=config)
+
+
+class S3Store:
+    """An ``ObjectStore`` over a bucket; keys are those of the bucket without the prefix."""
+
+    def __init__(self, bucket: str, *, prefix: str = "", client: S3Client | None = None) -> None:
+        """Use a bucket, by a client of one's own or the given one."""
+        self.bucket = bucket
+        self.prefix = prefix
+        with translated_failures("S3"):
+            self.client = client or s3_client()
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """See ``ObjectStore``; with the checksum that S3 keeps, if it is of the whole object."""
+        try:
+            return self._head(key, if_match=None)
+        except ObjectNotFoundError:
+            return None
+
+    def get(
+        self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None
+    ) -> ObjectRead:
+        """See ``ObjectStore``."""
+        info, body = self._open(key, start, length, if_match=if_match)
+        return ObjectRead(info, b"".join(self._pieces(info, body, start=start, length=length)))
+
+    def stream(
+        self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None
+    ) -> Iterator[bytes]:
+        """See ``ObjectStore``; a connection that breaks off is taken up again where it did."""
+        info, body = self._open(key, start, length, if_match=if_match)
+        yield from self._pieces(info, body, start=start, length=length)
+
+    def put(
+        self,
+        key: str,
+        body: bytes | BinaryIO,
+        *,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+    ) -> ObjectInfo:
+        """See ``ObjectStore``; S3 checks and keeps the SHA-256 of what it got.
+
+        Raises:
+            PayloadTooLargeError: The body is over what S3 takes in one request.
+        """
+        conditions: dict[str, Any] = {}
+        if if_match is not None:
+            conditions["IfMatch"] = _quoted(if_match)
+        if if_none_match:
+            conditions["IfNoneMatch"] = "*"
+        content = BytesIO(body) if isinstance(body, bytes) else body
+        start = content.tell()
+        for attempt in range(CONFLICT_ATTEMPTS):
+            content.seek(start)
+            try:
+                with translated_failures("S3"):
+                    answer = self.client.put_object(
+                        Bucket=self.bucket,
+                        Key=self.prefix + key,
+                        Body=content,
+                        ChecksumAlgorithm="SHA256",
+                        **conditions,
+                    )
+            except ClientError as exc:
+                if status_code(exc) == _CONFLICT and attempt + 1 < CONFLICT_ATTEMPTS:
+                    continue
+                raise _refusal(key, exc) from exc
+            return ObjectInfo(
+                key=key,
+                etag=answer["ETag"].strip('"'),
+                size=content.seek(0, SEEK_END) - start,
+                modified_ms=_date_ms(answer["ResponseMetadata"]["HTTPHeaders"]),
+                checksum=_checksum(answer),
+            )
+        raise PreconditionFailedError(f"{key} is being written")
+
+    def delete(self, key: str, *, if_match: str | None = None) -> None:
+        """See ``ObjectStore``."""
+        conditions: dict[str, Any] = {} if if_match is None else {"IfMatch": _quoted(if_match)}
+        try:
+            with translated_failures("S3"):
+                self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key, **conditions)
+        except ClientError as exc:
+            if error_code(exc) not in _NOT_FOUND:
+                raise _refusal(key, exc) from exc
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """See ``ObjectStore``; without checksums."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=self.prefix + prefix
+        )
+        with translated_failures("S3"):
+            for page in pages:
+                for each in page.get("Contents", ()):
+                    yield ObjectInfo(
+                        key=each["Key"].removeprefix(self.prefix),
+                        etag=each["ETag"].strip('"'),
+                        size=each["Size"],
+                        modified_ms=_milliseconds(each["LastModified"]),
+                    )
+
+    def _head(self, key: str, *, if_match: str | None) -> ObjectInfo:
+        conditions: dict[str, Any] = {} if if_match is None else {"IfMatch": _quoted(if_match)}
+        with self._reading(key):
+            answer = self.client.head_object(
+                Bucket=self.bucket, Key=self.prefix + key, ChecksumMode="ENABLED", **conditions
+            )
+        return _info(key, answer, size=answer["ContentLength"])
+
+    def _open(
+        self, key: str, start: int, length: int | None, *, if_match: str | None
+    ) -> tuple[ObjectInfo, StreamingBody | None]:
+        """Begin to read; there is no body where the range has no byte."""
+        if length == 0:
+            return self._head(key, if_match=if_match), None
+        arguments: dict[str, Any] = {} if if_match is None else {"IfMatch": _quoted(if_match)}
+        if start or length is not None:
+            end = "" if length is None else str(start + length - 1)
+            arguments["Range"] = f"bytes={start}-{end}"
+        for _ in range(READ_ATTEMPTS):
+            try:
+                with self._reading(key):
+                    answer = self.client.get_object(
+                        Bucket=self.bucket, Key=self.prefix + key, **arguments
+                    )
+            except ClientError as exc:
+                if error_code(exc) != "InvalidRange":
+                    raise
+                info = self._head(key, if_match=if_match)
+                if info.size <= start:
+                    return info, None
+                continue
+            return _info(key, answer, size=_whole_size(answer)), answer["Body"]
+        raise ObjectChangedError(f"{key} is being written")
+
+    def _pieces(
+        self, info: ObjectInfo, body: StreamingBody | None, *, start: int, length: int | None
+    ) -> Iterator[bytes]:
+        position = start
+        end = info.size if length is None else min(info.size, start + length)
+        attempts = 1
+        while body is not None:
+            try:
+                with closing(body):
+                    for piece in iter(partial(body.read, CHUNK_BYTES), b""):
+                        position += len(piece)
+                        yield piece
+            except _BROKEN_OFF as exc:
+                if attempts == READ_ATTEMPTS:
+                    raise UnavailableError("S3 breaks off") from exc
+                attempts += 1
+                logger.info("object read broke off", extra={"position": position})
+                _, body = self._open(info.key, position, end - position, if_match=info.etag)
+            else:
+                return
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
+        if not 0 < len((self.prefix + key).encode()) <= MAX_KEY_BYTES:
+            raise ObjectNotFoundError(key)
+        try:
+            with translated_failures("S3"):
+                yield
+        except ClientError as exc:
+            if error_code(exc) in _NOT_FOUND:
+                raise ObjectNotFoundError(key) from exc
+            if status_code(exc) == _PRECONDITION_FAILED:
+                raise ObjectChangedError(key) from exc
+            raise
+
+
+def _refusal(key: str, error: ClientError) -> Exception:
+    """Give the error for a write that S3 refused."""
+    if error_code(error) == "EntityTooLarge":
+        return PayloadTooLargeError(f"{key} is larger than S3 takes in one request")
+    # A condition on an object that is not there is answered by 404.
+    if status_code(error) in (_PRECONDITION_FAILED, _CONFLICT) or error_code(error) in _NOT_FOUND:
+        return PreconditionFailedError(key)
+    return error
+
+
+def _info(key: str, answer: Mapping[str, Any], *, size: int) -> ObjectInfo:
+    return ObjectInfo(
+        key=key,
+        etag=answer["ETag"].strip('"'),
+        size=size,
+        modified_ms=_milliseconds(answer["LastModified"]),
+        checksum=_checksum(answer),
+    )
+
+
+def _checksum(answer: Mapping[str, Any]) -> str:
+    # That of an object put in parts may be one of the parts' checksums.
+    if answer.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
+        return ""
+    for name, algorithm in _CHECKSUMS.items():
+        if name in answer:
+            return f"{algorithm}:{base64.b64decode(answer[name]).hex()}"
+    return ""
+
+
+def _whole_size(answer: Mapping[str, Any]) -> int:
+    content_range = answer.get("ContentRange")
+    return int(content_range.rpartition("/")[2]) if content_range else int(answer["ContentLength"])
+
+
+def _milliseconds(moment: datetime) -> int:
+    # HEAD and GET tell whole seconds; a list might tell more, and must not differ.
+    return int(moment.timestamp()) * 1000
+
+
+def _date_ms(headers: Mapping[str, str]) -> int:
+    """Give the time of an answer to a put: when the object was modified, or just after."""
+    date = headers.get("date")
+    return _milliseconds(parsedate_to_datetime(date) if date else datetime.now(UTC))
+
+
+def _quoted(etag: str) -> str:
+    return f'"{etag}"'
