@@ -141,15 +141,13 @@ def _cut(text: str, max_bytes: int) -> str:
 
 def _carried(attributes: Mapping[str, Element]) -> dict[str, str]:
     carried: dict[str, str] = {}
-    left = _CARRIED_BYTES
+    left = _CARRIED_BYTES - len(CUT) * len(CARRIED_TAGS)
     for keyword, tag in CARRIED_TAGS.items():
         text = _carried_text(tag, attributes.get(tag))
-        if not text:
-            continue
-        room = max(left - len(CUT), 0)
-        kept = text if len(text.encode()) <= room else _cut(text, room) + CUT
-        carried[keyword] = kept
-        left -= len(kept.encode())
+        if text:
+            kept = _cut(text, left)
+            left -= len(kept.encode())
+            carried[keyword] = kept if kept == text else kept + CUT
     return carried
 
 

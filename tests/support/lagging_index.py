@@ -1,0 +1,62 @@
+"""An index of several shards whose ordered reads repeat rows, and show keys of long ago."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from dicomulus.ports import Page, SearchPath, StudyEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dicomulus.adapters.local.sqlite_index import SqliteIndex
+
+
+class LaggingShards:
+    """Divides the ordered indexes of another index into shards, in short pages.
+
+    ``stale`` are entries of keys that their studies no longer have.
+    """
+
+    def __init__(
+        self, index: SqliteIndex, *, shards: int, stale: Sequence[StudyEntry] = (), page: int = 2
+    ) -> None:
+        self._index = index
+        self._shards = shards
+        self._stale = stale
+        self._page = page
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._index, name)
+
+    @property
+    def search_shards(self) -> int:
+        return self._shards
+
+    def scan_studies(
+        self,
+        path: SearchPath,
+        shard: int,
+        *,
+        low: str = "",
+        high: str | None = None,
+        after: str | None = None,
+        limit: int = 1000,
+    ) -> Page[StudyEntry]:
+        found = self._index.scan_studies(path, 0, low=low, high=high, limit=10_000).items
+        stale = [e for e in self._stale if low <= e.sort_key and (not high or e.sort_key < high)]
+        downwards = path is SearchPath.DATE
+        ordered = sorted({*_hashable(found), *_hashable(stale)}, reverse=downwards)
+        mine = [key for key in ordered if zlib.crc32(key[1].encode()) % self._shards == shard]
+        if after is not None:
+            mine = [key for key in mine if (key[0] < after if downwards else key[0] > after)]
+        size = min(limit, self._page)
+        items = tuple(StudyEntry(key, uid, dict(carried)) for key, uid, carried in mine[:size])
+        return Page(items, items[-1].sort_key if len(mine) > size else None)
+
+
+def _hashable(
+    entries: Sequence[StudyEntry],
+) -> list[tuple[str, str, tuple[tuple[str, str], ...]]]:
+    return [(e.sort_key, e.study_instance_uid, tuple(e.carried.items())) for e in entries]
