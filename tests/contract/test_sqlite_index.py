@@ -2,21 +2,188 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import random
+import re
+import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dicomulus.adapters.local.sqlite_index import SqliteIndex
-from tests.support.index_contract import IndexContract
+from dicomulus.adapters.local import sqlite_index
+from dicomulus.adapters.local.sqlite_index import SqliteIndex, scan_statement
+from dicomulus.ports import InstanceChanges, SearchPath
+from tests.support.builders import (
+    instance_of,
+    instance_row,
+    putting,
+    search_keys,
+    series_of,
+    series_row,
+    study_row,
+)
+from tests.support.disturbed import Disturbance, DisturbedIndex
+from tests.support.index_contract import DUE_MS, NOW_MS, IndexContract, commit, rows_of, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "index.sqlite"
+
+
+@pytest.fixture
+def index(file: Path) -> Iterator[SqliteIndex]:
+    with closing(SqliteIndex(file)) as index:
+        yield index
+
+
 class TestSqliteIndex(IndexContract):
     @pytest.fixture
-    def index(self, tmp_path: Path) -> Iterator[SqliteIndex]:
-        with closing(SqliteIndex(tmp_path / "index.sqlite")) as index:
+    def index(self, file: Path) -> Iterator[SqliteIndex]:
+        with closing(SqliteIndex(file)) as index:
             yield index
+
+
+class TestDisturbedSqliteIndex(IndexContract):
+    """Short pages and commits in steps break no promise; lag would, and is tested elsewhere."""
+
+    @pytest.fixture
+    def index(self, file: Path) -> Iterator[DisturbedIndex]:
+        with closing(SqliteIndex(file)) as inner:
+            yield DisturbedIndex(inner, random.Random(1), Disturbance(lag=0))
+
+
+def test_two_indexes_of_one_file_see_each_others_commits(file: Path) -> None:
+    with closing(SqliteIndex(file)) as first, closing(SqliteIndex(file)) as second:
+        commit(first, putting(instance_row()))
+        assert second.get_instance(instance_of()) == (instance_row(),)
+        commit(second, putting(instance_row()))
+        assert version_of(first, series_of()) == NOW_MS + 2
+
+
+def _commit_series(file: Path, worker: int) -> None:
+    with closing(SqliteIndex(file)) as index:
+        for turn in range(10):
+            commit(index, putting(instance_row(instance_of(sop=worker * 100 + turn))))
+
+
+def test_several_processes_create_and_write_one_index(file: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_commit_series, args=(file, i)) for i in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    with closing(SqliteIndex(file)) as index:
+        assert len(rows_of(index, series_of())) == 30
+        assert version_of(index, series_of()) == NOW_MS + 30
+
+
+def test_a_commit_that_fails_midway_changes_nothing(index: SqliteIndex) -> None:
+    commit(index, putting(instance_row()))
+    before = index.get_series(series_of())
+    broken = instance_row(instance_of(sop=2), checksum="\ud800")
+    with pytest.raises(UnicodeEncodeError):
+        commit(index, putting(instance_row(instance_of(sop=3)), broken))
+    assert rows_of(index, series_of()) == [instance_row()]
+    assert index.get_series(series_of()) == before
+
+
+def test_there_is_one_shard(index: SqliteIndex) -> None:
+    assert index.search_shards == 1
+    with pytest.raises(ValueError, match="one shard"):
+        index.scan_studies(SearchPath.DATE, 1)
+
+
+# --- plans ---------------------------------------------------------------------------------------
+
+
+def _statements() -> dict[str, str]:
+    named = {
+        name: text
+        for name, text in vars(sqlite_index).items()
+        if re.fullmatch(r"[A-Z][A-Z_]+", name) and isinstance(text, str) and name != "SCAN"
+    }
+    scans = {
+        f"SCAN {path} {low} {high} {after}": scan_statement(path, low, high, after)[0]
+        for path in (SearchPath.DATE, SearchPath.PATIENT_ID)
+        for low in ("", "b")
+        for high in (None, "d")
+        for after in (None, "a", "c")
+    }
+    return named | scans
+
+
+STATEMENTS = _statements()
+
+
+def _plan(file: Path, statement: str) -> list[str]:
+    with closing(sqlite3.connect(file)) as connection:
+        numbered = [int(number) for number in re.findall(r"\?(\d)", statement)]
+        marks = max(numbered, default=statement.count("?"))
+        found = connection.execute(f"EXPLAIN QUERY PLAN {statement}", [1] * marks).fetchall()
+    return [str(row[3]) for row in found]
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_no_statement_walks_or_sorts_a_table(index: SqliteIndex, file: Path, name: str) -> None:
+    plan = _plan(file, STATEMENTS[name])
+    walks = [step for step in plan if step.startswith("SCAN") and "json_each" not in step]
+    walks = [step for step in walks if "CONSTANT ROW" not in step]
+    assert walks == []
+    # Neither a due series nor an object is found by sorting all of them.
+    sorts = [step for step in plan if "TEMP B-TREE FOR ORDER" in step]
+    assert sorts == []
+
+
+def test_a_scan_begins_where_the_page_before_ended() -> None:
+    statement, values = scan_statement(SearchPath.PATIENT_ID, "b", None, "c")
+    assert statement.count("sort_key >") == 1
+    assert values == ["by_patient_id", "c"]
+    statement, values = scan_statement(SearchPath.DATE, "b", "x", "c")
+    assert statement.count("sort_key <") == 1
+    assert values == ["by_date", "b", "c"]
+
+
+def test_a_fold_that_keeps_its_search_keys_writes_no_index(index: SqliteIndex, file: Path) -> None:
+    commit(index, InstanceChanges(studies={"1.2.1": study_row()}))
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute(
+            "CREATE TRIGGER refuse BEFORE DELETE ON study_search "
+            "BEGIN SELECT RAISE(ABORT, 'written'); END"
+        )
+        connection.execute(
+            "CREATE TRIGGER refuse_too BEFORE INSERT ON study_search "
+            "BEGIN SELECT RAISE(ABORT, 'written'); END"
+        )
+        connection.commit()
+    version = index.get_studies(["1.2.1"])["1.2.1"].version
+    same = study_row(version=version + 1, instance_count=9)
+    assert index.fold_study(same, expected_version=version)
+    moved = study_row(version=version + 2, search_keys=search_keys(by_date="1999"))
+    with pytest.raises(sqlite3.IntegrityError, match="written"):
+        index.fold_study(moved, expected_version=version + 1)
+
+
+def test_looking_at_known_objects_again_writes_nothing(index: SqliteIndex, file: Path) -> None:
+    noted = {"a/1": frozenset({instance_of()})}
+    index.note_objects(noted)
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        # Would wait for the other writer if it wrote.
+        assert index.note_objects(noted)["a/1"].instances == noted["a/1"]
+        other.execute("ROLLBACK")
+
+
+def test_a_series_row_of_large_numbers_is_kept(index: SqliteIndex) -> None:
+    row = series_row(total_size=2**50, instance_count=10**6)
+    index.commit(InstanceChanges(touched={row.series: row}), now_ms=NOW_MS, due_ms=DUE_MS)
+    found = index.get_series(row.series)
+    assert found is not None
+    assert (found.total_size, found.instance_count) == (2**50, 10**6)

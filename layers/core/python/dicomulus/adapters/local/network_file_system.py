@@ -50,6 +50,7 @@ NETWORK_FILE_SYSTEMS: Final = frozenset(
 )
 """File system types, as the mount table names them."""
 
+_MOUNT_COMMAND: Final = "/sbin/mount"
 _PROC_MOUNTS: Final = Path("/proc/self/mounts")
 _MOUNT_LINE: Final = re.compile(r"^.+? on (?P<folder>.+) \((?P<type>\w+)[,)]", re.MULTILINE)
 _DRIVE_REMOTE: Final = 4
@@ -111,8 +112,8 @@ def _mounts() -> list[tuple[Path, str]]:
 
 def _mounts_by_command() -> list[tuple[Path, str]]:
     try:
-        listing = subprocess.run(
-            ["/sbin/mount"], capture_output=True, text=True, timeout=10, check=True
+        listing = subprocess.run(  # noqa: S603 (a fixed command)
+            [_MOUNT_COMMAND], capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return []
