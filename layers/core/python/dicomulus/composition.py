@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -21,6 +22,10 @@ from dicomulus.services.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from dicomulus.adapters.local.file_lock import FileLock
+    from dicomulus.adapters.local.folder_store import FolderStore
+    from dicomulus.adapters.local.sqlite_queue import SqliteQueue
+    from dicomulus.adapters.local.statistics import SqliteStatistics
     from dicomulus.metadata.bundle import Bundle
     from dicomulus.ports import ChangeQueue, Index, ObjectStore
     from dicomulus.settings import Settings
@@ -120,16 +125,41 @@ def _look_again(ingest: Ingest, queue: ChangeQueue, *, index_here: bool) -> Call
     return here if index_here else elsewhere
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalRuntime:
+    """A local archive, and what those who look after it need beyond it."""
+
+    archive: Archive
+    folder: FolderStore
+    """The archive's storage, for its walks and keys of paths."""
+    inbox: SqliteQueue
+    """The receiving end of the archive's queue."""
+    statistics: SqliteStatistics
+    follower_lock: FileLock
+    """Held by the one process that follows the folder."""
+
+
 def local_archive(settings: Settings) -> Archive:
     """Put together the archive of a folder, with SQLite in its data folder.
 
     Raises:
         ConfigurationError: A folder is missing, or one where SQLite is not safe.
     """
+    return local_runtime(settings).archive
+
+
+def local_runtime(settings: Settings) -> LocalRuntime:
+    """Put together the archive of a folder, with all that keeps it in step.
+
+    Raises:
+        ConfigurationError: A folder is missing, or one where SQLite is not safe.
+    """
+    from dicomulus.adapters.local.file_lock import FileLock
     from dicomulus.adapters.local.folder_store import FolderStore
     from dicomulus.adapters.local.network_file_system import refuse_network_file_system
     from dicomulus.adapters.local.sqlite_index import SqliteIndex
     from dicomulus.adapters.local.sqlite_queue import SqliteQueue
+    from dicomulus.adapters.local.statistics import SqliteStatistics
 
     if not (settings.source_folder and settings.data_folder):
         raise ConfigurationError("source_folder and data_folder must be set")
@@ -138,13 +168,30 @@ def local_archive(settings: Settings) -> Archive:
         raise ConfigurationError(f"source_folder: {source} is no folder")
     refuse_network_file_system(data)
     (data / "cache").mkdir(parents=True, exist_ok=True)
-    return compose(
+    folder = FolderStore(source, writable=settings.allow_store, hidden=(data,))
+    queue = SqliteQueue(data / "queue.sqlite")
+    index_path = data / "index.sqlite"
+    archive = compose(
         settings,
-        index=SqliteIndex(data / "index.sqlite"),
-        storage=FolderStore(source, writable=settings.allow_store, hidden=(data,)),
+        index=SqliteIndex(index_path),
+        storage=folder,
         cache=FolderStore(data / "cache", writable=True),
-        queue=SqliteQueue(data / "queue.sqlite"),
+        queue=queue,
     )
+    return LocalRuntime(
+        archive=archive,
+        folder=folder,
+        inbox=queue,
+        statistics=SqliteStatistics(index_path),
+        follower_lock=FileLock(data / "follower.lock"),
+    )
+
+
+def has_events(folder: Path) -> bool:
+    """Whether the system tells of all changes in a folder, whoever makes them."""
+    from dicomulus.adapters.local.network_file_system import network_file_system_of
+
+    return network_file_system_of(folder) is None
 
 
 def aws_archive(settings: Settings, *, index_here: bool = True) -> Archive:
