@@ -95,7 +95,7 @@ class FolderStore:
 
     @property
     def unreadable(self) -> Mapping[str, str]:
-        """Keys of folders and files that the latest walks could not look at, with the reasons.
+        """Keys of folders and files that the latest whole walks could not look at, and why.
 
         An object under one of them is not known to be gone.
         """
@@ -170,10 +170,13 @@ class FolderStore:
             return
         with self._failures(""):
             os.scandir(self._root).close()
-        walk = FolderWalk(self._root, hidden=self._hidden_ids(), unreadable=self._unreadable)
+        unreadable: dict[str, str] = {}
+        walk = FolderWalk(self._root, hidden=self._hidden_ids(), unreadable=unreadable)
         for key, status in walk.files(start):
             if key.startswith(prefix):
                 yield _info(key, status)
+        elsewhere = {k: why for k, why in self._unreadable.items() if not k.startswith(above)}
+        self._unreadable = elsewhere | unreadable
 
     # writing
 

@@ -35,7 +35,7 @@ class FolderWalk:
             root: The folder that keys are relative to, with all links resolved.
             hidden: Folders that are left out.
             unreadable: Takes the key of each folder or file that cannot be looked at, and the
-                reason; those that can be again are removed.
+                reason.
         """
         self._root = root
         self._visited = set(hidden)
@@ -60,11 +60,10 @@ class FolderWalk:
             if not self._is_new(os.stat(path)):
                 return
             with os.scandir(path) as found:
-                entries = sorted(found, key=lambda entry: entry.name, reverse=True)
+                entries = sorted(found, key=lambda entry: entry.name)
         except OSError as exc:
             self._note(folder, exc)
             return
-        self._unreadable.pop(key_of_path(folder), None)
         for entry in entries:
             if not is_object_name(entry.name):
                 continue
