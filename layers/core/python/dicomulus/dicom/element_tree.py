@@ -56,16 +56,13 @@ _LONGEST_REINTERPRETED_UN: Final = 0xFFFF
 class Node:
     """An element with its value: bytes, items, or neither when the value was left out."""
 
+    tag: str
+    """8 upper-case hexadecimal digits."""
     element: Element
     vr: str
     """Resolved by the dictionaries; choices that depend on other attributes are left as ``US/SS``."""
     value: bytes | None = None
     items: tuple[tuple[Node, ...], ...] | None = None
-
-    @property
-    def tag(self) -> str:
-        """The tag as 8 upper-case hexadecimal digits."""
-        return format_tag(self.element.tag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +191,16 @@ class _Reader:
         if element.tag in PIXEL_TAGS and not path:
             return self.pixel_node(element)
         vr = self.resolve(element, creators)
-        if vr == "SQ" or (element.length is None and self.holds_items(element, vr)):
-            if len(here) // 2 < MAX_DEPTH and self.begins_items(element, bound):
+        is_open = element.length is None
+        if vr == "SQ" or (is_open and self.holds_items(element, vr)):
+            if len(here) // 2 >= MAX_DEPTH:
+                self.warn(here, "sequences nest too deep; this one is left out")
+                return self.left_out(element, bound, "SQ", path=here)
+            if self.begins_items(element, bound):
                 return self.sequence(element, bound, path=here)
-            return self.left_out(element, bound, vr, path=here)
-        if element.length is None:
+            self.warn(here, "a sequence without items; kept as UN")
+            vr = "UN"
+        if is_open:
             return self.left_out(element, bound, vr, path=here)
         return self.plain_node(element, bound, vr, path=here)
 
@@ -211,38 +213,37 @@ class _Reader:
             self.damage(path, f"{held} of {length} bytes of the value are there")
         position = element.value_offset + held
         if length > binary_limit(vr):
-            return Node(element, vr), position
+            return Node(path[-1], element, vr), position
         self.value_bytes += held
         value = self.source.read(element.value_offset, held)
         if len(value) < held:
             self.damage(path, "the object is shorter than its size")
-        return Node(element, vr, value), position
+        return Node(path[-1], element, vr, value), position
 
     def left_out(
         self, element: Element, bound: int, vr: str, *, path: tuple[str, ...]
     ) -> tuple[Node, int]:
         """Pass over a value that is not read: fragments, or sequences too deep."""
-        if vr == "SQ":
-            self.warn(path, "the sequence is left out: it nests too deep or has no items")
         end = end_of(self.source, element, encoding=self.encoding, bound=bound)
         if end is None or end > bound:
             self.damage(path, "the value has no end")
             end = bound
-        return Node(element, vr), end
+        return Node(path[-1], element, vr), end
 
     def pixel_node(self, element: Element) -> tuple[Node, int]:
         vr = element.vr or ("OB" if element.length is None else "OW")
         path = (format_tag(element.tag),)
         if element.length is None:
-            scan = scan_fragments(self.source, element.value_offset)
+            big_endian = self.encoding.big_endian
+            scan = scan_fragments(self.source, element.value_offset, big_endian=big_endian)
             self.fragments = scan
             if scan.damage:
                 self.damage(path, scan.damage)
-            return Node(element, vr), scan.end
+            return Node(path[-1], element, vr), scan.end
         held = min(element.length, self.source.size - element.value_offset)
         if held < element.length:
             self.damage(path, f"{held} of {element.length} bytes of the value are there")
-        return Node(element, vr), element.value_offset + held
+        return Node(path[-1], element, vr), element.value_offset + held
 
     def resolve(self, element: Element, creators: dict[int, str]) -> str:
         """Give the VR: as written, unless it is missing or UN and a dictionary knows it."""
@@ -301,7 +302,7 @@ class _Reader:
         if not delimited:
             self.damage(path, "the sequence is not delimited")
         position = end if element.length is not None else position
-        return Node(element, "SQ", items=tuple(items)), position
+        return Node(path[-1], element, "SQ", items=tuple(items)), position
 
     def item(
         self, item: Element, bound: int, *, path: tuple[str, ...]

@@ -22,6 +22,7 @@ LARGEST_EXACT_INTEGER: Final = 2**53 - 1
 """Whole numbers above it lose digits in readers that have floating point numbers alone."""
 
 _LONGEST_NUMBER_TEXT: Final = 64
+"""Characters of a number; a value takes 16 (PS3.5 §6.2), and readers limit the digits they take."""
 
 _JSON_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -199,9 +200,10 @@ def format_number_texts(texts: list[str]) -> tuple[str, list[str]]:
 def _format_number_text(text: str, unfit: list[str]) -> str:
     if not text:
         return "null"
-    if len(text) <= _LONGEST_NUMBER_TEXT and _JSON_NUMBER.fullmatch(text):
+    is_short = len(text) <= _LONGEST_NUMBER_TEXT
+    if is_short and _JSON_NUMBER.fullmatch(text):
         return _exact(text)
-    if _DECIMAL.fullmatch(text):
+    if is_short and _DECIMAL.fullmatch(text):
         number = float(text)
     elif text.lower() in _SPECIAL_NUMBERS:
         number = _SPECIAL_NUMBERS[text.lower()]
