@@ -461,6 +461,94 @@ def test_a_broken_item_does_not_lose_what_follows_its_sequence() -> None:
     assert converted.damaged
 
 
+def test_delimiters_left_over_at_the_top_level_are_passed_over() -> None:
+    converted = _convert(ITEM_END, SEQUENCE_END, encode_element(0x00100020, "LO", b"ID"))
+    assert converted.attributes["00100020"]["Value"] == ["ID"]
+
+
+@pytest.mark.parametrize(
+    ("tail", "damaged", "warning"),
+    [
+        (bytes(600), False, "zeros follow the last element"),
+        (b"\0\0\0\0\0\0\0\0trailing", True, "what follows is no element"),
+        (b"\x10\x00\x21", True, "what follows is no element"),
+    ],
+)
+def test_what_follows_the_last_element_is_told(tail: bytes, damaged: bool, warning: str) -> None:
+    converted = _convert(tail)
+    assert (converted.damaged, converted.warnings) == (damaged, (warning,))
+
+
+@pytest.mark.parametrize("cut", [0, 8, 16])
+def test_a_sequence_cut_before_its_delimiters_keeps_its_items(cut: int) -> None:
+    item = encode_item(encode_element(0x00080100, "SH", b"T-1 "), delimited=True)
+    sequence = encode_element(0x00082218, "SQ", item + SEQUENCE_END, length=UNDEFINED)
+    converted = _convert(sequence[: len(sequence) - cut])
+    (kept,) = converted.attributes["00082218"]["Value"]
+    assert kept["00080100"]["Value"] == ["T-1"]
+    assert converted.damaged == (cut > 0)
+
+
+def test_items_that_lack_their_delimiter_are_still_told_apart() -> None:
+    open_item = encode_item(encode_element(0x00080100, "SH", b"T-1 "), delimited=True)[:-8]
+    sequence = encode_element(0x00082218, "SQ", open_item * 2 + SEQUENCE_END, length=UNDEFINED)
+    converted = _convert(sequence, encode_element(0x00100020, "LO", b"ID"))
+    assert len(converted.attributes["00082218"]["Value"]) == 2
+    assert converted.attributes["00100020"]["Value"] == ["ID"]
+
+
+def test_an_item_longer_than_its_sequence_does_not_take_what_follows() -> None:
+    item = encode_element(0xFFFEE000, "", encode_element(0x00080100, "SH", b"T-1 "), length=5000)
+    converted = _convert(
+        encode_element(0x00082218, "SQ", item), encode_element(0x00100020, "LO", b"ID")
+    )
+    assert converted.attributes["00082218"]["Value"] == [
+        {"00080100": {"vr": "SH", "Value": ["T-1"]}}
+    ]
+    assert converted.attributes["00100020"]["Value"] == ["ID"]
+    assert converted.warnings == ("00082218/1: the item reaches past its sequence",)
+
+
+def test_an_open_value_without_end_is_damage() -> None:
+    converted = _convert(encode_element(0x00420011, "OB", encode_item(b"ab"), length=UNDEFINED))
+    assert converted.attributes["00420011"]["BulkDataURI"] == f"{_PLACE}/00420011"
+    assert converted.warnings == ("00420011: the value has no end",)
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        (b"\1\0", {"vr": "US", "Value": [513]}),
+        (b"\2\0", {"vr": "OW", "InlineBinary": "AQI="}),
+    ],
+)
+def test_a_lookup_table_of_one_entry_is_a_number(entries: bytes, expected: dict[str, Any]) -> None:
+    """PS3.3 §C.11.1.1.1."""
+    item = encode_element(0x00283002, "", entries + bytes(4), encoding=IMPLICIT) + encode_element(
+        0x00283006, "", b"\1\2", encoding=IMPLICIT
+    )
+    content = encode_object(
+        encode_element(0x00283000, "", encode_item(item), encoding=IMPLICIT),
+        transfer_syntax_uid=_IMPLICIT_UID,
+        encoding=IMPLICIT,
+    )
+    (table,) = convert(whole(content)).attributes["00283000"]["Value"]
+    assert table["00283006"] == expected
+
+
+def test_unknown_elements_without_vr_are_unknown_and_group_lengths_left_out() -> None:
+    content = encode_object(
+        encode_element(0x00101111, "", b"ab", encoding=IMPLICIT),
+        encode_element(0x00110000, "", bytes(4), encoding=IMPLICIT),
+        encode_element(0x00120000, "", bytes(4), encoding=IMPLICIT),
+        transfer_syntax_uid=_IMPLICIT_UID,
+        encoding=IMPLICIT,
+    )
+    attributes = convert(whole(content)).attributes
+    assert attributes["00101111"] == {"vr": "UN", "InlineBinary": "YWI="}
+    assert not {"00110000", "00120000"} & attributes.keys()
+
+
 def test_too_many_elements_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(element_tree, "MAX_ELEMENTS", 10)
     elements = [encode_element(0x00191001 + n, "LO", b"ab") for n in range(40)]
