@@ -1,0 +1,34 @@
+"""Announces the series whose compaction is overdue, by a schedule."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
+
+from dicomulus.composition import aws_archive, clock_ms
+from dicomulus.ports import CompactSeries
+from dicomulus.settings import Settings
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+GRACE_MS: Final = 60_000
+"""Milliseconds after its due time in which the ordinary message may still be on its way."""
+
+logger = Logger()
+package_logger = logging.getLogger("dicomulus")
+copy_config_to_registered_loggers(logger, include={package_logger.name})
+archive = aws_archive(Settings.from_env())
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
+    """Enqueue the longest overdue series again; what it misses is due the next time."""
+    overdue = archive.index.overdue_series(clock_ms() - GRACE_MS)
+    archive.queue.send([CompactSeries(series) for series in overdue])
+    if overdue:
+        logger.warning("compactions were overdue", extra={"series": len(overdue)})
+    return {"series": len(overdue)}

@@ -1,0 +1,46 @@
+"""The CDK app; with ``CDK_OUTDIR`` set it writes the templates without the CDK's command."""
+
+from __future__ import annotations
+
+import sys
+
+from aws_cdk import App, Tags
+
+from infra.deployment import Deployment
+from infra.service_stack import ServiceStack
+from infra.stateful_stack import StatefulStack
+
+
+def compose(app: App, deployment: Deployment) -> tuple[StatefulStack, ServiceStack]:
+    """Add the stacks of a deployment to an app."""
+    name = f"Dicomulus-{deployment.stage}"
+    stateful = StatefulStack(
+        app, f"{name}-Stateful", deployment=deployment, description="Dicomulus: what holds data"
+    )
+    service = ServiceStack(
+        app,
+        f"{name}-Service",
+        deployment=deployment,
+        stateful=stateful,
+        description="Dicomulus: what answers and follows",
+    )
+    Tags.of(app).add("application", "dicomulus")
+    Tags.of(app).add("stage", deployment.stage)
+    return stateful, service
+
+
+def main() -> int:
+    """Synthesise the templates."""
+    app = App()
+    try:
+        deployment = Deployment.from_context(app.node.try_get_context)
+    except ValueError as exc:
+        sys.stderr.write(f"deployment: {exc}\n")
+        return 2
+    compose(app, deployment)
+    app.synth()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""What one deployment is asked to be, read from the CDK's context."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from infra.layers import RUNTIME_ARCHITECTURES, Architecture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Authorization = Literal["iam", "none"]
+
+WEB_ADAPTER_LAYER_VERSION: Final = 27
+"""Version of the Lambda Web Adapter's public layers that holds the adapter 1.0.0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One stage. A field is the context key of its name: ``-c stage=prod``."""
+
+    stage: str = "dev"
+    """Name of the stage; part of the stacks' names and of the gateway's URL."""
+    architecture: Architecture = "arm64"
+    """Processor of the functions; the layers are built for it."""
+    authorization: Authorization = "iam"
+    """Who may call the gateway: signed requests of this account's principals, or everybody."""
+    retain: bool = False
+    """Keep buckets and table when the stack goes. Always so for stages other than ``dev``."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins besides loopback whose pages may use the archive; ``*`` for all."""
+    public_base_url: str = ""
+    """Base URL on a domain of one's own, up to ``/dicom-web``; empty: the gateway's."""
+    storage_prefix: str = ""
+    """Keys outside this prefix of the storage bucket are not the archive's."""
+    search_shards: int = 4
+    """Shards of each ordered index over studies; fixed once there is data."""
+    web_adapter_layer_arn: str = ""
+    """A copy of the Lambda Web Adapter layer; empty: the public one of the region."""
+    log_retention_days: int = 90
+    """Days that the functions' logs are kept."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no deployment can be."""
+        if not (self.stage.isascii() and self.stage.isalnum() and len(self.stage) <= 32):
+            raise ValueError(f"stage: {self.stage!r} is not 1 to 32 letters and digits")
+        if self.architecture not in RUNTIME_ARCHITECTURES:
+            raise ValueError(f"architecture: {self.architecture!r} is not arm64 or x86_64")
+        if self.authorization not in get_args(Authorization):
+            raise ValueError(f"authorization: {self.authorization!r} is not iam or none")
+
+    @property
+    def is_retained(self) -> bool:
+        """Whether what holds data outlives its stack."""
+        return self.retain or self.stage != "dev"
+
+    @classmethod
+    def from_context(cls, get: Callable[[str], Any]) -> Deployment:
+        """Read the context; what is not set keeps its default.
+
+        Args:
+            get: Gives the value of a key, or nothing.
+
+        Raises:
+            ValueError: A value is not what its key takes.
+        """
+        given = {f.name: (get(f.name), f.default) for f in fields(cls)}
+        values: dict[str, Any] = {
+            name: _value(name, value, like=default)
+            for name, (value, default) in given.items()
+            if value is not None
+        }
+        return cls(**values)
+
+
+def _value(name: str, value: object, *, like: object) -> object:
+    """Read a context value, a text when it comes from the command line."""
+    if isinstance(like, bool):
+        if str(value).lower() not in ("true", "false"):
+            raise ValueError(f"{name}: {value!r} is neither true nor false")
+        return str(value).lower() == "true"
+    if isinstance(like, int):
+        return int(str(value))
+    if isinstance(like, tuple):
+        parts = value if isinstance(value, list) else str(value).split(",")
+        return tuple(str(part).strip() for part in parts if str(part).strip())
+    return str(value)

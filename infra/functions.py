@@ -1,0 +1,283 @@
+"""The functions: each with a role of its own that holds nothing it does not use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from aws_cdk import Aws, Duration, RemovalPolicy
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from infra import limits
+from infra.layers import ROOT
+from infra.packages import RUNTIME, architecture_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aws_cdk import aws_sqs as sqs
+
+    from dicomulus.settings import Settings
+    from infra.deployment import Deployment
+    from infra.packages import Packages
+    from infra.stateful_stack import StatefulStack
+
+HTTP_PORT: Final = 8080
+"""Port on which the HTTP functions listen, inside their own environment."""
+
+_WEB_ADAPTER_ACCOUNT: Final = "753240598075"
+"""AWS account in which the Lambda Web Adapter's layers are published."""
+
+_READ_ROWS: Final = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
+_WRITE_ROWS: Final = ("dynamodb:PutItem", "dynamodb:UpdateItem")
+_WRITE_BATCHES: Final = ("dynamodb:BatchWriteItem",)
+_READ_OBJECTS: Final = ("s3:GetObject",)
+_WRITE_OBJECTS: Final = ("s3:GetObject", "s3:PutObject")
+_KEEP_OBJECTS: Final = ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rights:
+    """What a function may do besides writing its log: actions by kind of resource."""
+
+    table: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
+    """Actions on the table's secondary indexes."""
+    storage: tuple[str, ...] = ()
+    cache: tuple[str, ...] = ()
+    send_to: tuple[str, ...] = ()
+    """Queues, ``ingest`` or ``compact``, that it sends to."""
+    receive_from: tuple[str, ...] = ()
+
+
+# What each service calls; the ports' adapters make no other requests.
+RIGHTS: Final[dict[str, Rights]] = {
+    "ingest": Rights(
+        table=_READ_ROWS + _WRITE_ROWS + _WRITE_BATCHES,
+        storage=_READ_OBJECTS,
+        cache=_WRITE_OBJECTS,
+        send_to=("ingest", "compact"),
+        receive_from=("ingest",),
+    ),
+    "compact": Rights(
+        table=_READ_ROWS + _WRITE_ROWS,
+        cache=_KEEP_OBJECTS,
+        send_to=("ingest",),
+        receive_from=("compact",),
+    ),
+    "read": Rights(
+        table=_READ_ROWS,
+        indexes=("dynamodb:Query",),
+        storage=_READ_OBJECTS,
+        cache=_KEEP_OBJECTS,
+        send_to=("ingest",),
+    ),
+    "store": Rights(
+        table=_READ_ROWS + _WRITE_ROWS + _WRITE_BATCHES,
+        storage=_WRITE_OBJECTS,
+        cache=_WRITE_OBJECTS,
+        send_to=("ingest", "compact"),
+    ),
+    "sweep": Rights(table=("dynamodb:GetItem",), indexes=("dynamodb:Query",), send_to=("compact",)),
+}
+
+
+class Functions(Construct):
+    """All functions over one stateful stack."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        deployment: Deployment,
+        stateful: StatefulStack,
+        packages: Packages,
+        settings: Settings,
+    ) -> None:
+        """Make the functions.
+
+        Args:
+            scope: Whose part this is.
+            construct_id: Its name there.
+            deployment: What is deployed.
+            stateful: The buckets, table and queues.
+            packages: The layers.
+            settings: What all functions are told.
+        """
+        super().__init__(scope, construct_id)
+        self._deployment = deployment
+        self._stateful = stateful
+        self._packages = packages
+        self._settings = settings
+
+        self.ingest = self._event_function("ingest", limits.INGEST)
+        self._feed(self.ingest, stateful.queues.ingest, batch=limits.INGEST_BATCH)
+        self.compact = self._event_function("compact", limits.COMPACT)
+        self._feed(self.compact, stateful.queues.compact, batch=limits.COMPACT_BATCH)
+        self.sweep = self._event_function("sweep", limits.SWEEP)
+        events.Rule(
+            self,
+            "SweepSchedule",
+            schedule=events.Schedule.rate(Duration.minutes(limits.SWEEP_MINUTES)),
+            targets=[targets.LambdaFunction(self.sweep, retry_attempts=0)],
+        )
+        self.read = self._http_function(
+            "read",
+            limits.READ,
+            settings=replace(settings, max_stream_bytes=limits.MAX_STREAM_BYTES),
+            invoke_mode="response_stream",
+        )
+        self.store = self._http_function(
+            "store",
+            limits.STORE,
+            settings=replace(settings, allow_store=True, max_request_bytes=limits.MAX_STORE_BYTES),
+            invoke_mode="buffered",
+        )
+
+    def _event_function(self, name: str, size: limits.FunctionLimits) -> lambda_.Function:
+        return self._function(name, size, handler="handler.handler", environment=self._told())
+
+    def _http_function(
+        self, name: str, size: limits.FunctionLimits, *, settings: Settings, invoke_mode: str
+    ) -> lambda_.Function:
+        """Make a function that is an HTTP server behind the Lambda Web Adapter."""
+        environment = self._told(settings) | {
+            "AWS_LAMBDA_EXEC_WRAPPER": "/opt/bootstrap",
+            "AWS_LWA_INVOKE_MODE": invoke_mode,
+            "AWS_LWA_PORT": str(HTTP_PORT),
+            # Any answer says that the worker is up, a 404 too; the open port would not.
+            "AWS_LWA_READINESS_CHECK_PATH": "/",
+        }
+        adapter = lambda_.LayerVersion.from_layer_version_arn(
+            self, f"{name.capitalize()}WebAdapter", self._adapter_arn()
+        )
+        return self._function(
+            name, size, handler="run.sh", environment=environment, more_layers=(adapter,)
+        )
+
+    def _told(self, settings: Settings | None = None) -> dict[str, str]:
+        return (settings or self._settings).to_env()
+
+    def _adapter_arn(self) -> str:
+        if self._deployment.web_adapter_layer_arn:
+            return self._deployment.web_adapter_layer_arn
+        from infra.deployment import WEB_ADAPTER_LAYER_VERSION
+
+        kind = {"arm64": "Arm64", "x86_64": "X86"}[self._deployment.architecture]
+        return (
+            f"arn:{Aws.PARTITION}:lambda:{Aws.REGION}:{_WEB_ADAPTER_ACCOUNT}"
+            f":layer:LambdaAdapterLayer{kind}:{WEB_ADAPTER_LAYER_VERSION}"
+        )
+
+    def _function(
+        self,
+        name: str,
+        size: limits.FunctionLimits,
+        *,
+        handler: str,
+        environment: Mapping[str, str],
+        more_layers: Sequence[lambda_.ILayerVersion] = (),
+    ) -> lambda_.Function:
+        log = logs.LogGroup(
+            self,
+            f"{name.capitalize()}Log",
+            retention=_retention(self._deployment.log_retention_days),
+            removal_policy=(
+                RemovalPolicy.RETAIN if self._deployment.is_retained else RemovalPolicy.DESTROY
+            ),
+        )
+        return lambda_.Function(
+            self,
+            name.capitalize(),
+            runtime=RUNTIME,
+            architecture=architecture_of(self._deployment.architecture),
+            handler=handler,
+            code=lambda_.Code.from_asset(
+                str(ROOT / "functions" / name), exclude=["__pycache__", "*.pyc"]
+            ),
+            layers=[self._packages.core, self._packages.dependencies, *more_layers],
+            memory_size=size.memory_mb,
+            timeout=Duration.seconds(size.timeout_seconds),
+            environment={
+                "POWERTOOLS_SERVICE_NAME": f"dicomulus-{name}",
+                "POWERTOOLS_LOG_LEVEL": "INFO",
+                **environment,
+            },
+            role=self._role(name, log),
+            log_group=log,
+        )
+
+    def _role(self, name: str, log: logs.LogGroup) -> iam.Role:
+        rights = RIGHTS[name]
+        storage, table = self._stateful.storage, self._stateful.index.table
+        prefix = self._deployment.storage_prefix
+        statements = [
+            _allow(("logs:CreateLogStream", "logs:PutLogEvents"), log.log_group_arn),
+            _allow(rights.table, table.table_arn),
+            _allow(rights.indexes, f"{table.table_arn}/index/*"),
+            _allow(rights.storage, storage.bucket.arn_for_objects(prefix + "*")),
+            _allow(rights.cache, storage.cache_bucket.arn_for_objects("*")),
+            # Without it S3 answers 403 instead of 404 for a key that is not there.
+            _allow(("s3:ListBucket",) if rights.storage else (), storage.bucket.bucket_arn),
+            _allow(("s3:ListBucket",) if rights.cache else (), storage.cache_bucket.bucket_arn),
+            *(_allow(("sqs:SendMessage",), self._queue(each).queue_arn) for each in rights.send_to),
+            *(
+                _allow(
+                    ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
+                    self._queue(each).queue_arn,
+                )
+                for each in rights.receive_from
+            ),
+        ]
+        return iam.Role(
+            self,
+            f"{name.capitalize()}Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            inline_policies={
+                "own": iam.PolicyDocument(
+                    statements=[statement for statement in statements if statement is not None]
+                )
+            },
+        )
+
+    def _queue(self, name: str) -> sqs.Queue:
+        queues = self._stateful.queues
+        return {"ingest": queues.ingest, "compact": queues.compact}[name]
+
+    def _feed(
+        self, function: lambda_.Function, queue: sqs.Queue, *, batch: limits.BatchLimits
+    ) -> None:
+        function.add_event_source_mapping(
+            "Queue",
+            event_source_arn=queue.queue_arn,
+            batch_size=batch.messages,
+            max_batching_window=(
+                Duration.seconds(batch.window_seconds) if batch.window_seconds else None
+            ),
+            max_concurrency=batch.functions,
+            report_batch_item_failures=True,
+        )
+
+
+def _allow(actions: tuple[str, ...], resource: str) -> iam.PolicyStatement | None:
+    if not actions:
+        return None
+    return iam.PolicyStatement(actions=sorted(actions), resources=[resource])
+
+
+def _retention(days: int) -> logs.RetentionDays:
+    kinds = {
+        30: logs.RetentionDays.ONE_MONTH,
+        90: logs.RetentionDays.THREE_MONTHS,
+        365: logs.RetentionDays.ONE_YEAR,
+        2192: logs.RetentionDays.SIX_YEARS,
+    }
+    if days not in kinds:
+        raise ValueError(f"log_retention_days: {days} is not one of {', '.join(map(str, kinds))}")
+    return kinds[days]

@@ -1,0 +1,54 @@
+"""The DynamoDB table of the index, from the schema that the adapter itself has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aws_cdk import RemovalPolicy
+from aws_cdk import aws_dynamodb as dynamodb
+from constructs import Construct
+
+from dicomulus.adapters.aws.schema import TABLE_SCHEMA
+
+if TYPE_CHECKING:
+    from dicomulus.adapters.aws.schema import IndexSchema, KeyAttribute
+    from infra.deployment import Deployment
+
+
+class IndexTable(Construct):
+    """An on-demand table that can be restored to any second of the last 35 days."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, deployment: Deployment) -> None:
+        """Make the table and its secondary indexes."""
+        super().__init__(scope, construct_id)
+        retained = deployment.is_retained
+        self.table = dynamodb.Table(
+            self,
+            "Table",
+            partition_key=_attribute(TABLE_SCHEMA.partition_key),
+            sort_key=_attribute(TABLE_SCHEMA.sort_key),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            deletion_protection=retained,
+            removal_policy=RemovalPolicy.RETAIN if retained else RemovalPolicy.DESTROY,
+        )
+        for index in TABLE_SCHEMA.indexes:
+            self._add_index(index)
+
+    def _add_index(self, index: IndexSchema) -> None:
+        kinds = dynamodb.ProjectionType
+        self.table.add_global_secondary_index(
+            index_name=index.name,
+            partition_key=_attribute(index.partition_key),
+            sort_key=_attribute(index.sort_key) if index.sort_key else None,
+            projection_type=kinds.INCLUDE if index.carried else kinds.KEYS_ONLY,
+            non_key_attributes=list(index.carried) or None,
+        )
+
+
+def _attribute(attribute: KeyAttribute) -> dynamodb.Attribute:
+    kinds = {"S": dynamodb.AttributeType.STRING, "N": dynamodb.AttributeType.NUMBER}
+    return dynamodb.Attribute(name=attribute.name, type=kinds[attribute.type])

@@ -1,0 +1,184 @@
+"""The gateway: a Regional REST API whose resources are the package's own route table."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from aws_cdk import Duration
+from aws_cdk import aws_apigateway as apigateway
+from constructs import Construct
+
+from dicomulus.api.routes import ROUTES
+from dicomulus.wire.cors import ALLOWED_HEADERS, EVERY_ORIGIN, PREFLIGHT_SECONDS
+from dicomulus.wire.problem import PROBLEM_JSON, TYPE_PREFIX
+from infra.limits import READ
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_lambda as lambda_
+
+    from infra.deployment import Deployment
+    from infra.functions import Functions
+
+BINARY_MEDIA_TYPES: Final = ("application/dicom", "multipart/related")
+"""Media types of request bodies that are no text. Not ``*/*``, which breaks preflights."""
+
+LOOPBACK_ORIGIN: Final = r"https?://(localhost|127\\.0\\.0\\.1|\\[::1\\])(:[0-9]+)?"
+"""Pages of the reader's own machine, as a pattern within a template's string."""
+
+# What the gateway answers by itself: its kind, the status, our code for it and the explanation.
+_OWN_ANSWERS: Final = (
+    ("ACCESS_DENIED", 403, "forbidden", "The caller may not do this"),
+    ("BAD_REQUEST_BODY", 400, "invalid-body", "The body does not parse"),
+    ("BAD_REQUEST_PARAMETERS", 400, "invalid-request", "A parameter is missing"),
+    ("EXPIRED_TOKEN", 403, "forbidden", "The credentials have expired"),
+    ("INTEGRATION_FAILURE", 504, "unavailable", "The service gave no answer"),
+    ("INTEGRATION_TIMEOUT", 504, "unavailable", "The service took too long"),
+    ("INVALID_SIGNATURE", 403, "forbidden", "The request's signature does not fit it"),
+    ("REQUEST_TOO_LARGE", 413, "payload-too-large", "The request is over the gateway's 10 MB"),
+    ("THROTTLED", 429, "throttled", "Too many requests at a time"),
+    ("UNAUTHORIZED", 401, "unauthorized", "The request carries no valid credentials"),
+    ("DEFAULT_4XX", None, "invalid-request", "The gateway refuses the request"),
+    ("DEFAULT_5XX", None, "unavailable", "The gateway cannot answer"),
+)
+
+
+class RestApi(Construct):
+    """The REST API; its routes come once there are functions to answer them."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, deployment: Deployment) -> None:
+        """Make the API with what it answers by itself."""
+        super().__init__(scope, construct_id)
+        self._deployment = deployment
+        self.api = apigateway.RestApi(
+            self,
+            "Api",
+            rest_api_name=f"dicomulus-{deployment.stage}",
+            description="DICOMweb (PS3.18)",
+            endpoint_types=[apigateway.EndpointType.REGIONAL],
+            binary_media_types=list(BINARY_MEDIA_TYPES),
+            cloud_watch_role=False,
+            deploy_options=apigateway.StageOptions(
+                stage_name=deployment.stage, metrics_enabled=True
+            ),
+        )
+        for kind, status, code, detail in (*_OWN_ANSWERS, self._unknown_route()):
+            self._answer_alone(kind, status, code=code, detail=detail)
+
+    def _unknown_route(self) -> tuple[str, int, str, str]:
+        # A path without a method; where requests are signed, a request without a signature too.
+        if self._deployment.authorization == "none":
+            return ("MISSING_AUTHENTICATION_TOKEN", 404, "route-not-found", "No such resource")
+        return (
+            "MISSING_AUTHENTICATION_TOKEN",
+            403,
+            "forbidden",
+            "The request is not signed, or there is no such resource",
+        )
+
+    def _answer_alone(self, kind: str, status: int | None, *, code: str, detail: str) -> None:
+        problem = {"type": TYPE_PREFIX + code, "title": detail, "code": code, "detail": detail}
+        if status is not None:
+            problem["status"] = status  # type: ignore[assignment]
+        apigateway.CfnGatewayResponse(
+            self,
+            f"Answer{kind.title().replace('_', '')}",
+            rest_api_id=self.api.rest_api_id,
+            response_type=kind,
+            status_code=None if status is None else str(status),
+            # It holds nothing of the archive, so every page may read what went wrong.
+            response_parameters={
+                "gatewayresponse.header.Access-Control-Allow-Origin": "'*'",
+                "gatewayresponse.header.Cache-Control": "'no-store'",
+                "gatewayresponse.header.Content-Type": f"'{PROBLEM_JSON}'",
+            },
+            response_templates={"application/json": json.dumps(problem)},
+        )
+
+    def base_url(self, base_path: str) -> str:
+        """Give the base URL at the gateway's own address."""
+        return f"{self.api.url.removesuffix('/')}{base_path}"
+
+    def connect(self, functions: Functions, *, base_path: str) -> None:
+        """Add a resource and a method for every route, GET streamed, and preflights."""
+        methods: dict[str, set[str]] = {}
+        stream = _integration(functions.read, streamed=True)
+        buffered = _integration(functions.store, streamed=False)
+        for route in ROUTES:
+            path = base_path + route.template
+            resource = self.api.root.resource_for_path(path)
+            # HEAD is answered by the route of GET.
+            for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
+                resource.add_method(
+                    method,
+                    stream if route.scope == "read" else buffered,
+                    authorization_type=self._authorization(),
+                )
+                methods.setdefault(path, set()).add(method)
+        for path, allowed in methods.items():
+            self._add_preflight(self.api.root.resource_for_path(path), methods=allowed)
+
+    def _authorization(self) -> apigateway.AuthorizationType:
+        kinds = apigateway.AuthorizationType
+        return kinds.IAM if self._deployment.authorization == "iam" else kinds.NONE
+
+    def _add_preflight(self, resource: apigateway.IResource, *, methods: set[str]) -> None:
+        """Answer preflights in the gateway: there is one for every frame that a viewer gets."""
+        headers = {
+            "Access-Control-Allow-Methods": ", ".join(sorted(methods)),
+            "Access-Control-Allow-Headers": ", ".join(ALLOWED_HEADERS),
+            "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
+            "Vary": "Origin",
+        }
+        prefix = "method.response.header."
+        resource.add_method(
+            "OPTIONS",
+            apigateway.MockIntegration(
+                passthrough_behavior=apigateway.PassthroughBehavior.NEVER,
+                request_templates={"application/json": '{"statusCode": 204}'},
+                integration_responses=[
+                    apigateway.IntegrationResponse(
+                        status_code="204",
+                        response_parameters={prefix + k: f"'{v}'" for k, v in headers.items()},
+                        response_templates={
+                            "application/json": preflight_template(self._deployment.allowed_origins)
+                        },
+                    )
+                ],
+            ),
+            authorization_type=apigateway.AuthorizationType.NONE,
+            method_responses=[
+                apigateway.MethodResponse(
+                    status_code="204",
+                    response_parameters=dict.fromkeys(map(prefix.__add__, headers), True),
+                )
+            ],
+        )
+
+
+def preflight_template(allowed_origins: tuple[str, ...]) -> str:
+    """Write the template that lets pages of loopback and the allowed origins go on."""
+    tests = [f'$origin.matches("{LOOPBACK_ORIGIN}")']
+    tests += [f'$origin == "{origin}"' for origin in allowed_origins]
+    condition = '$origin != ""' if EVERY_ORIGIN in allowed_origins else " || ".join(tests)
+    return "\n".join(
+        (
+            '#set($origin = $input.params().header.get("Origin"))',
+            '#if(!$origin) #set($origin = $input.params().header.get("origin")) #end',
+            '#if(!$origin) #set($origin = "") #end',
+            f"#if({condition})",
+            "#set($context.responseOverride.header.Access-Control-Allow-Origin = $origin)",
+            "#end",
+        )
+    )
+
+
+def _integration(function: lambda_.Function, *, streamed: bool) -> apigateway.LambdaIntegration:
+    modes = apigateway.ResponseTransferMode
+    return apigateway.LambdaIntegration(
+        function,
+        response_transfer_mode=modes.STREAM if streamed else modes.BUFFERED,
+        timeout=Duration.seconds(READ.timeout_seconds) if streamed else None,
+        allow_test_invoke=False,
+        scope_permission_to_method=False,
+    )

@@ -1,0 +1,65 @@
+"""The stack of what answers and follows; it can go and come back without loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aws_cdk import CfnOutput, Stack
+
+from dicomulus.settings import Settings
+from infra.functions import Functions
+from infra.packages import Packages
+from infra.rest_api import RestApi
+
+if TYPE_CHECKING:
+    from constructs import Construct
+
+    from infra.deployment import Deployment
+    from infra.stateful_stack import StatefulStack
+
+
+class ServiceStack(Stack):
+    """Layers, functions, gateway."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        deployment: Deployment,
+        stateful: StatefulStack,
+        **options: Any,
+    ) -> None:
+        """Compose the stack over the stateful one."""
+        super().__init__(scope, construct_id, **options)
+        base_path = Settings().base_path
+        gateway = RestApi(self, "Gateway", deployment=deployment)
+        base_url = deployment.public_base_url or self._gateway_url(gateway, deployment) + base_path
+        settings = Settings(
+            public_base_url=base_url,
+            base_path=base_path,
+            allowed_origins=deployment.allowed_origins,
+            table_name=stateful.index.table.table_name,
+            storage_bucket=stateful.storage.bucket.bucket_name,
+            storage_prefix=deployment.storage_prefix,
+            cache_bucket=stateful.storage.cache_bucket.bucket_name,
+            ingest_queue_url=stateful.queues.ingest.queue_url,
+            compact_queue_url=stateful.queues.compact.queue_url,
+            search_shards=deployment.search_shards,
+        )
+        functions = Functions(
+            self,
+            "Functions",
+            deployment=deployment,
+            stateful=stateful,
+            packages=Packages(self, "Packages", deployment=deployment),
+            settings=settings,
+        )
+        gateway.connect(functions, base_path=base_path)
+        CfnOutput(self, "DicomWeb", value=base_url)
+
+    def _gateway_url(self, gateway: RestApi, deployment: Deployment) -> str:
+        # Of the API's id, not of its stage: the stage waits for the methods and they for the
+        # functions, which are told this URL.
+        host = f"{gateway.api.rest_api_id}.execute-api.{self.region}.{self.url_suffix}"
+        return f"https://{host}/{deployment.stage}"

@@ -1,0 +1,34 @@
+"""The stack of what holds data or messages; it changes seldom and goes last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aws_cdk import CfnOutput, Stack
+
+from infra.index_table import IndexTable
+from infra.queues import ChangeQueues
+from infra.storage import Storage
+
+if TYPE_CHECKING:
+    from constructs import Construct
+
+    from infra.deployment import Deployment
+
+
+class StatefulStack(Stack):
+    """Buckets, table, queues."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, deployment: Deployment, **options: Any
+    ) -> None:
+        """Compose the stack."""
+        super().__init__(
+            scope, construct_id, termination_protection=deployment.is_retained, **options
+        )
+        self.storage = Storage(self, "Storage", deployment=deployment)
+        self.index = IndexTable(self, "Index", deployment=deployment)
+        self.queues = ChangeQueues(self, "Changes")
+        self.queues.follow(self.storage, prefix=deployment.storage_prefix)
+        CfnOutput(self, "StorageBucketName", value=self.storage.bucket.bucket_name)
+        CfnOutput(self, "TableName", value=self.index.table.table_name)

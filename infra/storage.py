@@ -1,0 +1,67 @@
+"""The buckets: the storage area, and the cache of what can be rebuilt from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aws_cdk import Aws, Duration, Fn, RemovalPolicy
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+if TYPE_CHECKING:
+    from infra.deployment import Deployment
+
+_NONCURRENT_DAYS: Final = 90
+"""Days that an object replaced or deleted can be had back."""
+
+_ABANDONED_UPLOAD_DAYS: Final = 7
+
+
+class Storage(Construct):
+    """Two private, encrypted buckets that answer over TLS only."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, deployment: Deployment) -> None:
+        """Make the buckets."""
+        super().__init__(scope, construct_id)
+        removal = RemovalPolicy.RETAIN if deployment.is_retained else RemovalPolicy.DESTROY
+        # The queue's policy names the bucket and the bucket's notifications name the queue. Made
+        # of the stack's own id, the name is known to both without a circle, and is used by no other.
+        stack_uuid = Fn.select(2, Fn.split("/", Aws.STACK_ID))
+        self.bucket = self._bucket(
+            "StorageBucket",
+            removal=removal,
+            bucket_name=Fn.join("-", ["dicomulus-storage", stack_uuid]),
+            versioned=True,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    noncurrent_version_expiration=Duration.days(_NONCURRENT_DAYS),
+                    abort_incomplete_multipart_upload_after=Duration.days(_ABANDONED_UPLOAD_DAYS),
+                    expired_object_delete_marker=True,
+                )
+            ],
+        )
+        self.cache_bucket = self._bucket("CacheBucket", removal=removal)
+        self.bucket_name = Fn.join("-", ["dicomulus-storage", stack_uuid])
+
+    def _bucket(
+        self,
+        construct_id: str,
+        *,
+        removal: RemovalPolicy,
+        bucket_name: str | None = None,
+        versioned: bool = False,
+        lifecycle_rules: list[s3.LifecycleRule] | None = None,
+    ) -> s3.Bucket:
+        return s3.Bucket(
+            self,
+            construct_id,
+            bucket_name=bucket_name,
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            enforce_ssl=True,
+            minimum_tls_version=1.2,
+            versioned=versioned,
+            lifecycle_rules=lifecycle_rules,
+            removal_policy=removal,
+        )
