@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from dicomulus.adapters.aws.dynamodb_index import DynamoDbIndex
 from dicomulus.adapters.aws.dynamodb_table import DynamoDbTable
-from tests.support.aws import REGION, empty_table, moto_aws
+from dicomulus.adapters.aws.keys import ItemKey, dictionary_key, instance_key, shard_of
+from dicomulus.adapters.aws.packing import deflate
+from dicomulus.adapters.aws.table import DictionaryItem
+from dicomulus.dicom.resource import InstanceResource, SeriesResource, canonical_key
+from dicomulus.errors import ConfigurationError, CorruptFragmentError, UnavailableError
+from dicomulus.ports import InstanceChanges, Rejection, SearchPath
+from tests.support.aws import (
+    REGION,
+    CrashError,
+    counted_requests,
+    crash_after,
+    empty_table,
+    moto_aws,
+)
+from tests.support.builders import (
+    deleting,
+    dictionary_row,
+    instance_of,
+    instance_row,
+    putting,
+    search_keys,
+    series_of,
+    series_row,
+    study_row,
+)
 from tests.support.index_contract import IndexContract
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.support.aws import MotoAws
 
@@ -34,9 +61,400 @@ def table(aws: MotoAws, connected: DynamoDbTable) -> DynamoDbTable:
     return connected
 
 
+@pytest.fixture
+def index(table: DynamoDbTable) -> DynamoDbIndex:
+    return DynamoDbIndex(table, search_shards=4)
+
+
+NOW_MS = 1_800_000_000_000
+DUE_MS = NOW_MS + 5_000
+LONG = "9" * 700
+"""Longer than any UID, and than two of them may be in one sort key."""
+
+
+def commit(index: DynamoDbIndex, changes: InstanceChanges) -> frozenset[SeriesResource]:
+    return index.commit(changes, now_ms=NOW_MS, due_ms=DUE_MS)
+
+
 class TestDynamoDbIndex(IndexContract):
     MANY = 120
 
     @pytest.fixture
     def index(self, table: DynamoDbTable) -> Iterator[DynamoDbIndex]:
         yield DynamoDbIndex(table, search_shards=4)  # noqa: PT022  (as the contract has it)
+
+
+# --- crashes -------------------------------------------------------------------------------------
+
+
+def rows_of_two_series() -> InstanceChanges:
+    rows = [instance_row(instance_of(1, series, sop)) for series in (1, 2) for sop in range(10, 30)]
+    return putting(*rows)
+
+
+@pytest.mark.parametrize("requests", range(9))
+def test_a_commit_done_again_after_a_crash_arrives_where_it_would_have(
+    index: DynamoDbIndex, requests: int
+) -> None:
+    changes = rows_of_two_series()
+    with crash_after(requests, index.table.client), pytest.raises(CrashError):
+        commit(index, changes)
+    again = DynamoDbIndex(index.table, search_shards=4)
+    commit(again, changes)
+    assert again.query_instances(series_of(1, 1)).items == tuple(changes.puts[:20])
+    assert again.query_instances(series_of(1, 2)).items == tuple(changes.puts[20:])
+    assert len(again.query_series("1.2.1")) == 2
+    assert all(row.version > NOW_MS for row in again.query_series("1.2.1"))
+    assert all(row.compact_due_ms == DUE_MS for row in again.query_series("1.2.1"))
+    assert list(again.get_studies(["1.2.1"])) == ["1.2.1"]
+
+
+def test_a_first_commit_makes_no_more_requests_than_it_has_crashes_tested(
+    index: DynamoDbIndex,
+) -> None:
+    with counted_requests(index.table.client) as requests:
+        commit(index, rows_of_two_series())
+    assert requests.total == 9
+
+
+def test_no_version_is_seen_before_its_rows(index: DynamoDbIndex) -> None:
+    commit(index, putting(instance_row()))
+    before = index.get_series(series_of())
+    with crash_after(0, index.table.client), pytest.raises(CrashError):
+        commit(index, putting(instance_row(object_etag="e2")))
+    assert index.get_series(series_of()) == before
+    with crash_after(1, index.table.client), pytest.raises(CrashError):
+        commit(index, putting(instance_row(object_etag="e2")))
+    assert index.get_series(series_of()) == before
+    assert index.get_instance(instance_of())[0].object_etag == "e2"
+
+
+# --- what it costs -------------------------------------------------------------------------------
+
+
+def test_a_commit_to_a_known_series_is_a_batch_write_and_an_update(index: DynamoDbIndex) -> None:
+    commit(index, putting(instance_row()))
+    with counted_requests(index.table.client) as requests:
+        commit(index, putting(*(instance_row(instance_of(sop=i)) for i in range(25))))
+    assert requests.counts == {"BatchWriteItem": 1, "UpdateItem": 1}
+
+
+def test_a_key_seen_again_with_the_same_instance_is_one_read(index: DynamoDbIndex) -> None:
+    noted = {f"a/{i}": frozenset({instance_of(sop=i)}) for i in range(100)}
+    index.note_objects(noted)
+    with counted_requests(index.table.client) as requests:
+        index.note_objects(noted)
+    assert requests.counts == {"BatchGetItem": 1}
+
+
+def test_a_canonical_key_of_its_own_instance_writes_nothing(index: DynamoDbIndex) -> None:
+    with counted_requests(index.table.client) as requests:
+        index.note_objects({canonical_key(instance_of()): frozenset({instance_of()})})
+    assert requests.counts == {"BatchGetItem": 1}
+
+
+def test_a_page_of_a_path_is_one_query(index: DynamoDbIndex) -> None:
+    for number in range(30):
+        index.fold_study(study_row(f"1.2.{number}"), expected_version=0)
+    with counted_requests(index.table.client) as requests:
+        index.scan_studies(SearchPath.DATE, 1, low="2", high="3", limit=2)
+    assert requests.counts == {"Query": 1}
+
+
+def test_a_fold_leaves_the_due_time_and_the_indexes_alone(index: DynamoDbIndex) -> None:
+    commit(index, putting(instance_row()))
+    row = index.get_series(series_of())
+    assert row is not None
+    commit(index, putting(instance_row()))
+    assert not index.fold_series(replace(row, instance_count=7))
+    now = index.get_series(series_of())
+    assert now is not None
+    assert index.fold_series(replace(now, instance_count=7, compact_due_ms=None))
+    assert index.overdue_series(DUE_MS + 1) == (series_of(),)
+
+
+# --- what DynamoDB leaves undone -----------------------------------------------------------------
+
+
+class Unprocessed:
+    """Makes DynamoDB leave parts of batches unprocessed, so many times."""
+
+    def __init__(self, client: Any, *, times: int) -> None:
+        self.client = client
+        self.times = times
+        self.kept: Any = None
+
+    def __enter__(self) -> None:
+        for operation in ("BatchGetItem", "BatchWriteItem"):
+            events = self.client.meta.events
+            events.register(f"provide-client-params.dynamodb.{operation}", self.hold_back)
+            events.register(f"after-call.dynamodb.{operation}", self.report)
+
+    def __exit__(self, *_: object) -> None:
+        for operation in ("BatchGetItem", "BatchWriteItem"):
+            events = self.client.meta.events
+            events.unregister(f"provide-client-params.dynamodb.{operation}", self.hold_back)
+            events.unregister(f"after-call.dynamodb.{operation}", self.report)
+
+    def hold_back(self, params: dict[str, Any], **_: Any) -> None:
+        ((table, asked),) = params["RequestItems"].items()
+        listed = asked if isinstance(asked, list) else asked["Keys"]
+        if not self.times or len(listed) < 2:
+            return
+        self.times -= 1
+        first, rest = listed[:1], listed[1:]
+        self.kept = {table: rest if isinstance(asked, list) else asked | {"Keys": rest}}
+        params["RequestItems"] = {
+            table: first if isinstance(asked, list) else asked | {"Keys": first}
+        }
+
+    def report(self, parsed: dict[str, Any], model: Any, **_: Any) -> None:
+        name = "UnprocessedKeys" if model.name == "BatchGetItem" else "UnprocessedItems"
+        if self.kept:
+            parsed[name], self.kept = self.kept, None
+
+
+@pytest.fixture
+def hasty(index: DynamoDbIndex) -> Iterator[list[float]]:
+    """Note the pauses instead of making them."""
+    pauses: list[float] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index.table, "_pause", pauses.append)
+        yield pauses
+
+
+def test_what_a_batch_leaves_unprocessed_is_sent_again(
+    index: DynamoDbIndex, hasty: list[float]
+) -> None:
+    rows = [instance_row(instance_of(sop=i)) for i in range(9)]
+    with Unprocessed(index.table.client, times=5):
+        commit(index, putting(*rows))
+    with Unprocessed(index.table.client, times=3):
+        commit(index, deleting(*rows[:3]))
+    assert index.query_instances(series_of()).items == tuple(rows[3:])
+    assert len(hasty) == 7
+    assert all(0 <= pause <= 5 for pause in hasty)
+
+
+def test_what_a_batch_leaves_unread_is_read_again(index: DynamoDbIndex, hasty: list[float]) -> None:
+    studies = [f"1.2.{number}" for number in range(7)]
+    for uid in studies:
+        index.fold_study(study_row(uid), expected_version=0)
+    with Unprocessed(index.table.client, times=4):
+        assert set(index.get_studies(studies)) == set(studies)
+    assert len(hasty) == 4
+
+
+def test_batches_never_processed_are_an_error(index: DynamoDbIndex, hasty: list[float]) -> None:
+    rows = [instance_row(instance_of(sop=i)) for i in range(25)]
+    with Unprocessed(index.table.client, times=100), pytest.raises(UnavailableError):
+        commit(index, putting(*rows))
+    with Unprocessed(index.table.client, times=100), pytest.raises(UnavailableError):
+        index.get_studies([f"1.2.{number}" for number in range(25)])
+
+
+# --- failures ------------------------------------------------------------------------------------
+
+
+def failing(client: Any, error: Exception) -> Any:
+    """Make every request of a client fail."""
+
+    def fail(**_: Any) -> None:
+        raise error
+
+    client.meta.events.register_first("before-call", fail)
+    return fail
+
+
+def client_error(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": code}}, "Operation")
+
+
+CALLS: list[Callable[[DynamoDbIndex], object]] = [
+    lambda index: index.get_series(series_of()),
+    lambda index: index.get_studies(["1"]),
+    lambda index: index.query_series("1"),
+    lambda index: index.known_objects(),
+    lambda index: index.commit(putting(instance_row()), now_ms=NOW_MS, due_ms=DUE_MS),
+    lambda index: index.fold_study(study_row(), expected_version=0),
+    lambda index: index.fold_series(series_row()),
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (client_error("ProvisionedThroughputExceededException"), UnavailableError),
+        (client_error("InternalServerError"), UnavailableError),
+        (EndpointConnectionError(endpoint_url="https://dynamodb"), UnavailableError),
+        (client_error("ResourceNotFoundException"), ConfigurationError),
+        (client_error("AccessDeniedException"), ConfigurationError),
+    ],
+    ids=["throttled", "failing", "unreachable", "no table", "no permission"],
+)
+def test_failures_of_dynamodb_are_ours(
+    index: DynamoDbIndex,
+    call: Callable[[DynamoDbIndex], object],
+    error: Exception,
+    expected: type[Exception],
+) -> None:
+    handler = failing(index.table.client, error)
+    try:
+        with pytest.raises(expected):
+            call(index)
+    finally:
+        index.table.client.meta.events.unregister("before-call", handler)
+
+
+def test_a_lost_answer_does_not_lose_the_compaction(index: DynamoDbIndex) -> None:
+    """A retry finds the due time that the first attempt set, and must enqueue all the same."""
+    commit(index, putting(instance_row()))
+
+    def retried(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["ResponseMetadata"]["RetryAttempts"] = 1
+
+    events = index.table.client.meta.events
+    events.register("after-call.dynamodb.UpdateItem", retried)
+    try:
+        assert commit(index, putting(instance_row())) == {series_of()}
+    finally:
+        events.unregister("after-call.dynamodb.UpdateItem", retried)
+    assert commit(index, putting(instance_row())) == frozenset()
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "instance",
+    [
+        InstanceResource("1", "2" + LONG, "3"),
+        InstanceResource("1", "2", "3" + LONG),
+        InstanceResource("1" + 3 * LONG, "2" + LONG, "3" + 3 * LONG),
+        InstanceResource("ü" * 700, "é" * 700, "è" * 700),
+    ],
+)
+def test_uids_too_long_for_keys_are_kept(index: DynamoDbIndex, instance: InstanceResource) -> None:
+    row = instance_row(instance, "a/1")
+    other = instance_row(replace(instance, sop_instance_uid=instance.sop_instance_uid + "4"), "b")
+    study = instance.study_instance_uid
+    index.note_objects({"a/1": frozenset({instance})})
+    due = commit(index, putting(row, other))
+    assert due == {instance.series}
+    assert index.get_instance(instance) == (row,)
+    assert len(index.query_instances(instance.series).items) == 2
+    assert index.get_series(instance.series) == index.query_series(study)[0]
+    assert list(index.get_studies([study])) == [study]
+    assert index.find_uid(instance.sop_instance_uid) == (instance,)
+    assert index.find_uid(instance.series_instance_uid) == (instance.series,)
+    assert index.overdue_series(DUE_MS + 1) == (instance.series,)
+    assert index.indexed_etags(["a/1"]) == {"a/1": row.object_etag}
+    (entry,) = index.scan_studies(SearchPath.DATE, shard_of(study, 4)).items
+    assert entry.study_instance_uid == study
+
+
+def test_a_search_key_too_long_for_dynamodb_is_cut(index: DynamoDbIndex) -> None:
+    name = "ü" * 900
+    keys = search_keys("1.2.1", by_patient_name=name)
+    for uid in ("1.2.1", "1.2.2"):
+        index.fold_study(study_row(uid, search_keys=keys), expected_version=0)
+    found = [
+        entry.study_instance_uid
+        for shard in range(4)
+        for entry in index.scan_studies(SearchPath.PATIENT_NAME, shard, low="ü" * 900).items
+    ]
+    assert sorted(found) == ["1.2.1", "1.2.2"]
+
+
+def test_objects_of_one_instance_that_no_page_holds_come_in_order(index: DynamoDbIndex) -> None:
+    rows = [
+        instance_row(instance_of(sop=sop), f"{key}/{sop}") for sop in range(3) for key in "ebadc"
+    ]
+    commit(index, putting(*rows))
+    page = index.query_instances(series_of(), limit=2)
+    seen = [*page.items]
+    while page.next is not None:
+        page = index.query_instances(series_of(), page.next, limit=2)
+        assert len(page.items) <= 2
+        seen += page.items
+    assert seen == sorted(rows, key=lambda row: (row.instance, row.object_key))
+
+
+def test_a_due_time_past_is_set_by_one_of_those_who_see_it(index: DynamoDbIndex) -> None:
+    commit(index, putting(instance_row()))
+    later_ms = DUE_MS + 1_000
+    changes = putting(instance_row())
+    assert index.commit(changes, now_ms=later_ms, due_ms=later_ms + 5) == {series_of()}
+    assert index.commit(changes, now_ms=later_ms, due_ms=later_ms + 9) == frozenset()
+
+
+def test_a_damaged_dictionary_is_refused(index: DynamoDbIndex, table: DynamoDbTable) -> None:
+    noise = random.Random(1).randbytes(100) + bytes(1_000)
+    key = dictionary_key(series_of(), "d")
+    broken = deflate(noise)[:-7]
+    table.batch_write([DictionaryItem(key.partition, key.sort, name="d", content=broken)])
+    with pytest.raises(CorruptFragmentError):
+        index.query_dictionaries(series_of())
+
+
+def test_deletes_win_over_puts_of_the_same_row(index: DynamoDbIndex) -> None:
+    row = instance_row()
+    commit(index, replace(putting(row), deletes=deleting(row).deletes))
+    assert index.get_instance(row.instance) == ()
+
+
+def test_a_row_put_twice_in_one_commit_is_the_later_one(index: DynamoDbIndex) -> None:
+    rows = [instance_row(object_etag=etag) for etag in ("e1", "e2")]
+    commit(index, putting(*rows))
+    assert index.get_instance(instance_of()) == (rows[1],)
+
+
+def test_reads_by_study_see_every_write(index: DynamoDbIndex) -> None:
+    """Whatever is not of a secondary index is asked of DynamoDB as consistent."""
+    weak: list[str] = []
+
+    def see(params: dict[str, Any], model: Any, **_: Any) -> None:
+        asked = params
+        if "RequestItems" in params:
+            ((_, asked),) = params["RequestItems"].items()
+        if not asked.get("ConsistentRead") and "IndexName" not in params:
+            weak.append(model.name)
+
+    events = index.table.client.meta.events
+    for operation in ("GetItem", "Query", "BatchGetItem"):
+        events.register(f"provide-client-params.dynamodb.{operation}", see)
+    index.get_series(series_of())
+    index.get_instance(instance_of())
+    index.query_instances(series_of())
+    index.query_series("1")
+    index.query_dictionaries(series_of())
+    index.get_studies(["1"])
+    index.note_objects({"a": frozenset()})
+    index.indexed_etags(["a"])
+    index.scan_studies(SearchPath.DATE, 0)
+    for operation in ("GetItem", "Query", "BatchGetItem"):
+        events.unregister(f"provide-client-params.dynamodb.{operation}", see)
+    assert weak == []
+
+
+def test_the_walk_of_all_objects_goes_on_where_a_page_finds_none(index: DynamoDbIndex) -> None:
+    for number in range(10):
+        index.put_dictionary(dictionary_row(series_of(number)))
+    index.reject_objects({"z\n1": Rejection(etag="e", reason="no")})
+    page = index.known_objects(limit=1)
+    found = [*page.items]
+    while page.next is not None:
+        page = index.known_objects(page.next, limit=1)
+        found += page.items
+    assert [row.object_key for row in found] == ["z\n1"]
+
+
+def test_the_item_of_an_instance_is_where_its_key_says(
+    index: DynamoDbIndex, table: DynamoDbTable
+) -> None:
+    row = instance_row()
+    commit(index, putting(row))
+    key = instance_key(row.instance, row.object_key)
+    assert table.get(key) is not None
+    assert table.get(ItemKey(key.partition, "nothing")) is None

@@ -19,7 +19,8 @@ from dicomulus.adapters.aws.keys import (
     ItemKey,
     dictionary_prefix,
     end_of,
-    fit_bound,
+    fit_high,
+    fit_low,
     instance_key,
     instance_prefix,
     instances_prefix,
@@ -374,6 +375,7 @@ class DynamoDbIndex:
         descending = path is SearchPath.DATE
         if after is not None:
             low, high = (low, after) if descending else (max(low, after), high)
+        low, high = fit_low(low), None if high is None else fit_high(high)
         if high is not None and high <= low:
             return Page(())
         items = self._table.query_index(
@@ -485,7 +487,7 @@ def _page_of_instance(
 def _range_condition(attribute: UnicodeAttribute, low: str, high: str | None) -> Condition | None:
     # A key condition takes one operator, and no empty text.
     if low and high is not None:
-        return attribute.between(fit_bound(low), fit_bound(high))
+        return attribute.between(low, high)
     if high is not None:
-        return attribute < fit_bound(high)
-    return attribute >= fit_bound(low) if low else None
+        return attribute < high
+    return attribute >= low if low else None

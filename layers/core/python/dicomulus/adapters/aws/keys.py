@@ -28,6 +28,11 @@ _OBJECT_SORT: Final = "#"
 _END: Final = "$"
 """The character after ``#``: where the keys below a prefix end."""
 
+_LAST_CHARACTER: Final = "\U0010ffff"
+
+_DIGEST_BYTES: Final = 66
+"""Bytes of what stands for a text that is too long."""
+
 _HASHED: Final = "%%"
 """Begins a part that is a hash; percent-encoding never gives it."""
 
@@ -131,16 +136,25 @@ def shard_of(study_instance_uid: str, shards: int) -> int:
 
 def fit_sort_key(text: str) -> str:
     """Give a secondary index's sort key as DynamoDB takes it: cut, but unique, if too long."""
-    if len(text.encode()) <= MAX_SORT_KEY_BYTES:
-        return text
-    digest = _digest(text)
-    head = text.encode()[: MAX_SORT_KEY_BYTES - len(digest)]
-    return head.decode(errors="ignore") + digest
+    return text if _fits(text) else _head(text) + _digest(text)
 
 
-def fit_bound(text: str) -> str:
-    """Give a bound of a range of sort keys as DynamoDB takes it: cut if too long."""
-    return text.encode()[:MAX_SORT_KEY_BYTES].decode(errors="ignore")
+def fit_low(text: str) -> str:
+    """Give a lower bound as DynamoDB takes it; one cut short is also below further keys."""
+    return text if _fits(text) else _head(text)
+
+
+def fit_high(text: str) -> str:
+    """Give an upper bound as DynamoDB takes it; one cut short is also above further keys."""
+    return text if _fits(text) else _head(text) + _LAST_CHARACTER
+
+
+def _fits(text: str) -> bool:
+    return len(text.encode()) <= MAX_SORT_KEY_BYTES
+
+
+def _head(text: str) -> str:
+    return text.encode()[: MAX_SORT_KEY_BYTES - _DIGEST_BYTES].decode(errors="ignore")
 
 
 def _below(kind: str, series: SeriesResource) -> ItemKey:
