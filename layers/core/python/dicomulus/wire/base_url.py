@@ -91,11 +91,17 @@ def base_url(settings: Settings, headers: Headers, *, endpoint: Endpoint) -> str
     return _join(endpoint.scheme, _canonical(settings, host.host), port) + settings.base_path
 
 
-def own_origins(settings: Settings, headers: Headers, *, endpoint: Endpoint) -> frozenset[str]:
-    """Give the origins of pages that this server itself gave, as the client sees them."""
-    urls = [base_url(settings, headers, endpoint=endpoint)]
+def own_origins(base: str, headers: Headers, *, endpoint: Endpoint) -> frozenset[str]:
+    """Give the origins of this server's own pages: that of the base URL, and that of Host.
+
+    Args:
+        base: The request's base URL; that it could be made shows that Host is no foreign one.
+        headers: The request's headers.
+        endpoint: How the request reached the server.
+    """
+    urls = [base]
     host = headers.get("Host")
-    if host and not _is_trusted(settings, endpoint.peer):
+    if host:
         urls.append(f"{endpoint.scheme}://{host.strip().lower()}")
     return frozenset("{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in urls)
 

@@ -46,13 +46,12 @@ PREFLIGHT_SECONDS: Final = 7_200
 """Seconds a browser keeps a preflight's answer; Chromium keeps none longer."""
 
 
-def check_origin(request: Request, *, own: Collection[str], allowed: Collection[str]) -> None:
+def check_origin(origin: str | None, *, own: Collection[str], allowed: Collection[str]) -> None:
     """Refuse a page of a foreign origin; browsers name the origin, other clients none.
 
     Raises:
         OriginForbiddenError: The page's origin is neither own, loopback nor allowed.
     """
-    origin = request.headers.get("Origin")
     if origin is not None and not is_allowed(origin, own=own, allowed=allowed):
         raise OriginForbiddenError("Pages of this origin may not use the archive")
 
@@ -87,11 +86,10 @@ def preflight_response(methods: Collection[str]) -> Response:
 
 
 def with_cors(
-    response: Response, request: Request, *, own: Collection[str], allowed: Collection[str]
+    response: Response, origin: str | None, *, own: Collection[str], allowed: Collection[str]
 ) -> Response:
     """Add the headers that let an allowed page read an answer, an error too."""
     response = response.with_headers(("Vary", "Origin"))
-    origin = request.headers.get("Origin")
     if origin is None or not is_allowed(origin, own=own, allowed=allowed):
         return response
     return response.with_headers(

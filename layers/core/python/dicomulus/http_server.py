@@ -1,0 +1,206 @@
+"""The HTTP edge: a WSGI application around the routes, and the server that runs it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import time
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from traceback import extract_tb
+from typing import TYPE_CHECKING, Any, Final
+
+from dicomulus.errors import ConfigurationError, DicomulusError, MethodNotAllowedError
+from dicomulus.wire.base_url import Endpoint, base_url, own_origins
+from dicomulus.wire.cors import check_origin, is_preflight, preflight_response, with_cors
+from dicomulus.wire.message import Response
+from dicomulus.wire.problem import problem, status_of, unexpected_problem
+from dicomulus.wire.wsgi import Incoming, Outgoing, header_lines, opened, status_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from dicomulus.settings import Settings
+    from dicomulus.wire.message import Request
+
+    Handle = Callable[[Request], Response]
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
+"""Methods that a page may use; which of them a resource has, the request itself finds out."""
+
+DEFAULT_THREADS: Final = 16
+"""Requests that one process answers at the same time."""
+
+KEEP_ALIVE_SECONDS: Final = 65
+"""Seconds that an idle connection stays open: longer than proxies keep theirs, usually 60."""
+
+GRACE_SECONDS: Final = 3
+"""Seconds that requests in progress have to end when the server stops."""
+
+MAX_REQUEST_LINE_BYTES: Final = 8_190
+"""Bytes of method, path and query: the most that gunicorn takes; some 100 UIDs."""
+
+MAX_HEADER_BYTES: Final = 32_768
+"""Bytes of one header; bearer tokens with many groups come near half of it."""
+
+logger = logging.getLogger(__name__)
+
+
+def application(handle: Handle, *, settings: Settings, port: int) -> WSGIApplication:
+    """Wrap the routes into a WSGI application.
+
+    It finds the base URL, refuses foreign hosts and origins, answers preflights, turns errors into
+    problems, leaves the body of HEAD away and logs, without query values or anything of patients.
+
+    Args:
+        handle: Answers a request; HEAD as if it were GET.
+        settings: Where the archive is and who may use it.
+        port: The port that is listened on.
+    """
+    return _Edge(handle, settings, port)
+
+
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    handle: Handle
+    settings: Settings
+    port: int
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        started = time.perf_counter()
+        incoming = Incoming.of(environ, max_body_bytes=self.settings.max_request_bytes)
+        response = self._respond(incoming)
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            incoming.body.drain()
+        start_response(status_line(response.status), header_lines(response))
+        return Outgoing(
+            response,
+            is_head=incoming.method == "HEAD",
+            on_close=partial(_log_answer, incoming, response, started),
+            on_error=partial(_log_defect, incoming),
+        )
+
+    def _respond(self, incoming: Incoming) -> Response:
+        endpoint = Endpoint(port=self.port, peer=incoming.peer)
+        origin = incoming.headers.get("Origin")
+        allowed = self.settings.allowed_origins
+        own: Collection[str] = ()
+        try:
+            base = base_url(self.settings, incoming.headers, endpoint=endpoint)
+            own = own_origins(base, incoming.headers, endpoint=endpoint)
+            check_origin(origin, own=own, allowed=allowed)
+            response = opened(self._answer(incoming.request(base)))
+        except DicomulusError as error:
+            _log_problem(incoming, error)
+            response = problem(error)
+        except Exception as error:  # noqa: BLE001 - the defect of one answer must not end others
+            _log_defect(incoming, error)
+            response = unexpected_problem()
+        # No browser may take data for a page of this server's.
+        response = response.with_headers(("X-Content-Type-Options", "nosniff"))
+        return with_cors(response, origin, own=own, allowed=allowed)
+
+    def _answer(self, request: Request) -> Response:
+        if is_preflight(request):
+            return preflight_response(METHODS)
+        try:
+            return self.handle(request)
+        except MethodNotAllowedError as error:
+            if request.method != "OPTIONS":
+                raise
+            return Response(HTTPStatus.NO_CONTENT, (("Allow", ", ".join(error.allowed)),))
+
+
+def _facts(incoming: Incoming) -> dict[str, object]:
+    # The query stays away: what is searched for are names of patients.
+    return {"method": incoming.method, "path": incoming.path}
+
+
+def _log_answer(incoming: Incoming, response: Response, started: float, sent: int) -> None:
+    seconds = time.perf_counter() - started
+    facts = {"status": int(response.status), "bytes": sent, "seconds": seconds}
+    logger.info("request answered", extra=_facts(incoming) | facts)
+
+
+def _log_problem(incoming: Incoming, error: DicomulusError) -> None:
+    status = status_of(type(error))
+    level = logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
+    facts = {"status": int(status), "code": error.code}
+    logger.log(level, "request refused", extra=_facts(incoming) | facts)
+
+
+def _log_defect(incoming: Incoming, error: Exception) -> None:
+    # The text of an unforeseen exception may hold anything, so only its kind and place are kept.
+    where = [f"{f.filename}:{f.lineno} {f.name}" for f in extract_tb(error.__traceback__)]
+    facts = {"error": type(error).__qualname__, "where": where}
+    logger.error("request failed", extra=_facts(incoming) | facts)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the listening socket; port 0 lets the system choose one.
+
+    Raises:
+        ConfigurationError: The address is not this machine's, or the port is taken.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        everywhere = address[0] == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server(
+            (address[0], port), family=family, backlog=1024, dualstack_ipv6=everywhere
+        )
+    except OSError as exc:
+        raise ConfigurationError(_why_not_listening(exc, host=host, port=port)) from exc
+
+
+def _why_not_listening(error: OSError, *, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port: {port} of {host} is taken by another program"
+    if error.errno == errno.EACCES:
+        return f"port: {port} needs the rights of an administrator"
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return f"host: {host} is no address of this machine"
+    return f"host: cannot listen on {host}, port {port}: {os.strerror(error.errno or 0)}"
+
+
+def serve(
+    build: Callable[[], Handle],
+    *,
+    settings: Settings,
+    listener: socket.socket,
+    workers: int,
+    ready: Callable[[], None],
+    threads: int = DEFAULT_THREADS,
+) -> None:
+    """Serve until SIGINT, SIGTERM or SIGHUP, from processes that are forked here.
+
+    The caller must be the main thread, and should hold no other threads and no open database.
+
+    Args:
+        build: Makes what answers requests, once in each process.
+        settings: Those of the edge.
+        listener: From ``listen``; it is taken over.
+        workers: Processes.
+        ready: Called once when requests will be answered, in the calling process.
+        threads: Requests that one process answers at the same time.
+
+    Raises:
+        SystemExit: A process could not be started.
+    """
+    from dicomulus.wire.gunicorn_server import run  # gunicorn is for those who serve
+
+    port = listener.getsockname()[1]
+    options: dict[str, Any] = {
+        "bind": f"fd://{listener.detach()}",
+        "workers": workers,
+        "threads": threads,
+        "keepalive": KEEP_ALIVE_SECONDS,
+        "graceful_timeout": GRACE_SECONDS,
+        "limit_request_line": MAX_REQUEST_LINE_BYTES,
+        "limit_request_field_size": MAX_HEADER_BYTES,
+    }
+    run(lambda: application(build(), settings=settings, port=port), options, ready=ready)
