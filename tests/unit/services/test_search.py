@@ -267,7 +267,7 @@ _OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     "PatientID": st.sampled_from([*_WORDS, ["A", "B"], None]),
     "PatientName": st.sampled_from([*_NAMES, None]),
     "ReferringPhysicianName": st.sampled_from([*_NAMES, None]),
-    "StudyDescription": st.sampled_from([*_WORDS, "A" * 190, None]),
+    "StudyDescription": st.sampled_from([*_WORDS, "A" * 195 + "B", None]),
     "StudyID": st.sampled_from([*_WORDS, None]),
     "Modality": st.sampled_from(["CT", "MR", None]),
 }
