@@ -48,6 +48,8 @@ class Settings:
     """Folder of DICOM files that the local archive serves."""
     data_folder: str = ""
     """Folder of the local archive's index and cache."""
+    jobs: int = 0
+    """Processes that index a folder at the same time; 0: one for each core."""
 
     # what it holds (AWS)
     table_name: str = ""
@@ -100,6 +102,8 @@ class Settings:
             raise ConfigurationError(f"search_shards: {self.search_shards} is not 1 to 64")
         if not 0 <= self.compact_delay_seconds <= 900:
             raise ConfigurationError("compact_delay_seconds: not between 0 and 900")
+        if self.jobs < 0:
+            raise ConfigurationError(f"jobs: {self.jobs} is negative")
         if self.store_policy not in ("keep", "replace"):
             raise ConfigurationError(f"store_policy: {self.store_policy!r} is not keep or replace")
         for name in ("prefix_bytes", "max_row_fragment_bytes", "max_bases", "max_results"):

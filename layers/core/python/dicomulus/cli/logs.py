@@ -1,0 +1,23 @@
+"""Logs of the command, for people at a terminal."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+_KNOWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class _Formatter(logging.Formatter):
+    """Adds the fields of a record to its message."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        fields = (f"{key}={value}" for key, value in vars(record).items() if key not in _KNOWN)
+        return " ".join([super().formatMessage(record), *fields])
+
+
+def configure_logging(*, verbose: bool) -> None:
+    """Log to standard error: what needs attention, or all that happens."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])

@@ -1,0 +1,268 @@
+"""The ``dicomulus`` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from dicomulus import __version__
+from dicomulus.cli.folders import default_data_folder, known_sources, note_source
+from dicomulus.cli.logs import configure_logging
+from dicomulus.errors import ConfigurationError, DicomulusError
+from dicomulus.settings import PREFIX, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ERROR: Final = 2
+"""Exit status of what cannot be done as asked."""
+
+INTERRUPTED: Final = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+LOCAL_COMPACT_DELAY_SECONDS: Final = 1
+"""On one machine nothing is saved by waiting longer."""
+
+_EPILOG: Final = """\
+Every option can be given by the environment as well: --data-dir by DICOMULUS_DATA_FOLDER,
+FOLDER by DICOMULUS_SOURCE_FOLDER, --public-url by DICOMULUS_PUBLIC_BASE_URL, --allowed-origin by
+DICOMULUS_ALLOWED_ORIGINS (separated by commas), any other --x-y by DICOMULUS_X_Y.
+What is given on the command line wins.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; give its exit status."""
+    parsed = _parser().parse_args(arguments)
+    configure_logging(verbose=parsed.verbose)
+    try:
+        parsed.run(parsed)
+    except DicomulusError as exc:
+        print(f"dicomulus: {exc}", file=sys.stderr)
+        return ERROR
+    except KeyboardInterrupt:
+        print("dicomulus: interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has had enough; Python would complain again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+# --- what is asked --------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dicomulus",
+        description="A DICOMweb archive: point it at DICOM files, get DICOMweb.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"dicomulus {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_serve(commands)
+    _add_index(commands)
+    _add_status(commands)
+    _add_sample(commands)
+    return parser
+
+
+def _add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="log all that happens")
+    return parser
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands, "serve", "serve a folder of DICOM files as DICOMweb and follow its changes"
+    )
+    _add_folders(parser)
+    _add_jobs(parser)
+    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument(
+        "--port", type=int, help="port to listen on, 0 for any that is free (default: 8080)"
+    )
+    parser.add_argument(
+        "--allow-store", action="store_true", default=None, help="take objects by STOW-RS"
+    )
+    parser.add_argument(
+        "--public-url",
+        dest="public_base_url",
+        metavar="URL",
+        help="URL under which clients reach this server, if a proxy stands before it",
+    )
+    parser.add_argument(
+        "--allowed-origin",
+        dest="allowed_origins",
+        action="append",
+        metavar="ORIGIN",
+        help="origin whose web pages may use the archive besides those of this machine; "
+        "may be repeated, * for all",
+    )
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        default=None,
+        help="listen on an address that others can reach, without asking who they are",
+    )
+    parser.set_defaults(run=_serve)
+
+
+def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands,
+        "index",
+        "index a folder of DICOM files; what is indexed already is only looked at",
+    )
+    _add_folders(parser)
+    _add_jobs(parser)
+    parser.set_defaults(run=_index)
+
+
+def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands, "status", "tell what is indexed of a folder, and what is not and why"
+    )
+    _add_folders(parser)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="everything, for programs")
+    form.add_argument("--all", action="store_true", help="all files, not just examples")
+    parser.set_defaults(run=_status)
+
+
+def _add_sample(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands, "sample", "make sample data: a CT, an MR and the files that come with pydicom"
+    )
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="folder to fill")
+    parser.set_defaults(run=_sample)
+
+
+def _add_folders(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source_folder",
+        metavar="FOLDER",
+        nargs="?",
+        help="folder of DICOM files, never written to"
+        + (" without --allow-store" if parser.prog.endswith("serve") else ""),
+    )
+    parser.add_argument(
+        "--data-dir",
+        dest="data_folder",
+        metavar="DIR",
+        help="folder of the index and the cache, on a local disk "
+        "(default: one for each FOLDER in the user's data directory)",
+    )
+
+
+def _add_jobs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="processes that index (default: one for each core)"
+    )
+
+
+# --- what is done ---------------------------------------------------------------------------------
+
+
+def _serve(parsed: argparse.Namespace) -> None:
+    from dicomulus.cli.serve import serve
+
+    settings = _settings(parsed)
+    note_source(Path(settings.data_folder), Path(settings.source_folder))
+    serve(settings, jobs=settings.jobs or _cores(), verbose=parsed.verbose)
+
+
+def _index(parsed: argparse.Namespace) -> None:
+    from dicomulus.cli.index import index
+
+    settings = _settings(parsed)
+    note_source(Path(settings.data_folder), Path(settings.source_folder))
+    print(f"Index and cache: {settings.data_folder}", flush=True)
+    index(settings, jobs=settings.jobs or _cores())
+
+
+def _status(parsed: argparse.Namespace) -> None:
+    from dicomulus.cli.status import format_json, format_text, read_status
+
+    status = read_status(_settings(parsed))
+    print(format_json(status) if parsed.json else format_text(status, everything=parsed.all))
+
+
+def _sample(parsed: argparse.Namespace) -> None:
+    from dicomulus.cli.sample import make_sample
+
+    try:
+        make_sample(parsed.folder)
+    except OSError as exc:
+        raise ConfigurationError(f"{parsed.folder} cannot be filled: {exc.strerror}") from exc
+
+
+def _settings(parsed: argparse.Namespace) -> Settings:
+    """Read the environment, then the command line over it, then the defaults of one machine."""
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in vars(parsed).items()
+        if name in Settings.__dataclass_fields__ and value is not None
+    }
+    settings = Settings.from_env()
+    for name in settings.extra:
+        print(f"dicomulus: {name} is no setting, and ignored", file=sys.stderr)
+    if f"{PREFIX}COMPACT_DELAY_SECONDS" not in os.environ:
+        given["compact_delay_seconds"] = LOCAL_COMPACT_DELAY_SECONDS
+    if "public_base_url" in given:
+        given["public_base_url"] = _with_path(given["public_base_url"], settings.base_path)
+    return _with_folders(replace(settings, **given))
+
+
+def _with_path(public_url: str, base_path: str) -> str:
+    bare = urlsplit(public_url).path in ("", "/")
+    return public_url.rstrip("/") + base_path if bare else public_url.rstrip("/")
+
+
+def _with_folders(settings: Settings) -> Settings:
+    if not settings.source_folder:
+        settings = replace(settings, source_folder=os.fspath(_only_source()))
+    source = Path(settings.source_folder)
+    if not source.is_dir():
+        raise ConfigurationError(f"{source} is no folder")
+    data = Path(settings.data_folder or default_data_folder(source))
+    return replace(
+        settings,
+        source_folder=os.fspath(source.resolve()),
+        data_folder=os.fspath(data.resolve()),
+    )
+
+
+def _only_source() -> Path:
+    found = known_sources()
+    if len(found) == 1:
+        return next(iter(found))
+    if not found:
+        raise ConfigurationError("which folder? None has been indexed before")
+    listed = "".join(f"\n  {source}" for source in found)
+    raise ConfigurationError(f"which folder? These have been indexed:{listed}")
+
+
+def _cores() -> int:
+    """Count the cores that this process may use, where the system tells."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""``dicomulus serve``: a folder as DICOMweb, its index kept in step meanwhile.
+
+Three processes: this one, which starts the others, starts the follower again should it ever end,
+and ends both; the HTTP server with its workers; the follower with its workers. When one is killed,
+those that it started end by themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import multiprocessing.connection
+import signal
+import time
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+
+from dicomulus import http_server
+from dicomulus.api.routes import answer
+from dicomulus.cli.follow import follow
+from dicomulus.cli.logs import configure_logging
+from dicomulus.cli.work import end_with_parent, interrupts_ignored
+from dicomulus.composition import default_base_url, local_archive
+from dicomulus.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import socket
+    from multiprocessing.context import SpawnProcess
+
+    from dicomulus.settings import Settings
+    from dicomulus.wire.message import Response
+
+logger = logging.getLogger(__name__)
+
+HTTP_WORKERS: Final = 2
+"""Processes that answer; docs/decisions/0004-http-server.md has the figures."""
+
+STOP_SECONDS: Final = 8.0
+"""Time that a process has to end before it is killed."""
+
+RESTART_SECONDS: Final = 2.0
+"""From the unforeseen end of the follower to the start of the next one."""
+
+_SPAWN: Final = multiprocessing.get_context("spawn")
+
+
+def serve(settings: Settings, *, jobs: int, verbose: bool) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Raises:
+        ConfigurationError: It cannot be served like that.
+    """
+    _refuse_open_door(settings)
+    listener = http_server.listen(settings.host, settings.port)
+    settings = replace(settings, port=listener.getsockname()[1])
+    # What is wrong with the folders is said now, in one line, and not by a process of its own.
+    local_archive(settings)
+    print(f"Folder: {settings.source_folder}")
+    print(f"Index and cache: {settings.data_folder}", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    processes = _Processes(settings, jobs=jobs, verbose=verbose)
+    with suppress(KeyboardInterrupt):
+        processes.run(listener)
+    processes.stop()
+
+
+class _Processes:
+    def __init__(self, settings: Settings, *, jobs: int, verbose: bool) -> None:
+        self._settings = settings
+        self._jobs = jobs
+        self._verbose = verbose
+        self._http: SpawnProcess | None = None
+        self._follower: SpawnProcess | None = None
+
+    def run(self, listener: socket.socket) -> None:
+        """Start both and watch over them.
+
+        Raises:
+            ConfigurationError: The HTTP server has ended by itself.
+        """
+        with interrupts_ignored():
+            self._http = _SPAWN.Process(
+                target=_answer, args=(self._settings, listener, self._verbose), name="http"
+            )
+            self._http.start()
+        listener.close()
+        self._follower = self._start_follower()
+        while True:
+            ended = multiprocessing.connection.wait([self._http.sentinel, self._follower.sentinel])
+            if self._http.sentinel in ended:
+                self.stop()
+                raise ConfigurationError("the HTTP server has ended; its reason is above")
+            logger.error("the follower has ended", extra={"exit_code": self._follower.exitcode})
+            time.sleep(RESTART_SECONDS)
+            self._follower = self._start_follower()
+
+    def stop(self) -> None:
+        """End both, and wait for that."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        running = [each for each in (self._http, self._follower) if each is not None]
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in running:
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def _start_follower(self) -> SpawnProcess:
+        with interrupts_ignored():
+            process = _SPAWN.Process(
+                target=follow,
+                args=(self._settings, self._jobs),
+                kwargs={"verbose": self._verbose},
+                name="follower",
+            )
+            process.start()
+        return process
+
+
+def _answer(settings: Settings, listener: socket.socket, verbose: bool) -> None:
+    """Answer requests; runs as a process of its own, which forks the workers."""
+    configure_logging(verbose=verbose)
+    end_with_parent()
+    http_server.serve(
+        partial(_handle, settings),
+        settings=settings,
+        listener=listener,
+        workers=HTTP_WORKERS,
+        ready=partial(_tell_address, settings),
+    )
+
+
+def _handle(settings: Settings) -> partial[Response]:
+    return partial(answer, local_archive(settings))
+
+
+def _tell_address(settings: Settings) -> None:
+    here = default_base_url(replace(settings, public_base_url=""))
+    print(f"DICOMweb: {here}", flush=True)
+
+
+def _refuse_open_door(settings: Settings) -> None:
+    if settings.insecure or _is_loopback(settings.host):
+        return
+    raise ConfigurationError(
+        f"host: {settings.host} can be reached by others, and this server asks nobody who they "
+        "are. Say --insecure if that is meant, or put a proxy that does before it"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

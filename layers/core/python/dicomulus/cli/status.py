@@ -1,0 +1,170 @@
+"""``dicomulus status``: what is in an archive, and what is not and why."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from dicomulus.cli.scan_record import read_record
+from dicomulus.composition import local_runtime
+from dicomulus.errors import ConfigurationError
+from dicomulus.services.status import duplicates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from dicomulus.cli.scan_record import ScanRecord
+    from dicomulus.services.status import Duplicates
+    from dicomulus.settings import Settings
+
+_EXAMPLES: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """All that is told."""
+
+    source: str
+    data: str
+    studies: int
+    series: int
+    instances: int
+    objects: int
+    """Files that hold them, duplicates included."""
+    object_bytes: int
+    checksums_pending: int
+    damaged: int
+    compactions_pending: int
+    duplicates: tuple[Duplicates, ...]
+    rejected: Mapping[str, tuple[str, ...]]
+    """Keys by reason."""
+    scan: ScanRecord | None
+
+
+def read_status(settings: Settings) -> Status:
+    """Read the state of a local archive; its folder itself is not looked at.
+
+    Raises:
+        ConfigurationError: It was never indexed.
+    """
+    data = Path(settings.data_folder)
+    if not (data / "index.sqlite").exists():
+        raise ConfigurationError(
+            f"{settings.source_folder} has no index in {data}; "
+            "`dicomulus index` or `dicomulus serve` makes one"
+        )
+    runtime = local_runtime(settings)
+    statistics = runtime.statistics
+    return Status(
+        source=settings.source_folder,
+        data=settings.data_folder,
+        **asdict(statistics.counts()),
+        duplicates=tuple(duplicates(runtime.archive.index, statistics.duplicated())),
+        rejected=statistics.rejections(),
+        scan=read_record(data),
+    )
+
+
+def format_json(status: Status) -> str:
+    """Write a status for programs: every duplicate and every key that is not indexed."""
+    members: dict[str, Any] = {
+        **asdict(status),
+        "duplicates": [
+            {**asdict(each.instance), "served": each.served, "others": each.others}
+            for each in status.duplicates
+        ],
+    }
+    return json.dumps(members, indent=2, ensure_ascii=False)
+
+
+def format_text(status: Status, *, everything: bool) -> str:
+    """Write a status for people: examples, or everything."""
+    limit = None if everything else _EXAMPLES
+    return "\n".join(
+        [
+            f"Folder: {status.source}",
+            f"Index and cache: {status.data}",
+            *_counts(status),
+            *_scan(status.scan),
+            *_duplicates(status.duplicates, limit),
+            *_rejected(status.rejected, limit),
+            *_unreadable(status.scan, limit),
+        ]
+    )
+
+
+def _counts(status: Status) -> Iterator[str]:
+    yield (
+        f"{status.studies:,} studies, {status.series:,} series, {status.instances:,} instances "
+        f"in {status.objects:,} files, {_format_size(status.object_bytes)}"
+    )
+    if status.damaged:
+        yield f"{status.damaged:,} files end early or contradict themselves; served as they are"
+    if status.compactions_pending:
+        yield f"{status.compactions_pending:,} series wait for compaction"
+    if status.checksums_pending:
+        yield f"{status.checksums_pending:,} checksums pending"
+
+
+def _scan(scan: ScanRecord | None) -> Iterator[str]:
+    if scan is None:
+        yield "The folder has not been compared as a whole yet"
+        return
+    when = datetime.fromtimestamp(scan.finished_ms / 1000, UTC).astimezone()
+    age = max(0, round(time.time() - scan.finished_ms / 1000))
+    yield (
+        f"Compared with the folder {when:%Y-%m-%d %H:%M:%S} ({age:,} s ago): {scan.files:,} files, "
+        f"{_format_size(scan.file_bytes)}"
+    )
+
+
+def _duplicates(found: tuple[Duplicates, ...], limit: int | None) -> Iterator[str]:
+    if not found:
+        return
+    files = sum(len(each.others) for each in found)
+    yield f"Duplicates: {len(found):,} instances have {files:,} more files"
+    for each in found[:limit]:
+        yield f"  served: {each.served}"
+        yield from (f"    also: {key}" for key in each.others[:limit])
+        yield from _more(len(each.others), limit, indent=4)
+    yield from _more(len(found), limit, indent=2)
+
+
+def _rejected(rejected: Mapping[str, tuple[str, ...]], limit: int | None) -> Iterator[str]:
+    if not rejected:
+        return
+    yield f"Not indexed: {sum(map(len, rejected.values())):,} files"
+    for reason, keys in sorted(rejected.items(), key=lambda item: -len(item[1])):
+        yield f"  {reason}: {len(keys):,}"
+        yield from _listed(keys, limit)
+
+
+def _unreadable(scan: ScanRecord | None, limit: int | None) -> Iterator[str]:
+    if scan is None or not scan.unreadable:
+        return
+    yield f"Unreadable: {len(scan.unreadable):,} folders or files"
+    yield from _listed([f"{key}: {why}" for key, why in sorted(scan.unreadable.items())], limit)
+
+
+def _listed(lines: Iterable[str], limit: int | None) -> Iterator[str]:
+    every = tuple(lines)
+    yield from (f"    {line}" for line in every[:limit])
+    yield from _more(len(every), limit, indent=4)
+
+
+def _more(count: int, limit: int | None, *, indent: int) -> Iterator[str]:
+    if limit is not None and count > limit:
+        yield f"{' ' * indent}and {count - limit:,} more"
+
+
+def _format_size(size_bytes: int) -> str:
+    size = float(size_bytes)
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if size < 1_000:
+            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1_000
+    return f"{size:,.1f} TB"
