@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from aws_cdk import Aws, Duration, RemovalPolicy
@@ -16,6 +16,7 @@ from constructs import Construct
 from infra import limits
 from infra.layers import ROOT
 from infra.packages import RUNTIME, architecture_of
+from infra.rights import RIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,59 +33,6 @@ HTTP_PORT: Final = 8080
 
 _WEB_ADAPTER_ACCOUNT: Final = "753240598075"
 """AWS account in which the Lambda Web Adapter's layers are published."""
-
-_READ_ROWS: Final = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
-_WRITE_ROWS: Final = ("dynamodb:PutItem", "dynamodb:UpdateItem")
-_WRITE_BATCHES: Final = ("dynamodb:BatchWriteItem",)
-_READ_OBJECTS: Final = ("s3:GetObject",)
-_WRITE_OBJECTS: Final = ("s3:GetObject", "s3:PutObject")
-_KEEP_OBJECTS: Final = ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rights:
-    """What a function may do besides writing its log: actions by kind of resource."""
-
-    table: tuple[str, ...] = ()
-    indexes: tuple[str, ...] = ()
-    """Actions on the table's secondary indexes."""
-    storage: tuple[str, ...] = ()
-    cache: tuple[str, ...] = ()
-    send_to: tuple[str, ...] = ()
-    """Queues, ``ingest`` or ``compact``, that it sends to."""
-    receive_from: tuple[str, ...] = ()
-
-
-# What each service calls; the ports' adapters make no other requests.
-RIGHTS: Final[dict[str, Rights]] = {
-    "ingest": Rights(
-        table=_READ_ROWS + _WRITE_ROWS + _WRITE_BATCHES,
-        storage=_READ_OBJECTS,
-        cache=_WRITE_OBJECTS,
-        send_to=("ingest", "compact"),
-        receive_from=("ingest",),
-    ),
-    "compact": Rights(
-        table=_READ_ROWS + _WRITE_ROWS,
-        cache=_KEEP_OBJECTS,
-        send_to=("ingest",),
-        receive_from=("compact",),
-    ),
-    "read": Rights(
-        table=_READ_ROWS,
-        indexes=("dynamodb:Query",),
-        storage=_READ_OBJECTS,
-        cache=_KEEP_OBJECTS,
-        send_to=("ingest",),
-    ),
-    "store": Rights(
-        table=_READ_ROWS + _WRITE_ROWS + _WRITE_BATCHES,
-        storage=_WRITE_OBJECTS,
-        cache=_WRITE_OBJECTS,
-        send_to=("ingest", "compact"),
-    ),
-    "sweep": Rights(table=("dynamodb:GetItem",), indexes=("dynamodb:Query",), send_to=("compact",)),
-}
 
 
 class Functions(Construct):

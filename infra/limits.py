@@ -24,6 +24,9 @@ class BatchLimits:
     """Most of the function at the same time, so that a backlog leaves the account its share."""
 
 
+VISIBILITY_FACTOR: Final = 6
+"""Visibility timeout over function timeout; with less, a throttled batch is delivered twice (AWS)."""
+
 # Converting headers is processor time. A message that failed waits for six times this long, so it
 # is as short as a batch of large headers with some throttling allows.
 INGEST: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=90)

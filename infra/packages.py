@@ -29,7 +29,8 @@ class _LocalBuild:
         self._layer = layer
         self._architecture = architecture
 
-    def try_bundle(self, output_dir: str, **_: Any) -> bool:
+    # jsii passes the options by the names that it finds in the signature.
+    def try_bundle(self, output_dir: str, *, image: DockerImage, **_: Any) -> bool:  # noqa: ARG002
         """Build; whatever fails ends synthesis here, since there is no second way."""
         try:
             build_layer(self._layer, Path(output_dir), architecture=self._architecture)

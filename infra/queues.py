@@ -10,14 +10,11 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.limits import COMPACT, INGEST
+from infra.limits import COMPACT, INGEST, VISIBILITY_FACTOR
 
 if TYPE_CHECKING:
     from infra.limits import FunctionLimits
     from infra.storage import Storage
-
-VISIBILITY_FACTOR: Final = 6
-"""Visibility timeout over function timeout: less, and a throttled batch is delivered twice (AWS)."""
 
 _MAX_RECEIVES: Final = 5
 """Deliveries of a message before it goes to the dead-letter queue."""

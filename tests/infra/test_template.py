@@ -1,0 +1,477 @@
+"""What the templates of a deployment that keeps its data say."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dicomulus.adapters.aws.schema import TABLE_SCHEMA, create_table_arguments
+from dicomulus.api.routes import ROUTES
+from dicomulus.settings import PREFIX, Settings
+from infra.limits import VISIBILITY_FACTOR
+from infra.rights import RIGHTS
+from tests.infra.conftest import synthesise
+
+if TYPE_CHECKING:
+    from tests.infra.conftest import Synthesised
+
+FUNCTIONS = sorted(RIGHTS)
+
+
+def function(synthesised: Synthesised, name: str) -> dict[str, Any]:
+    """Give the properties of a function."""
+    service = f"dicomulus-{name}"
+    found = [
+        each["Properties"]
+        for each in synthesised.resources("AWS::Lambda::Function").values()
+        if each["Properties"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == service
+    ]
+    assert len(found) == 1
+    properties: dict[str, Any] = found[0]
+    return properties
+
+
+def statements(synthesised: Synthesised, name: str) -> list[dict[str, Any]]:
+    """Give the statements of a function's role."""
+    role = function(synthesised, name)["Role"]["Fn::GetAtt"][0]
+    properties = synthesised.resources("AWS::IAM::Role")[role]["Properties"]
+    assert "ManagedPolicyArns" not in properties
+    return [
+        statement
+        for policy in properties["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+def actions(statement: dict[str, Any]) -> list[str]:
+    """Give a statement's actions."""
+    found = statement["Action"]
+    return [found] if isinstance(found, str) else found
+
+
+# --- data ----------------------------------------------------------------------------------------
+
+
+def test_buckets_are_private_and_encrypted(synthesised: Synthesised) -> None:
+    buckets = synthesised.resources("AWS::S3::Bucket")
+    assert len(buckets) == 2
+    for bucket in buckets.values():
+        properties = bucket["Properties"]
+        assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+        assert len(properties["PublicAccessBlockConfiguration"]) == 4
+        assert properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+
+
+def test_buckets_and_queues_answer_over_tls_only(synthesised: Synthesised) -> None:
+    for kind, policy, owner in (
+        ("AWS::S3::Bucket", "AWS::S3::BucketPolicy", "Bucket"),
+        ("AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "Queues"),
+    ):
+        covered = set()
+        for each in synthesised.resources(policy).values():
+            properties = each["Properties"]
+            for statement in properties["PolicyDocument"]["Statement"]:
+                insecure = {"Bool": {"aws:SecureTransport": "false"}}
+                if statement["Effect"] == "Deny" and statement.get("Condition") == insecure:
+                    owners = properties[owner]
+                    owners = owners if isinstance(owners, list) else [owners]
+                    covered |= {reference["Ref"] for reference in owners}
+        assert covered == set(synthesised.resources(kind))
+
+
+def test_what_was_replaced_or_deleted_can_be_had_back(synthesised: Synthesised) -> None:
+    (rules,) = (
+        bucket["Properties"]["LifecycleConfiguration"]["Rules"]
+        for bucket in synthesised.resources("AWS::S3::Bucket").values()
+        if bucket["Properties"].get("VersioningConfiguration") == {"Status": "Enabled"}
+    )
+    assert [rule["NoncurrentVersionExpiration"] for rule in rules] == [{"NoncurrentDays": 90}]
+
+
+def test_the_table_is_that_of_the_adapter(synthesised: Synthesised) -> None:
+    (table,) = synthesised.resources("AWS::DynamoDB::Table").values()
+    wanted = create_table_arguments("any")
+    properties = table["Properties"]
+    assert properties["KeySchema"] == wanted["KeySchema"]
+    assert properties["BillingMode"] == wanted["BillingMode"]
+    assert properties["GlobalSecondaryIndexes"] == wanted["GlobalSecondaryIndexes"]
+    assert len(properties["GlobalSecondaryIndexes"]) == len(TABLE_SCHEMA.indexes)
+    by_name = {each["AttributeName"]: each for each in properties["AttributeDefinitions"]}
+    assert by_name == {each["AttributeName"]: each for each in wanted["AttributeDefinitions"]}
+
+
+def test_the_table_can_be_restored_and_not_be_deleted(synthesised: Synthesised) -> None:
+    synthesised.stateful.has_resource(
+        "AWS::DynamoDB::Table",
+        {
+            "Properties": {
+                "DeletionProtectionEnabled": True,
+                "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+                "SSESpecification": {"SSEEnabled": True},
+            },
+            "DeletionPolicy": "Retain",
+        },
+    )
+
+
+def test_a_stage_other_than_dev_keeps_its_buckets(synthesised: Synthesised) -> None:
+    for bucket in synthesised.resources("AWS::S3::Bucket").values():
+        assert bucket["DeletionPolicy"] == "Retain"
+
+
+# --- changes -------------------------------------------------------------------------------------
+
+
+def test_the_bucket_tells_the_ingest_queue_of_every_change(synthesised: Synthesised) -> None:
+    notifying = [
+        bucket["Properties"]
+        for bucket in synthesised.resources("AWS::S3::Bucket").values()
+        if "NotificationConfiguration" in bucket["Properties"]
+    ]
+    assert len(notifying) == 1
+    told = notifying[0]["NotificationConfiguration"]["QueueConfigurations"]
+    assert {each["Event"] for each in told} == {
+        "s3:ObjectCreated:*",
+        "s3:ObjectRemoved:*",
+        "s3:LifecycleExpiration:*",
+    }
+    queues = {each["Queue"]["Fn::GetAtt"][0] for each in told}
+    ingest = function_of_queue(synthesised, "ingest")
+    assert {resolve_import(synthesised, ingest)} == queues
+
+
+def function_of_queue(synthesised: Synthesised, name: str) -> dict[str, Any]:
+    """Give the queue, as imported, that feeds a function."""
+    wanted = synthesised.resources("AWS::Lambda::Function")
+    for mapping in synthesised.resources("AWS::Lambda::EventSourceMapping").values():
+        properties = mapping["Properties"]
+        fed = wanted[properties["FunctionName"]["Ref"]]["Properties"]
+        if fed == function(synthesised, name):
+            source: dict[str, Any] = properties["EventSourceArn"]
+            return source
+    raise AssertionError(f"nothing feeds {name}")
+
+
+def resolve_import(synthesised: Synthesised, imported: dict[str, Any]) -> str:
+    """Give the logical name of what a stack imports from the stateful one."""
+    wanted = imported["Fn::ImportValue"]
+    for output in synthesised.stateful.find_outputs("*").values():
+        if output.get("Export", {}).get("Name") == wanted:
+            value = output["Value"]
+            return str(value["Ref"] if "Ref" in value else value["Fn::GetAtt"][0])
+    raise AssertionError(f"{wanted} is not exported")
+
+
+def test_only_the_storage_bucket_of_this_account_may_send_to_the_queue(
+    synthesised: Synthesised,
+) -> None:
+    allowed = [
+        statement
+        for policy in synthesised.resources("AWS::SQS::QueuePolicy").values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+    ]
+    assert len(allowed) == 1
+    (bucket,) = (
+        each["Properties"]["BucketName"]
+        for each in synthesised.resources("AWS::S3::Bucket").values()
+        if "NotificationConfiguration" in each["Properties"]
+    )
+    condition = allowed[0]["Condition"]
+    assert condition["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    assert condition["ArnEquals"]["aws:SourceArn"]["Fn::Join"][1][-1] == bucket
+
+
+def test_the_bucket_is_made_when_it_may_send_to_the_queue(synthesised: Synthesised) -> None:
+    for bucket in synthesised.resources("AWS::S3::Bucket").values():
+        if "NotificationConfiguration" in bucket["Properties"]:
+            policies = synthesised.resources("AWS::SQS::QueuePolicy")
+            (first,) = bucket["DependsOn"]
+            kinds = {
+                statement["Effect"]
+                for statement in policies[first]["Properties"]["PolicyDocument"]["Statement"]
+            }
+            assert kinds == {"Allow", "Deny"}
+
+
+def test_nothing_acts_on_buckets_behind_the_scenes(synthesised: Synthesised) -> None:
+    """CDK's own notifications come with a function that may change every bucket."""
+    assert len(synthesised.resources("AWS::Lambda::Function")) == len(FUNCTIONS)
+    assert not synthesised.resources("Custom::S3BucketNotifications")
+
+
+def test_a_message_is_delivered_again_only_when_its_function_is_over(
+    synthesised: Synthesised,
+) -> None:
+    queues = synthesised.stateful.find_resources("AWS::SQS::Queue")
+    for name in ("ingest", "compact"):
+        queue = queues[resolve_import(synthesised, function_of_queue(synthesised, name))]
+        visibility = queue["Properties"]["VisibilityTimeout"]
+        assert visibility >= VISIBILITY_FACTOR * function(synthesised, name)["Timeout"]
+
+
+def test_what_fails_for_good_is_kept(synthesised: Synthesised) -> None:
+    queues = synthesised.stateful.find_resources("AWS::SQS::Queue")
+    feeding = [each for each in queues.values() if "RedrivePolicy" in each["Properties"]]
+    assert len(feeding) == 2
+    for queue in feeding:
+        target = queue["Properties"]["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
+        assert queues[target]["Properties"]["MessageRetentionPeriod"] == 14 * 86_400
+
+
+@pytest.mark.parametrize("name", ["ingest", "compact"])
+def test_one_bad_message_does_not_bring_back_its_batch(synthesised: Synthesised, name: str) -> None:
+    source = function_of_queue(synthesised, name)
+    mappings = synthesised.resources("AWS::Lambda::EventSourceMapping").values()
+    (mapping,) = (each for each in mappings if each["Properties"]["EventSourceArn"] == source)
+    assert mapping["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert 2 <= mapping["Properties"]["ScalingConfig"]["MaximumConcurrency"] <= 1_000
+
+
+# --- functions -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_are_told_settings_that_parse(synthesised: Synthesised, name: str) -> None:
+    variables = function(synthesised, name)["Environment"]["Variables"]
+    told = {
+        key: value if isinstance(value, str) else "https://token"
+        for key, value in variables.items()
+        if key.startswith(PREFIX)
+    }
+    settings = Settings.from_env(told)
+    assert not settings.extra
+    for name_ in ("table_name", "storage_bucket", "cache_bucket", "ingest_queue_url"):
+        assert getattr(settings, name_)
+    assert settings.public_base_url
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_runs_on_the_runtime_that_its_layers_are_built_for(
+    synthesised: Synthesised, name: str
+) -> None:
+    properties = function(synthesised, name)
+    assert properties["Runtime"] == "python3.13"
+    assert properties["Architectures"] == ["arm64"]
+    own = [layer["Ref"] for layer in properties["Layers"] if "Ref" in layer]
+    layers = synthesised.resources("AWS::Lambda::LayerVersion")
+    for layer in own:
+        assert layers[layer]["Properties"]["CompatibleArchitectures"] == ["arm64"]
+        assert layers[layer]["Properties"]["CompatibleRuntimes"] == ["python3.13"]
+    assert len(own) == 2
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_function_may_do_anything_to_everything(synthesised: Synthesised, name: str) -> None:
+    for statement in statements(synthesised, name):
+        assert statement["Effect"] == "Allow"
+        for action in actions(statement):
+            assert "*" not in action
+        resources = statement["Resource"]
+        for resource in resources if isinstance(resources, list) else [resources]:
+            assert resource != "*"
+            assert not isinstance(resource, str)
+
+
+def granted(synthesised: Synthesised, name: str) -> set[str]:
+    """Give all actions that a function may do."""
+    return {action for each in statements(synthesised, name) for action in actions(each)}
+
+
+def test_reading_writes_no_row_and_no_object(synthesised: Synthesised) -> None:
+    forbidden = {"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem"}
+    assert not {f"dynamodb:{action}" for action in forbidden} & granted(synthesised, "read")
+    for statement in statements(synthesised, "read"):
+        if "s3:PutObject" in actions(statement):
+            assert "CacheBucket" in json.dumps(statement["Resource"])
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_function_deletes_dicom_objects(synthesised: Synthesised, name: str) -> None:
+    for statement in statements(synthesised, name):
+        if "s3:DeleteObject" in actions(statement):
+            assert "CacheBucket" in json.dumps(statement["Resource"])
+
+
+def test_only_store_writes_dicom_objects(synthesised: Synthesised) -> None:
+    writing = {
+        name
+        for name in FUNCTIONS
+        for statement in statements(synthesised, name)
+        if "s3:PutObject" in actions(statement)
+        and "StorageBucket" in json.dumps(statement["Resource"])
+    }
+    assert writing == {"store"}
+
+
+def test_every_function_has_a_role_of_its_own(synthesised: Synthesised) -> None:
+    roles = {function(synthesised, name)["Role"]["Fn::GetAtt"][0] for name in FUNCTIONS}
+    assert len(roles) == len(FUNCTIONS)
+
+
+def test_logs_are_not_kept_for_ever(synthesised: Synthesised) -> None:
+    logs = synthesised.resources("AWS::Logs::LogGroup")
+    assert len(logs) == len(FUNCTIONS)
+    assert {each["Properties"]["RetentionInDays"] for each in logs.values()} == {90}
+
+
+# --- gateway -------------------------------------------------------------------------------------
+
+
+def paths(synthesised: Synthesised) -> dict[str, str]:
+    """Give the path of every resource of the gateway, by logical name."""
+    resources = synthesised.resources("AWS::ApiGateway::Resource")
+
+    def path(name: str) -> str:
+        properties = resources[name]["Properties"]
+        parent = properties["ParentId"]
+        above = path(parent["Ref"]) if "Ref" in parent else ""
+        return f"{above}/{properties['PathPart']}"
+
+    return {name: path(name) for name in resources}
+
+
+def methods(synthesised: Synthesised) -> dict[tuple[str, str], dict[str, Any]]:
+    """Give the properties of every method of the gateway, by method and path."""
+    where = paths(synthesised)
+    return {
+        (each["Properties"]["HttpMethod"], where[each["Properties"]["ResourceId"]["Ref"]]): each[
+            "Properties"
+        ]
+        for each in synthesised.resources("AWS::ApiGateway::Method").values()
+    }
+
+
+def test_the_gateway_has_the_routes_of_the_route_table_and_no_others(
+    synthesised: Synthesised,
+) -> None:
+    base = Settings().base_path
+    wanted: set[tuple[str, str]] = {(route.method, base + route.template) for route in ROUTES}
+    wanted |= {("HEAD", path) for method, path in wanted if method == "GET"}
+    wanted |= {("OPTIONS", path) for _, path in wanted}
+    assert set(methods(synthesised)) == wanted
+
+
+def test_answers_to_get_are_streamed_and_others_buffered(synthesised: Synthesised) -> None:
+    for (method, _), properties in methods(synthesised).items():
+        integration = properties["Integration"]
+        if method in ("GET", "HEAD"):
+            assert integration["ResponseTransferMode"] == "STREAM"
+            assert "response-streaming-invocations" in json.dumps(integration["Uri"])
+        elif method != "OPTIONS":
+            assert integration["ResponseTransferMode"] == "BUFFERED"
+
+
+def test_a_function_answers_in_the_mode_that_it_is_called_in(synthesised: Synthesised) -> None:
+    for name, mode in (("read", "response_stream"), ("store", "buffered")):
+        variables = function(synthesised, name)["Environment"]["Variables"]
+        assert variables["AWS_LWA_INVOKE_MODE"] == mode
+
+
+def test_every_method_but_preflights_wants_a_signed_request(synthesised: Synthesised) -> None:
+    for (method, _), properties in methods(synthesised).items():
+        wanted = "NONE" if method == "OPTIONS" else "AWS_IAM"
+        assert properties["AuthorizationType"] == wanted
+
+
+def test_preflights_name_the_methods_of_their_resource(synthesised: Synthesised) -> None:
+    found = methods(synthesised)
+    for (method, path), properties in found.items():
+        if method != "OPTIONS":
+            continue
+        (answer,) = properties["Integration"]["IntegrationResponses"]
+        name = "method.response.header.Access-Control-Allow-Methods"
+        told = set(answer["ResponseParameters"][name].strip("'").split(", "))
+        assert told == {other for other, where in found if where == path} - {"OPTIONS"}
+
+
+def test_answers_of_the_gateway_itself_are_problems_that_pages_can_read(
+    synthesised: Synthesised,
+) -> None:
+    answers = synthesised.resources("AWS::ApiGateway::GatewayResponse").values()
+    kinds = {each["Properties"]["ResponseType"] for each in answers}
+    assert {"DEFAULT_4XX", "DEFAULT_5XX", "REQUEST_TOO_LARGE", "UNAUTHORIZED"} <= kinds
+    for each in answers:
+        headers = each["Properties"]["ResponseParameters"]
+        assert headers["gatewayresponse.header.Access-Control-Allow-Origin"] == "'*'"
+        content_type = headers["gatewayresponse.header.Content-Type"]
+        assert content_type == "'application/problem+json'"
+        problem = json.loads(each["Properties"]["ResponseTemplates"]["application/json"])
+        assert problem["type"] == f"urn:dicomulus:problem:{problem['code']}"
+        assert str(problem.get("status", "")) == each["Properties"].get("StatusCode", "")
+
+
+def test_the_gateway_is_regional_and_takes_dicom_as_bytes(synthesised: Synthesised) -> None:
+    (api,) = synthesised.resources("AWS::ApiGateway::RestApi").values()
+    assert api["Properties"]["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
+    assert "multipart/related" in api["Properties"]["BinaryMediaTypes"]
+
+
+# --- what one may ask for ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def open_stage(_node: None) -> Synthesised:
+    """A development stage on x86_64 that everybody may call."""
+    return synthesise(
+        {
+            "authorization": "none",
+            "architecture": "x86_64",
+            "allowed_origins": "https://viewer.example",
+            "storage_prefix": "archive/",
+        }
+    )
+
+
+def test_everybody_may_call_only_where_that_is_asked_for(open_stage: Synthesised) -> None:
+    assert {each["AuthorizationType"] for each in methods(open_stage).values()} == {"NONE"}
+
+
+def test_the_architecture_is_that_of_functions_layers_and_adapter(open_stage: Synthesised) -> None:
+    for name in FUNCTIONS:
+        assert function(open_stage, name)["Architectures"] == ["x86_64"]
+    assert "LambdaAdapterLayerX86" in json.dumps(function(open_stage, "read")["Layers"])
+    assert "LambdaAdapterLayerArm64" not in json.dumps(function(open_stage, "read")["Layers"])
+
+
+def test_a_prefix_bounds_events_and_rights(open_stage: Synthesised) -> None:
+    for bucket in open_stage.resources("AWS::S3::Bucket").values():
+        configured = bucket["Properties"].get("NotificationConfiguration", {})
+        for each in configured.get("QueueConfigurations", ()):
+            assert each["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "archive/"}]
+    for statement in statements(open_stage, "ingest"):
+        if actions(statement) == ["s3:GetObject"]:
+            assert "/archive/*" in json.dumps(statement["Resource"])
+
+
+def test_a_development_stage_can_be_removed(open_stage: Synthesised) -> None:
+    (table,) = open_stage.resources("AWS::DynamoDB::Table").values()
+    assert table["DeletionPolicy"] == "Delete"
+    assert table["Properties"]["DeletionProtectionEnabled"] is False
+
+
+def test_preflights_of_allowed_origins_go_on(open_stage: Synthesised) -> None:
+    for (method, _), properties in methods(open_stage).items():
+        if method == "OPTIONS":
+            (answer,) = properties["Integration"]["IntegrationResponses"]
+            template = answer["ResponseTemplates"]["application/json"]
+            assert '$origin == "https://viewer.example"' in template
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("stage", "a b"),
+        ("architecture", "mips"),
+        ("authorization", "maybe"),
+        ("search_shards", "many"),
+        ("retain", "perhaps"),
+    ],
+)
+def test_a_deployment_that_cannot_be_is_refused(key: str, value: str) -> None:
+    from infra.deployment import Deployment
+
+    with pytest.raises(ValueError, match=key if key != "search_shards" else "many"):
+        Deployment.from_context({key: value}.get)
