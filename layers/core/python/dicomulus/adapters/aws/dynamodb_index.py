@@ -76,7 +76,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-_PARALLEL: Final = 8
+PARALLEL_REQUESTS: Final = 8
 """Requests made at once where one call needs several."""
 
 _STUDIES_REMEMBERED: Final = 10_000
@@ -89,9 +89,18 @@ _AFTER_SORT_KEY: Final = "\n"
 class DynamoDbIndex:
     """The rows, in DynamoDB."""
 
-    def __init__(self, table: DynamoDbTable, *, search_shards: int) -> None:
-        """Use a table; the number of shards stays what it was when the first study came."""
+    def __init__(
+        self, table: DynamoDbTable, *, search_shards: int, parallel: int = PARALLEL_REQUESTS
+    ) -> None:
+        """Use a table.
+
+        Args:
+            table: What holds the rows.
+            search_shards: Shards of the ordered indexes; fixed once there is a study.
+            parallel: Requests made at once where one call needs several; 1 makes no threads.
+        """
         self._table = table
+        self._parallel = parallel
         self._search_shards = search_shards
         self._existing_studies: set[str] = set()
 
@@ -112,7 +121,7 @@ class DynamoDbIndex:
             for key, noted in instances.items()
             if not noted <= rows[key].instances or (noted and rows[key].rejection)
         ]
-        noted_rows = _in_parallel(lambda key: self._note_object(key, instances[key]), unknown)
+        noted_rows = self._for_each(lambda key: self._note_object(key, instances[key]), unknown)
         return rows | {row.object_key: row for row in noted_rows}
 
     def _object_rows(self, object_keys: Iterable[str]) -> dict[str, ObjectRow]:
@@ -133,7 +142,7 @@ class DynamoDbIndex:
 
     def reject_objects(self, rejections: Mapping[str, Rejection | None]) -> None:
         """See ``Index``."""
-        _in_parallel(lambda item: self._reject_object(*item), rejections.items())
+        self._for_each(lambda item: self._reject_object(*item), rejections.items())
 
     def _reject_object(self, object_key: str, rejection: Rejection | None) -> None:
         key = object_item_key(object_key)
@@ -196,7 +205,7 @@ class DynamoDbIndex:
             [instance_key(row.instance, row.object_key) for row in changes.deletes],
         )
         self._create_studies(changes.studies.values(), now_ms=now_ms)
-        moved = _in_parallel(
+        moved = self._for_each(
             lambda each: self._move_version(*each, now_ms=now_ms, due_ms=due_ms),
             changes.touched.items(),
         )
@@ -206,7 +215,7 @@ class DynamoDbIndex:
 
     def _create_studies(self, rows: Iterable[StudyRow], *, now_ms: int) -> None:
         absent = [row for row in rows if row.study_instance_uid not in self._existing_studies]
-        _in_parallel(lambda row: self._create_study(row, now_ms=now_ms), absent)
+        self._for_each(lambda row: self._create_study(row, now_ms=now_ms), absent)
         if len(self._existing_studies) > _STUDIES_REMEMBERED:
             self._existing_studies = set()
         self._existing_studies |= {row.study_instance_uid for row in absent}
@@ -326,7 +335,7 @@ class DynamoDbIndex:
 
     def overdue_series(self, now_ms: int, *, limit: int = 1000) -> tuple[SeriesResource, ...]:
         """See ``Index``."""
-        shards = _in_parallel(
+        shards = self._for_each(
             lambda shard: list(
                 self._table.query_index(
                     DUE_INDEX, str(shard), SeriesItem.compact_due_ms < now_ms, limit=limit
@@ -412,6 +421,13 @@ class DynamoDbIndex:
         instances = sorted(each for each in named if isinstance(each, InstanceResource))
         return (*series, *instances)
 
+    def _for_each(self, function: Callable[[T], R], arguments: Collection[T]) -> list[R]:
+        """Give the results in the order of the arguments; the first failure is raised at the end."""
+        if len(arguments) < 2 or self._parallel < 2:
+            return [function(argument) for argument in arguments]
+        with ThreadPoolExecutor(min(self._parallel, len(arguments))) as pool:
+            return list(pool.map(function, arguments))
+
     def _study_uid(self, item: StudyItem) -> str:
         return str(self._named(item))
 
@@ -422,14 +438,6 @@ class DynamoDbIndex:
             return named
         whole = self._table.get(ItemKey(item.partition, item.sort))
         return None if whole is None else named_by(Item.from_raw_data(whole))
-
-
-def _in_parallel(function: Callable[[T], R], arguments: Collection[T]) -> list[R]:
-    """Give the results in the order of the arguments; the first failure is raised at the end."""
-    if len(arguments) < 2:
-        return [function(argument) for argument in arguments]
-    with ThreadPoolExecutor(min(_PARALLEL, len(arguments))) as pool:
-        return list(pool.map(function, arguments))
 
 
 def _read(model: type[ObjectItem], item: RawItem | None) -> ObjectItem | None:

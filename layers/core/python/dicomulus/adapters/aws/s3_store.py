@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from io import SEEK_END, BytesIO
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import boto3
 from botocore.config import Config
@@ -98,7 +98,7 @@ class S3Store:
     def put(
         self,
         key: str,
-        body: bytes | BinaryIO,
+        body: bytes | IO[bytes],
         *,
         if_match: str | None = None,
         if_none_match: bool = False,
