@@ -56,7 +56,7 @@ _IDLE_SECONDS: Final = 0.2
 _MESSAGES: Final = 64
 
 
-def follow(settings: Settings, jobs: int, *, verbose: bool) -> None:
+def follow(settings: Settings, jobs: int, verbose: bool) -> None:
     """Follow the folder of a local archive until SIGTERM; runs as a process of its own."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import multiprocessing.connection
+import os
 import signal
 import time
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Final
 
 from dicomulus import http_server
@@ -28,6 +28,7 @@ from dicomulus.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from multiprocessing.context import SpawnProcess
 
     from dicomulus.settings import Settings
@@ -60,11 +61,19 @@ def serve(settings: Settings, *, jobs: int, verbose: bool) -> None:
     local_archive(settings)
     print(f"Folder: {settings.source_folder}")
     print(f"Index and cache: {settings.data_folder}", flush=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     processes = _Processes(settings, jobs=jobs, verbose=verbose)
-    with suppress(KeyboardInterrupt):
-        processes.run(listener)
-    processes.stop()
+    try:
+        processes.run(listener, asked_to_stop=_hear_signals())
+    finally:
+        processes.stop()
+
+
+def _hear_signals() -> int:
+    """Give a file descriptor that can be read once SIGINT or SIGTERM has come."""
+    heard, told = os.pipe()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os.write(told, b"."))
+    return heard
 
 
 class _Processes:
@@ -72,54 +81,43 @@ class _Processes:
         self._settings = settings
         self._jobs = jobs
         self._verbose = verbose
-        self._http: SpawnProcess | None = None
-        self._follower: SpawnProcess | None = None
+        self._running: list[SpawnProcess] = []
 
-    def run(self, listener: socket.socket) -> None:
-        """Start both and watch over them.
+    def run(self, listener: socket.socket, *, asked_to_stop: int) -> None:
+        """Start both and watch over them until the stop.
 
         Raises:
             ConfigurationError: The HTTP server has ended by itself.
         """
-        with interrupts_ignored():
-            self._http = _SPAWN.Process(
-                target=_answer, args=(self._settings, listener, self._verbose), name="http"
-            )
-            self._http.start()
+        http = self._start(_answer, self._settings, listener, self._verbose)
         listener.close()
-        self._follower = self._start_follower()
         while True:
-            ended = multiprocessing.connection.wait([self._http.sentinel, self._follower.sentinel])
-            if self._http.sentinel in ended:
-                self.stop()
-                raise ConfigurationError("the HTTP server has ended; its reason is above")
-            logger.error("the follower has ended", extra={"exit_code": self._follower.exitcode})
-            time.sleep(RESTART_SECONDS)
-            self._follower = self._start_follower()
+            follower = self._start(follow, self._settings, self._jobs, self._verbose)
+            ended = wait([http.sentinel, follower.sentinel, asked_to_stop])
+            if asked_to_stop in ended:
+                return
+            if http.sentinel in ended:
+                raise ConfigurationError("the HTTP server has ended; the reason is above")
+            logger.error("the follower has ended", extra={"exit_code": follower.exitcode})
+            self._running.remove(follower)
+            wait([asked_to_stop], RESTART_SECONDS)
 
     def stop(self) -> None:
         """End both, and wait for that."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        running = [each for each in (self._http, self._follower) if each is not None]
-        for process in running:
+        for process in self._running:
             process.terminate()
         deadline = time.monotonic() + STOP_SECONDS
-        for process in running:
+        for process in self._running:
             process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
                 process.kill()
                 process.join()
 
-    def _start_follower(self) -> SpawnProcess:
+    def _start(self, target: Callable[..., None], *arguments: object) -> SpawnProcess:
+        process = _SPAWN.Process(target=target, args=arguments)
         with interrupts_ignored():
-            process = _SPAWN.Process(
-                target=follow,
-                args=(self._settings, self._jobs),
-                kwargs={"verbose": self._verbose},
-                name="follower",
-            )
             process.start()
+        self._running.append(process)
         return process
 
 
