@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -143,6 +144,7 @@ def _join(scheme: str, host: str, port: int) -> str:
     return f"{scheme}://{host}" + ("" if port == _DEFAULT_PORTS[scheme] else f":{port}")
 
 
+@lru_cache(maxsize=256)
 def _address(host: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(host.removeprefix("[").removesuffix("]"))

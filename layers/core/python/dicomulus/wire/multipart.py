@@ -18,6 +18,7 @@ from dicomulus.wire.message import Headers
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from dicomulus.errors import DicomulusError
     from dicomulus.wire.message import BodyReader
 
 BOUNDARY_BYTES: Final = 16
@@ -212,17 +213,21 @@ class PartParser:
         """Take the next bytes and give the parts they complete.
 
         Raises:
-            InvalidBodyError: The body does not parse.
+            InvalidBodyError: The body does not parse. What was whole before is given first.
             PayloadTooLargeError: A limit is exceeded.
         """
+        failure: DicomulusError | None = None
         try:
             self._parser.write(self._without_preamble(chunk))
         except MultipartParseError as exc:
-            raise InvalidBodyError(f"The multipart body does not parse: {exc}") from exc
-        finally:
-            whole, self._whole = self._whole, deque()
-        while whole:
-            yield whole.popleft()
+            failure = InvalidBodyError("The multipart body does not parse")
+            failure.__cause__ = exc
+        except (InvalidBodyError, PayloadTooLargeError) as exc:
+            failure = exc
+        while self._whole:
+            yield self._whole.popleft()
+        if failure is not None:
+            raise failure
 
     def finish(self) -> None:
         """Check that the body came to its end.
@@ -234,7 +239,9 @@ class PartParser:
             raise InvalidBodyError("The multipart body ends without its closing boundary")
 
     def close(self) -> None:
-        """Free the part that is not complete."""
+        """Free the parts that were not taken."""
+        for part in self._whole:
+            part.close()
         if self._content is not None:
             self._content.close()
             self._content = None
@@ -245,13 +252,15 @@ class PartParser:
             return chunk
         self._preamble += chunk
         held = bytes(self._preamble)
-        start = 0 if held.startswith(self._opening) else held.find(b"\r\n" + self._opening)
-        if start >= 0:
-            self._preamble = None
-            return held[start:]
-        if len(held) > MAX_PREAMBLE_BYTES:
+        found = 0 if held.startswith(self._opening) else held.find(b"\r\n" + self._opening)
+        # Not found yet, a boundary may still begin in the last bytes.
+        begins = found if found >= 0 else len(held) - len(self._opening) - 1
+        if begins > MAX_PREAMBLE_BYTES:
             raise InvalidBodyError(f"No boundary in the first {MAX_PREAMBLE_BYTES} bytes")
-        return b""
+        if found < 0:
+            return b""
+        self._preamble = None
+        return held[found:]
 
     def _begin(self) -> None:
         self._count += 1
