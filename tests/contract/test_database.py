@@ -8,15 +8,18 @@ import os
 import signal
 import sqlite3
 import threading
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dicomulus.adapters.local import database as subject
 from dicomulus.adapters.local.database import Database, Schema
 from dicomulus.errors import ConfigurationError, DerivedDataMissingError, UnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from multiprocessing.connection import Connection
     from pathlib import Path
 
@@ -206,3 +209,44 @@ def test_a_database_is_not_carried_across_a_fork(
         thread.start()
         thread.join()
         assert len(failed) == 1
+
+
+@pytest.fixture
+def reader(path: Path) -> Iterator[sqlite3.Connection]:
+    """Another user of a file that is not yet in write-ahead mode, in the midst of reading."""
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE something (x)")
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM something").fetchall()
+        yield other
+
+
+def test_a_file_in_use_is_switched_to_write_ahead_mode_when_it_is_free(
+    path: Path, reader: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end_reading(_: float) -> None:
+        reader.execute("COMMIT")
+
+    monkeypatch.setattr(time, "sleep", end_reading)
+    with closing(sqlite3.connect(path, timeout=0)) as connection:
+        subject._switch_to_write_ahead(connection)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_file_in_use_all_the_time_is_not_waited_for_for_ever(
+    path: Path, reader: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "BUSY_TIMEOUT_SECONDS", 0)
+    with (
+        closing(sqlite3.connect(path, timeout=0)) as connection,
+        pytest.raises(sqlite3.OperationalError, match="locked"),
+    ):
+        subject._switch_to_write_ahead(connection)
+
+
+def test_a_place_without_write_ahead_mode_is_refused() -> None:
+    with (
+        closing(sqlite3.connect(":memory:")) as connection,
+        pytest.raises(sqlite3.OperationalError, match="journal mode is memory"),
+    ):
+        subject._switch_to_write_ahead(connection)

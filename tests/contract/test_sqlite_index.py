@@ -6,6 +6,7 @@ import multiprocessing
 import random
 import re
 import sqlite3
+import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,15 @@ from tests.support.builders import (
     study_row,
 )
 from tests.support.disturbed import Disturbance, DisturbedIndex
-from tests.support.index_contract import DUE_MS, NOW_MS, IndexContract, commit, rows_of, version_of
+from tests.support.index_contract import (
+    DUE_MS,
+    NOW_MS,
+    IndexContract,
+    commit,
+    in_threads,
+    rows_of,
+    version_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,3 +196,18 @@ def test_a_series_row_of_large_numbers_is_kept(index: SqliteIndex) -> None:
     found = index.get_series(row.series)
     assert found is not None
     assert (found.total_size, found.instance_count) == (2**50, 10**6)
+
+
+def test_indexes_opened_side_by_side_wait_for_each_others_writes(file: Path) -> None:
+    workers = 4
+    start = threading.Barrier(workers)
+
+    def work(worker: int) -> None:
+        with closing(SqliteIndex(file)) as index:
+            start.wait()
+            for turn in range(25):
+                commit(index, putting(instance_row(instance_of(sop=worker * 100 + turn))))
+
+    in_threads(work, workers)
+    with closing(SqliteIndex(file)) as index:
+        assert version_of(index, series_of()) == NOW_MS + workers * 25
