@@ -66,7 +66,7 @@ def test_bytes_that_are_not_utf8_are_seen_in_the_key() -> None:
         "\ufffd2E\ufffd2E",
         "\ufffdC3\ufffdBC",
         "lone \udc80",
-        "lone \ud800",
+        "another lone \ud800",
         ".dicomulus.lock",
         "a/.dicomulus-1.tmp",
     ],
