@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
+from pynamodb.exceptions import PynamoDBException
 
 from dicomulus.adapters.aws.dynamodb_index import DynamoDbIndex
 from dicomulus.adapters.aws.dynamodb_table import DynamoDbTable
@@ -137,6 +138,27 @@ def test_a_commit_to_a_known_series_is_a_batch_write_and_an_update(index: Dynamo
     with counted_requests(index.table.client) as requests:
         commit(index, putting(*(instance_row(instance_of(sop=i)) for i in range(25))))
     assert requests.counts == {"BatchWriteItem": 1, "UpdateItem": 1}
+
+
+def test_studies_known_to_exist_are_forgotten_when_they_are_too_many(
+    index: DynamoDbIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forgetting costs a write that changes nothing."""
+    monkeypatch.setattr("dicomulus.adapters.aws.dynamodb_index._STUDIES_REMEMBERED", 1)
+    for study in (1, 2, 3):
+        commit(index, putting(instance_row(instance_of(study))))
+    with counted_requests(index.table.client) as requests:
+        commit(index, putting(instance_row(instance_of(3))))
+        commit(index, putting(instance_row(instance_of(1))))
+    assert requests.counts["PutItem"] == 1
+    assert index.get_studies(["1.2.1"])["1.2.1"].version > 0
+
+
+def test_one_that_makes_no_threads_answers_the_same(table: DynamoDbTable) -> None:
+    index = DynamoDbIndex(table, search_shards=4, parallel=1)
+    due = commit(index, putting(*(instance_row(instance_of(study)) for study in range(5))))
+    assert due == {series_of(study) for study in range(5)}
+    assert set(index.overdue_series(DUE_MS + 1)) == due
 
 
 def test_a_key_seen_again_with_the_same_instance_is_one_read(index: DynamoDbIndex) -> None:
@@ -302,6 +324,23 @@ def test_failures_of_dynamodb_are_ours(
     handler = failing(index.table.client, error)
     try:
         with pytest.raises(expected):
+            call(index)
+    finally:
+        index.table.client.meta.events.unregister("before-call", handler)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [client_error("ValidationException"), ParamValidationError(report="defect")],
+    ids=["ours", "the client's"],
+)
+@pytest.mark.parametrize("call", CALLS)
+def test_defects_are_not_taken_for_failures(
+    index: DynamoDbIndex, call: Callable[[DynamoDbIndex], object], error: Exception
+) -> None:
+    handler = failing(index.table.client, error)
+    try:
+        with pytest.raises(PynamoDBException):
             call(index)
     finally:
         index.table.client.meta.events.unregister("before-call", handler)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import PutObjectOutputTypeDef
 
 logger = logging.getLogger(__name__)
 
@@ -115,29 +116,33 @@ class S3Store:
             conditions["IfNoneMatch"] = "*"
         content = BytesIO(body) if isinstance(body, bytes) else body
         start = content.tell()
-        for attempt in range(CONFLICT_ATTEMPTS):
-            content.seek(start)
-            try:
-                with translated_failures("S3"):
-                    answer = self.client.put_object(
-                        Bucket=self.bucket,
-                        Key=self.prefix + key,
-                        Body=content,
-                        ChecksumAlgorithm="SHA256",
-                        **conditions,
-                    )
-            except ClientError as exc:
-                if status_code(exc) == _CONFLICT and attempt + 1 < CONFLICT_ATTEMPTS:
-                    continue
+        answer = self._put(key, content, conditions)
+        return ObjectInfo(
+            key=key,
+            etag=answer["ETag"].strip('"'),
+            size=content.seek(0, SEEK_END) - start,
+            modified_ms=_date_ms(answer["ResponseMetadata"]["HTTPHeaders"]),
+            checksum=_checksum(answer),
+        )
+
+    def _put(
+        self, key: str, content: IO[bytes], conditions: dict[str, Any], *, attempt: int = 1
+    ) -> PutObjectOutputTypeDef:
+        start = content.tell()
+        try:
+            with translated_failures("S3"):
+                return self.client.put_object(
+                    Bucket=self.bucket,
+                    Key=self.prefix + key,
+                    Body=content,
+                    ChecksumAlgorithm="SHA256",
+                    **conditions,
+                )
+        except ClientError as exc:
+            if status_code(exc) != _CONFLICT or attempt == CONFLICT_ATTEMPTS:
                 raise _refusal(key, exc) from exc
-            return ObjectInfo(
-                key=key,
-                etag=answer["ETag"].strip('"'),
-                size=content.seek(0, SEEK_END) - start,
-                modified_ms=_date_ms(answer["ResponseMetadata"]["HTTPHeaders"]),
-                checksum=_checksum(answer),
-            )
-        raise PreconditionFailedError(f"{key} is being written")
+        content.seek(start)
+        return self._put(key, content, conditions, attempt=attempt + 1)
 
     def delete(self, key: str, *, if_match: str | None = None) -> None:
         """See ``ObjectStore``."""

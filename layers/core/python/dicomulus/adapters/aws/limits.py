@@ -1,0 +1,57 @@
+"""What AWS allows between a client and the archive, and how the functions are set up within it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from dicomulus.settings import Settings
+
+FunctionName = Literal["ingest", "compact", "read", "store", "sweep"]
+
+MAX_GATEWAY_BYTES: Final = 10_485_760
+"""Bytes of a request's body that API Gateway takes."""
+
+MAX_INVOKE_BYTES: Final = 6_291_456
+"""Bytes of an event, or of a buffered answer, that Lambda takes; bodies are base64 in it."""
+
+MAX_LAMBDA_STREAM_BYTES: Final = 200_000_000
+"""Bytes after which Lambda ends a streamed answer."""
+
+FULL_SPEED_BYTES: Final = 6_291_456
+"""Bytes of a streamed answer that Lambda sends as fast as it can."""
+
+SLOW_BYTES_PER_SECOND: Final = 2_097_152
+"""Speed of the rest of a streamed answer."""
+
+MAX_STREAM_BYTES: Final = 150_000_000
+"""Bytes of one answer of ours, with room below Lambda's end of a stream."""
+
+MAX_STORE_BYTES: Final = 4_400_000
+"""Bytes of a STOW-RS body: in base64 and with its envelope it is what Lambda takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchLimits:
+    """What a queue hands to its function at once."""
+
+    messages: int
+    window_seconds: int
+    functions: int
+    """Most of the function at the same time, so that a backlog leaves the account its share."""
+
+
+# Objects of one study share the move of their series' versions, so a second gathers a batch. Some
+# 50 functions are more than DynamoDB takes of one study and less than it takes of many.
+INGEST_BATCH: Final = BatchLimits(messages=32, window_seconds=1, functions=50)
+COMPACT_BATCH: Final = BatchLimits(messages=5, window_seconds=0, functions=20)
+
+
+def function_settings(function: FunctionName, settings: Settings) -> Settings:
+    """Give what one function is told, of what all of them are."""
+    if function == "read":
+        return replace(settings, max_stream_bytes=MAX_STREAM_BYTES)
+    if function == "store":
+        return replace(settings, allow_store=True, max_request_bytes=MAX_STORE_BYTES)
+    return settings
