@@ -1,0 +1,193 @@
+"""The server as a process, seen from its clients."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from http.client import HTTPConnection, IncompleteRead
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dicomulus.errors import ConfigurationError
+from dicomulus.http_server import listen
+from tests.support.http_server_program import CHUNK, LONG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 30.0
+"""How long to wait for what is bound to come, on a busy machine."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server process and its port."""
+
+    process: subprocess.Popen[str]
+    port: int
+
+    def get(self, path: str) -> bytes:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read()
+        finally:
+            connection.close()
+
+
+@contextmanager
+def running(workers: int = 1) -> Iterator[Running]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.http_server_program", str(workers)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "layers/core/python")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            yield Running(process, int(process.stdout.readline()))
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with running() as found:
+        yield found
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def stalled_reader(port: int, path: str) -> socket.socket:
+    """Ask for an answer and take no byte of it."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    client.connect(("127.0.0.1", port))
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    return client
+
+
+def test_a_request_arrives_as_it_was_sent(server: Running) -> None:
+    facts = (
+        ("dicom-web", "1/2", "..", "x"),
+        (("a", " b"),),
+        f"http://127.0.0.1:{server.port}/dicom-web",
+    )
+    assert server.get("/dicom-web/1%2F2/../x?a=%20b").decode() == repr(facts)
+
+
+@pytest.mark.parametrize("path", ["/failing", "/failing-of-known-length"])
+def test_a_broken_answer_never_looks_whole(server: Running, path: str) -> None:
+    with pytest.raises(IncompleteRead):
+        server.get(path)
+    assert server.get("/x"), "the next request is answered"
+
+
+def test_a_body_in_chunks_is_read_as_it_comes(server: Running) -> None:
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_SECONDS)
+    connection.request("POST", "/digest", body=iter([CHUNK] * 100), encode_chunked=True)
+    assert connection.getresponse().read().decode() == sha256(CHUNK * 100).hexdigest()
+    connection.close()
+
+
+def test_a_body_in_broken_chunks_is_a_bad_request(server: Running) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(
+            b"POST /digest HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        client.sendall(b"5\r\nab")
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_stalled_reader_holds_the_source_back_and_its_leaving_frees_it() -> None:
+    with running() as server:
+        client = stalled_reader(server.port, "/endless")
+        counts = [-1]
+
+        def has_settled() -> bool:
+            counts.append(int(server.get("/taken").split()[0]))
+            time.sleep(0.2)
+            return counts[-1] == counts[-2] > 0
+
+        assert until(has_settled)
+        assert counts[-1] < LONG / 10
+        client.close()
+        assert until(lambda: server.get("/taken").endswith(b"True"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_server_cleanly(number: signal.Signals) -> None:
+    with running(workers=2) as server:
+        assert server.get("/x")
+        server.process.send_signal(number)
+        out, err = server.process.communicate(timeout=PATIENCE_SECONDS)
+        assert (server.process.returncode, out, err) == (0, "ended\n", "")
+        assert is_free(server.port)
+
+
+def test_a_killed_server_leaves_nothing_that_holds_the_port() -> None:
+    """Not even a process whose client stalls it."""
+    with running(workers=2) as server:
+        client = stalled_reader(server.port, "/endless")
+        assert client.recv(1)
+        server.process.kill()
+        assert until(lambda: is_free(server.port))
+        client.close()
+
+
+def is_free(port: int) -> bool:
+    try:
+        listen("127.0.0.1", port).close()
+    except ConfigurationError:
+        return False
+    return True
+
+
+def test_a_defect_says_nothing_of_patients_to_the_log() -> None:
+    with running() as server:
+        with pytest.raises(IncompleteRead):
+            server.get("/failing?PatientName=DOE%5EJANE")
+        server.process.send_signal(signal.SIGINT)
+        _, err = server.process.communicate(timeout=PATIENCE_SECONDS)
+    assert "request failed" in err
+    assert "DOE" not in err
+
+
+def test_a_taken_port_is_named() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"{port} of 127.0.0.1 is taken"):
+            listen("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
+def test_an_address_of_another_machine_is_named(host: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{host} is no address of this machine"):
+        listen(host, 0)
+
+
+@pytest.mark.parametrize("host", ["::1", "::", "localhost", "0.0.0.0"])
+def test_addresses_of_both_families_are_listened_on(host: str) -> None:
+    with listen(host, 0) as listener:
+        assert listener.getsockname()[1] > 0
