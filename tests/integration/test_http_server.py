@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from http.client import HTTPConnection, IncompleteRead
@@ -146,14 +146,23 @@ def test_a_signal_ends_the_server_cleanly(number: signal.Signals) -> None:
         assert is_free(server.port)
 
 
-def test_a_killed_server_leaves_nothing_that_holds_the_port() -> None:
-    """Not even a process whose client stalls it."""
+def test_a_killed_server_takes_all_its_processes_with_it() -> None:
+    """Even one that a client stalls; one that lived on would send the rest of its answer."""
     with running(workers=2) as server:
         client = stalled_reader(server.port, "/endless")
         assert client.recv(1)
         server.process.kill()
         assert until(lambda: is_free(server.port))
+        assert received(client) < LONG * len(CHUNK)
         client.close()
+
+
+def received(client: socket.socket) -> int:
+    total = 0
+    with suppress(ConnectionResetError):
+        while chunk := client.recv(1_048_576):
+            total += len(chunk)
+    return total
 
 
 def is_free(port: int) -> bool:
