@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from aws_cdk import Aws, Duration, RemovalPolicy
@@ -13,6 +12,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from dicomulus.adapters.aws.limits import COMPACT_BATCH, INGEST_BATCH, function_settings
 from infra import limits
 from infra.layers import ROOT
 from infra.packages import RUNTIME, architecture_of
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from aws_cdk import aws_sqs as sqs
 
+    from dicomulus.adapters.aws.limits import BatchLimits, FunctionName
     from dicomulus.settings import Settings
     from infra.deployment import Deployment
     from infra.packages import Packages
@@ -65,9 +66,9 @@ class Functions(Construct):
         self._settings = settings
 
         self.ingest = self._event_function("ingest", limits.INGEST)
-        self._feed(self.ingest, stateful.queues.ingest, batch=limits.INGEST_BATCH)
+        self._feed(self.ingest, stateful.queues.ingest, batch=INGEST_BATCH)
         self.compact = self._event_function("compact", limits.COMPACT)
-        self._feed(self.compact, stateful.queues.compact, batch=limits.COMPACT_BATCH)
+        self._feed(self.compact, stateful.queues.compact, batch=COMPACT_BATCH)
         self.sweep = self._event_function("sweep", limits.SWEEP)
         events.Rule(
             self,
@@ -78,24 +79,22 @@ class Functions(Construct):
         self.read = self._http_function(
             "read",
             limits.READ,
-            settings=replace(settings, max_stream_bytes=limits.MAX_STREAM_BYTES),
             invoke_mode="response_stream",
         )
         self.store = self._http_function(
             "store",
             limits.STORE,
-            settings=replace(settings, allow_store=True, max_request_bytes=limits.MAX_STORE_BYTES),
             invoke_mode="buffered",
         )
 
-    def _event_function(self, name: str, size: limits.FunctionLimits) -> lambda_.Function:
-        return self._function(name, size, handler="handler.handler", environment=self._told())
+    def _event_function(self, name: FunctionName, size: limits.FunctionLimits) -> lambda_.Function:
+        return self._function(name, size, handler="handler.handler", environment=self._told(name))
 
     def _http_function(
-        self, name: str, size: limits.FunctionLimits, *, settings: Settings, invoke_mode: str
+        self, name: FunctionName, size: limits.FunctionLimits, *, invoke_mode: str
     ) -> lambda_.Function:
         """Make a function that is an HTTP server behind the Lambda Web Adapter."""
-        environment = self._told(settings) | {
+        environment = self._told(name) | {
             "AWS_LAMBDA_EXEC_WRAPPER": "/opt/bootstrap",
             "AWS_LWA_INVOKE_MODE": invoke_mode,
             "AWS_LWA_PORT": str(HTTP_PORT),
@@ -109,8 +108,8 @@ class Functions(Construct):
             name, size, handler="run.sh", environment=environment, more_layers=(adapter,)
         )
 
-    def _told(self, settings: Settings | None = None) -> dict[str, str]:
-        return (settings or self._settings).to_env()
+    def _told(self, name: FunctionName) -> dict[str, str]:
+        return function_settings(name, self._settings).to_env()
 
     def _adapter_arn(self) -> str:
         if self._deployment.web_adapter_layer_arn:
@@ -198,9 +197,7 @@ class Functions(Construct):
         queues = self._stateful.queues
         return {"ingest": queues.ingest, "compact": queues.compact}[name]
 
-    def _feed(
-        self, function: lambda_.Function, queue: sqs.Queue, *, batch: limits.BatchLimits
-    ) -> None:
+    def _feed(self, function: lambda_.Function, queue: sqs.Queue, *, batch: BatchLimits) -> None:
         function.add_event_source_mapping(
             "Queue",
             event_source_arn=queue.queue_arn,

@@ -1,4 +1,4 @@
-"""Memory, time and concurrency of each function, with the reason for each figure."""
+"""Memory and time of each function, with the reason for each figure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,6 @@ class FunctionLimits:
     timeout_seconds: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchLimits:
-    """What a queue hands to its function at once."""
-
-    messages: int
-    window_seconds: int
-    functions: int
-    """Most of the function at the same time, so that a backlog leaves the account its share."""
-
-
 VISIBILITY_FACTOR: Final = 6
 """Visibility timeout over function timeout; with less, a throttled batch is delivered twice (AWS)."""
 
@@ -31,13 +21,8 @@ VISIBILITY_FACTOR: Final = 6
 # is as short as a batch of large headers with some throttling allows.
 INGEST: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=90)
 
-# Objects of one study share the move of their series' versions, so a second gathers a batch. Some
-# 50 functions are more than DynamoDB takes of one study and less than it takes of many.
-INGEST_BATCH: Final = BatchLimits(messages=32, window_seconds=1, functions=50)
-
 # A series of 10,000 fragments is read, inflated and deflated again.
 COMPACT: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=120)
-COMPACT_BATCH: Final = BatchLimits(messages=5, window_seconds=0, functions=20)
 
 # A stream over 6 MB runs at 2 MB/s, so that the largest of 150 MB takes 72 s.
 READ: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=300)
@@ -50,9 +35,3 @@ SWEEP: Final = FunctionLimits(memory_mb=512, timeout_seconds=60)
 
 SWEEP_MINUTES: Final = 5
 """Minutes between two searches for series whose compaction was missed."""
-
-MAX_STREAM_BYTES: Final = 150_000_000
-"""Bytes of one answer; Lambda ends a stream at 200 MB."""
-
-MAX_STORE_BYTES: Final = 4_400_000
-"""Bytes of a STOW-RS body: Lambda takes 6 MB, of which base64 and the envelope are the rest."""

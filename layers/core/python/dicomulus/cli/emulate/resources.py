@@ -1,0 +1,91 @@
+"""Buckets, table and queues as the templates describe them, made by plain calls."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from dicomulus.adapters.aws.schema import create_table_arguments
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+    from dicomulus.settings import Settings
+
+STORAGE_BUCKET: Final = "dicomulus-storage"
+CACHE_BUCKET: Final = "dicomulus-cache"
+TABLE: Final = "dicomulus-index"
+
+VISIBILITY_SECONDS: Final = 60
+"""Seconds after which a message whose function failed is delivered again; deployed it is minutes,
+but here somebody waits."""
+
+MAX_RECEIVES: Final = 5
+"""Deliveries of a message before it goes to the dead-letter queue."""
+
+EVENTS: Final = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
+"""What the storage bucket tells the ingest queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """A client of each service."""
+
+    dynamodb: DynamoDBClient
+    s3: S3Client
+    sqs: SQSClient
+
+
+def make_resources(clients: Clients, settings: Settings) -> Settings:
+    """Make everything; give the settings with the names of what was made."""
+    clients.dynamodb.create_table(**create_table_arguments(TABLE))
+    region = clients.s3.meta.region_name
+    # The oldest region must not be named.
+    where: Any = {} if region == "us-east-1" else {"LocationConstraint": region}
+    for bucket in (STORAGE_BUCKET, CACHE_BUCKET):
+        if where:
+            clients.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
+        else:
+            clients.s3.create_bucket(Bucket=bucket)
+    # Without versions, as moto tells nothing of an object that only gets a delete marker.
+    ingest_queue_url = _make_queue(clients.sqs, "ingest")
+    compact_queue_url = _make_queue(clients.sqs, "compact")
+    clients.s3.put_bucket_notification_configuration(
+        Bucket=STORAGE_BUCKET,
+        NotificationConfiguration={
+            "QueueConfigurations": [
+                {"QueueArn": _arn_of(clients.sqs, ingest_queue_url), "Events": list(EVENTS)}
+            ]
+        },
+    )
+    return replace(
+        settings,
+        table_name=TABLE,
+        storage_bucket=STORAGE_BUCKET,
+        cache_bucket=CACHE_BUCKET,
+        ingest_queue_url=ingest_queue_url,
+        compact_queue_url=compact_queue_url,
+    )
+
+
+def _make_queue(sqs: SQSClient, name: str) -> str:
+    dead_letters = sqs.create_queue(QueueName=f"dicomulus-{name}-dead-letters")["QueueUrl"]
+    redrive = {
+        "deadLetterTargetArn": _arn_of(sqs, dead_letters),
+        "maxReceiveCount": MAX_RECEIVES,
+    }
+    return sqs.create_queue(
+        QueueName=f"dicomulus-{name}",
+        Attributes={
+            "VisibilityTimeout": str(VISIBILITY_SECONDS),
+            "RedrivePolicy": json.dumps(redrive),
+        },
+    )["QueueUrl"]
+
+
+def _arn_of(sqs: SQSClient, queue_url: str) -> str:
+    attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
+    return attributes["Attributes"]["QueueArn"]

@@ -1,0 +1,201 @@
+"""The functions as they are deployed, over moto: what they do with batches, and what they are told."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dicomulus.cli.emulate.event_source import Context
+from dicomulus.errors import UnavailableError
+from dicomulus.wire.message import Headers, Request
+from tests.support.datasets import ct_instance
+from tests.support.deployed import BASE_URL, deployed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dicomulus.wire.message import Response
+    from tests.support.deployed import Deployed
+
+STUDIES = Request("GET", "/dicom-web/studies", base_url=BASE_URL)
+
+
+@pytest.fixture
+def system() -> Iterator[Deployed]:
+    """An empty deployment."""
+    with deployed() as system:
+        yield system
+
+
+def studies(system: Deployed) -> list[dict[str, Any]]:
+    """Give all studies as the reading function answers."""
+    found: list[dict[str, Any]] = json.loads(whole(system.reader()(STUDIES)))
+    return found
+
+
+def sqs_event(*bodies: str) -> dict[str, Any]:
+    """Write an event of SQS with these messages, numbered from 0."""
+    return {
+        "Records": [
+            {
+                "messageId": str(number),
+                "receiptHandle": "handle",
+                "body": body,
+                "attributes": {},
+                "messageAttributes": {},
+                "md5OfBody": "",
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:queue",
+                "awsRegion": "eu-central-1",
+            }
+            for number, body in enumerate(bodies)
+        ]
+    }
+
+
+def look_at(*keys: str) -> str:
+    """Write a message that names objects."""
+    return json.dumps({"look_at_objects": keys})
+
+
+def module_of(handler: Any) -> Any:
+    """Give the module of a function as it was started."""
+    return sys.modules[handler.__module__]
+
+
+def failures(answer: Any) -> list[str]:
+    """Give the numbers of the messages that a function gives back."""
+    return [each["itemIdentifier"] for each in answer["batchItemFailures"]]
+
+
+def whole(response: Response) -> bytes:
+    """Give an answer's body."""
+    return response.body if isinstance(response.body, bytes) else b"".join(response.body)
+
+
+def test_a_deleted_object_is_gone_and_a_replaced_one_is_answered_anew(system: Deployed) -> None:
+    system.put("a.dcm", ct_instance())
+    system.settle()
+    system.put("a.dcm", ct_instance(patient_id="another"))
+    system.settle()
+    (study,) = studies(system)
+    assert study["00100020"]["Value"] == ["another"]
+    system.clients.s3.delete_object(Bucket=system.settings.storage_bucket, Key="a.dcm")
+    system.settle()
+    assert studies(system) == []
+
+
+def test_what_is_stored_over_http_is_answered_and_its_event_changes_nothing(
+    system: Deployed,
+) -> None:
+    part = b"Content-Type: application/dicom\r\n\r\n" + ct_instance()
+    body = b"--b\r\n" + part + b"\r\n--b--\r\n"
+    headers = {
+        "Content-Type": 'multipart/related; type="application/dicom"; boundary=b',
+        "Content-Length": str(len(body)),
+    }
+    stored = system.storer()(
+        Request(
+            "POST",
+            "/dicom-web/studies",
+            headers=Headers.of(headers),
+            body=BytesIO(body),
+            base_url=BASE_URL,
+        )
+    )
+    assert stored.status == 200
+    before = studies(system)
+    system.settle()
+    after = studies(system)
+    assert [each["0020000D"] for each in after] == [each["0020000D"] for each in before]
+    assert after[0]["00201208"]["Value"] == [1]
+
+
+def test_a_message_that_is_none_is_given_back_and_the_others_are_done(system: Deployed) -> None:
+    system.put("a.dcm", ct_instance())
+    handler = system.handler("ingest")
+    event = sqs_event("{}", look_at("a.dcm"), "not JSON")
+    answer = handler(event, Context(function_name="ingest"))
+    assert failures(answer) == ["0", "2"]
+    assert len(studies(system)) == 1
+
+
+def test_an_object_that_cannot_be_read_now_brings_back_its_message_alone(
+    system: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system.put("a.dcm", ct_instance())
+    system.put("b.dcm", ct_instance(patient_id="another"))
+    handler = system.handler("ingest")
+    archive = module_of(handler).archive
+    get = archive.storage.get
+
+    def failing_get(key: str, **arguments: Any) -> Any:
+        if key == "b.dcm":
+            raise UnavailableError("S3: SlowDown")
+        return get(key, **arguments)
+
+    monkeypatch.setattr(archive.storage, "get", failing_get)
+    answer = handler(sqs_event(look_at("a.dcm"), look_at("b.dcm")), Context(function_name="ingest"))
+    assert failures(answer) == ["1"]
+    assert len(studies(system)) == 1
+
+
+def test_an_event_delivered_twice_in_any_order_counts_once(system: Deployed) -> None:
+    system.put("a.dcm", ct_instance())
+    handler = system.handler("ingest")
+    event = sqs_event(look_at("a.dcm"), look_at("a.dcm", "gone.dcm"))
+    for _ in range(2):
+        assert failures(handler(event, Context(function_name="ingest"))) == []
+    system.settle()
+    (study,) = studies(system)
+    assert study["00201208"]["Value"] == [1]
+
+
+def test_events_of_keys_outside_the_prefix_are_done_without_a_look(system: Deployed) -> None:
+    handler = system.handler("ingest")
+    record = {"s3": {"bucket": {"name": "another"}, "object": {"key": "a.dcm"}}}
+    answer = handler(
+        sqs_event(json.dumps({"Records": [record]}), json.dumps({"Event": "s3:TestEvent"})),
+        Context(function_name="ingest"),
+    )
+    assert failures(answer) == []
+    assert studies(system) == []
+
+
+def test_a_compaction_that_was_missed_is_announced_by_the_sweep(
+    system: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system.put("a.dcm", ct_instance())
+    ingest = system.source("ingest", handler=system.handler("ingest"))
+    while ingest.pump():
+        pass
+    system.clients.sqs.purge_queue(QueueUrl=system.settings.compact_queue_url)
+    sweep = system.handler("sweep")
+    assert sweep({}, Context(function_name="sweep")) == {"series": 0}
+    monkeypatch.setattr(module_of(sweep), "GRACE_MS", -1)
+    assert sweep({}, Context(function_name="sweep")) == {"series": 1}
+    compact = system.source("compact", handler=system.handler("compact"))
+    assert compact.pump() == 1
+    assert sweep({}, Context(function_name="sweep")) == {"series": 0}
+
+
+def test_logs_name_no_patient(system: Deployed, caplog: pytest.LogCaptureFixture) -> None:
+    system.put("a.dcm", ct_instance(patient_name="Secret^Sarah", patient_id="S-4711"))
+    system.put("b.txt", b"Secret")
+    # Starting a function takes the handlers of the package's own logger away.
+    services = logging.getLogger("dicomulus.services")
+    services.addHandler(caplog.handler)
+    try:
+        system.settle()
+        studies(system)
+    finally:
+        services.removeHandler(caplog.handler)
+    logged = " ".join(str(vars(record)) for record in caplog.records)
+    assert "series compacted" in logged
+    assert "Secret" not in logged
+    assert "S-4711" not in logged

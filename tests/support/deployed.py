@@ -1,0 +1,103 @@
+"""The deployed functions over moto, in this process: handlers as they are, queues pumped by hand."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import boto3
+from moto import mock_aws
+
+from dicomulus.adapters.aws.limits import COMPACT_BATCH, INGEST_BATCH, function_settings
+from dicomulus.cli.emulate.event_source import EventSource, load_handler
+from dicomulus.cli.emulate.resources import Clients, make_resources
+from dicomulus.settings import Settings
+from tests.support.aws import REGION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dicomulus.adapters.aws.limits import BatchLimits, FunctionName
+    from dicomulus.wire.message import Request, Response
+
+FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
+BASE_URL = "https://archive.example/prod/dicom-web"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """The functions over one set of resources."""
+
+    clients: Clients
+    settings: Settings
+
+    def environment(self, name: FunctionName) -> dict[str, str]:
+        """Give the variables of a function."""
+        told = function_settings(name, self.settings).to_env()
+        return {**told, "POWERTOOLS_SERVICE_NAME": f"dicomulus-{name}"}
+
+    def handler(self, name: FunctionName) -> Callable[[Any, Any], Any]:
+        """Start a function anew and give its handler."""
+        with self.environment_of(name):
+            return load_handler(FUNCTIONS, name)
+
+    @contextmanager
+    def environment_of(self, name: FunctionName) -> Iterator[None]:
+        """Have the environment of a function."""
+        with mock.patch.dict(os.environ, self.environment(name)):
+            yield
+
+    def source(self, name: FunctionName, *, handler: Callable[[Any, Any], Any]) -> EventSource:
+        """Connect a function to its queue."""
+        queues: dict[str, tuple[str, BatchLimits]] = {
+            "ingest": (self.settings.ingest_queue_url, INGEST_BATCH),
+            "compact": (self.settings.compact_queue_url, COMPACT_BATCH),
+        }
+        url, batch = queues[name]
+        batch = replace(batch, window_seconds=0)
+        return EventSource(url, name, handler=handler, batch=batch, sqs=self.clients.sqs)
+
+    def put(self, key: str, content: bytes) -> None:
+        """Put an object into the storage bucket, which notifies the queue."""
+        self.clients.s3.put_object(Bucket=self.settings.storage_bucket, Key=key, Body=content)
+
+    def settle(self) -> None:
+        """Pump all queues until they are empty."""
+        sources = [self.source(name, handler=self.handler(name)) for name in ("ingest", "compact")]
+        while sum(source.pump() for source in sources):
+            pass
+
+    def reader(self) -> Callable[[Request], Response]:
+        """Give what answers requests in the reading function."""
+        return self._answering("read")
+
+    def storer(self) -> Callable[[Request], Response]:
+        """Give what answers requests in the storing function."""
+        return self._answering("store")
+
+    def _answering(self, name: FunctionName) -> Callable[[Request], Response]:
+        import importlib
+
+        module = importlib.import_module(f"functions.{name}.handler")
+        answering: Callable[[Request], Response] = module.build(
+            Settings.from_env(self.environment(name))
+        )
+        return answering
+
+
+@contextmanager
+def deployed() -> Iterator[Deployed]:
+    """Make an empty deployment."""
+    with mock_aws():
+        clients = Clients(
+            boto3.client("dynamodb", region_name=REGION),
+            boto3.client("s3", region_name=REGION),
+            boto3.client("sqs", region_name=REGION),
+        )
+        # The delay is SQS's; here nobody wants to wait for it.
+        settings = Settings(public_base_url=BASE_URL, compact_delay_seconds=0)
+        yield Deployed(clients, make_resources(clients, settings))
