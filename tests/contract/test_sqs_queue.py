@@ -222,7 +222,7 @@ def test_the_test_event_of_a_new_notification_says_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [notification("archive/a", bucket="other"), bridged("a"), notification("archiv/a")]
+    "body", [notification("archive/a", bucket="other"), bridged("a"), notification("archived/a")]
 )
 def test_other_buckets_and_prefixes_say_nothing(body: str) -> None:
     assert parse_changes(body, bucket=STORAGE_BUCKET, prefix="archive/") == ()
