@@ -1,0 +1,83 @@
+"""An object store in memory, for simulations: entity tags as S3 makes them, no waiting."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from typing import IO, TYPE_CHECKING
+
+from dicomulus.errors import ObjectChangedError, ObjectNotFoundError, PreconditionFailedError
+from dicomulus.ports import ObjectInfo, ObjectRead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CHUNK_BYTES = 1_048_576
+
+
+class MemoryStore:
+    """Objects in a dictionary; equal bytes have equal entity tags, as in S3."""
+
+    def __init__(self, clock_ms: Callable[[], int] = lambda: 0) -> None:
+        self._clock_ms = clock_ms
+        self._objects: dict[str, tuple[ObjectInfo, bytes]] = {}
+        self._lock = threading.Lock()
+
+    def head(self, key: str) -> ObjectInfo | None:
+        found = self._objects.get(key)
+        return None if found is None else found[0]
+
+    def get(
+        self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None
+    ) -> ObjectRead:
+        found = self._objects.get(key)
+        if found is None:
+            raise ObjectNotFoundError(key)
+        info, content = found
+        if if_match not in (None, info.etag):
+            raise ObjectChangedError(key)
+        end = None if length is None else start + length
+        return ObjectRead(info, content[start:end])
+
+    def stream(
+        self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None
+    ) -> Iterator[bytes]:
+        read = self.get(key, start=start, length=length, if_match=if_match)
+        for position in range(0, len(read.data), CHUNK_BYTES):
+            yield read.data[position : position + CHUNK_BYTES]
+
+    def put(
+        self,
+        key: str,
+        body: bytes | IO[bytes],
+        *,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+    ) -> ObjectInfo:
+        content = body if isinstance(body, bytes) else body.read()
+        with self._lock:
+            self._check(key, if_match=if_match, if_none_match=if_none_match)
+            info = ObjectInfo(
+                key=key,
+                etag=hashlib.sha256(content).hexdigest()[:16],
+                size=len(content),
+                modified_ms=self._clock_ms(),
+            )
+            self._objects[key] = (info, content)
+        return info
+
+    def delete(self, key: str, *, if_match: str | None = None) -> None:
+        with self._lock:
+            if key in self._objects:
+                self._check(key, if_match=if_match, if_none_match=False)
+                del self._objects[key]
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        yield from [info for key, (info, _) in self._objects.items() if key.startswith(prefix)]
+
+    def _check(self, key: str, *, if_match: str | None, if_none_match: bool) -> None:
+        info = self.head(key)
+        if if_none_match and info is not None:
+            raise PreconditionFailedError(key)
+        if if_match is not None and (info is None or info.etag != if_match):
+            raise PreconditionFailedError(key)

@@ -1,0 +1,486 @@
+"""Objects that change while workers index, compact and read them, one step at a time.
+
+Each actor is a thread that stops before every call of a port, or every request to DynamoDB. The
+simulation lets one of them go on at a time, chosen by its random numbers, changes objects in
+between, delivers messages late, twice and in any order, and lets actors die wherever they stand.
+A run is a function of its seed.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from dicomulus.adapters.ledger import Ledger
+from dicomulus.composition import compose
+from dicomulus.dicom.resource import InstanceResource, SeriesResource, canonical_key
+from dicomulus.errors import NotFoundError, UnavailableError
+from dicomulus.metadata.gzip_assembly import identity
+from dicomulus.ports import CompactSeries, LookAtObjects
+from dicomulus.settings import Settings
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterable, Sequence
+
+    from dicomulus.ports import ChangeQueue, Index, InstanceRow, ObjectStore
+    from dicomulus.services.archive import Archive
+    from dicomulus.services.metadata import MetadataState
+    from tests.support.memory_store import MemoryStore
+
+Message = LookAtObjects | CompactSeries
+
+BASE_URL = "http://archive.example/dicom-web"
+MAX_ACTORS = 8
+MARKER = "00204000"
+"""ImageComments: says which object and which generation of it an answer comes from."""
+
+PACES = (1.0, 0.03, 0.001)
+"""How often an actor's turn comes. The slow ones are overtaken, which is where mistakes show."""
+
+_STEP_TIMEOUT_SECONDS = 60
+
+
+class CrashError(BaseException):
+    """The process of an actor ends here; nothing in the package may catch it."""
+
+
+class StaleAnswerError(AssertionError):
+    """A reader was given an answer that lacks an acknowledged write."""
+
+
+# --- objects -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an object holds: an instance, or nothing that can be indexed."""
+
+    data: bytes
+    instance: InstanceResource | None
+    marker: str
+
+
+def _element(group: int, number: int, vr: str, value: str) -> bytes:
+    data = value.encode()
+    data += b"\0" * (len(data) % 2) if vr == "UI" else b" " * (len(data) % 2)
+    tag = group.to_bytes(2, "little") + number.to_bytes(2, "little")
+    return tag + vr.encode() + len(data).to_bytes(2, "little") + data
+
+
+def content_of(instance: InstanceResource, marker: str, *, number: int) -> Content:
+    """Make a small object of an instance."""
+    syntax = _element(0x0002, 0x0010, "UI", "1.2.840.10008.1.2.1")
+    dataset = [
+        _element(0x0008, 0x0016, "UI", "1.2.840.10008.5.1.4.1.1.2"),
+        _element(0x0008, 0x0018, "UI", instance.sop_instance_uid),
+        _element(0x0008, 0x0020, "DA", "20240229"),
+        _element(0x0008, 0x0060, "CS", "CT"),
+        _element(0x0010, 0x0020, "LO", f"patient of {instance.study_instance_uid}"),
+        _element(0x0020, 0x000D, "UI", instance.study_instance_uid),
+        _element(0x0020, 0x000E, "UI", instance.series_instance_uid),
+        _element(0x0020, 0x0013, "IS", str(number)),
+        _element(0x0020, 0x4000, "LT", marker),
+    ]
+    data = b"\0" * 128 + b"DICM" + syntax + b"".join(dataset)
+    return Content(data, instance, marker)
+
+
+INSTANCES = tuple(
+    InstanceResource(f"1.{study}", f"1.{study}.{series}", f"1.{study}.{series}.{number}")
+    for study in (1, 2)
+    for series in (1, 2)
+    for number in (1, 2)
+)
+KEYS = (canonical_key(INSTANCES[0]), canonical_key(INSTANCES[4]), "a.dcm", "b.dcm", "c", "d/e")
+
+
+# --- actors --------------------------------------------------------------------------------------
+
+
+class Actor:
+    """A thread that waits for its turn before every step."""
+
+    def __init__(self, work: Callable[[], None], pace: float) -> None:
+        self.pace = pace
+        self._turn = threading.Semaphore(0)
+        self._waiting = threading.Semaphore(0)
+        self._dies = False
+        self.finished = False
+        self.crashed = False
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread.start()
+        self._await()
+
+    def step(self, *, crash: bool = False) -> None:
+        """Let the actor do its next step, or die before it."""
+        self._dies = crash
+        self._turn.release()
+        self._await()
+
+    def pause(self) -> None:
+        """Wait for the next turn; called in the actor's own thread."""
+        self._waiting.release()
+        if not self._turn.acquire(timeout=_STEP_TIMEOUT_SECONDS) or self._dies:
+            raise CrashError
+
+    def _await(self) -> None:
+        if not self._waiting.acquire(timeout=_STEP_TIMEOUT_SECONDS):
+            raise TimeoutError("an actor is stuck between two steps")
+        if self.finished:
+            self._thread.join()
+
+    def _run(self, work: Callable[[], None]) -> None:
+        _ACTOR.current = self
+        try:
+            self.pause()
+            work()
+        except CrashError:
+            self.crashed = True
+        except BaseException as exc:  # noqa: BLE001: given to the simulation, which raises it
+            self.error = exc
+        finally:
+            self.finished = True
+            self._waiting.release()
+
+
+class _Local(threading.local):
+    current: Actor | None = None
+
+
+_ACTOR = _Local()
+
+
+def pause() -> None:
+    """Stop until it is the calling actor's turn; outside of actors nothing happens."""
+    if _ACTOR.current is not None:
+        _ACTOR.current.pause()
+
+
+class Paused:
+    """Stops before every call of what it is around."""
+
+    def __init__(self, inner: object) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._inner, name)
+        if not callable(attribute):
+            return attribute
+
+        def paused(*args: Any, **kwargs: Any) -> Any:
+            pause()
+            return attribute(*args, **kwargs)
+
+        return paused
+
+
+# --- the world -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Delivery:
+    """A message on its way."""
+
+    message: Message
+    visible_ms: int
+
+
+@dataclass
+class World:
+    """Clock, objects and messages."""
+
+    now_ms: int = 1_700_000_000_000
+    messages: list[Delivery] = field(default_factory=list)
+    contents: dict[str, Content] = field(default_factory=dict)
+    modified_ms: dict[str, int] = field(default_factory=dict)
+    unsettled: Counter[str] = field(default_factory=Counter)
+    """By key, the object events that are not acknowledged yet."""
+    moves: Counter[str] = field(default_factory=Counter)
+    """By key, how often its object has changed."""
+    holders: dict[InstanceResource, set[str]] = field(default_factory=dict)
+    """By instance, the keys that ever held it."""
+
+    def clock_ms(self) -> int:
+        return self.now_ms
+
+    def send(self, messages: Sequence[Message], *, delay_seconds: float = 0) -> None:
+        for message in messages:
+            if isinstance(message, LookAtObjects):
+                self.unsettled.update(message.object_keys)
+            self.messages.append(Delivery(message, self.now_ms + int(1000 * delay_seconds)))
+
+    def expected(self, instance: InstanceResource) -> Content | None:
+        """What answers must give of an instance, by the objects as they are."""
+        held = [key for key, content in self.contents.items() if content.instance == instance]
+        canonical = canonical_key(instance)
+        return (
+            self.contents[min(held, key=lambda k: (k != canonical, self.modified_ms[k], k))]
+            if held
+            else None
+        )
+
+    def is_settled(self, instance: InstanceResource) -> bool:
+        """Whether every event of every key that ever held the instance is acknowledged."""
+        return not any(self.unsettled[key] for key in self.holders.get(instance, ()))
+
+
+class Simulation:
+    """One archive in one world."""
+
+    def __init__(
+        self,
+        random: random.Random,
+        *,
+        index: Index,
+        storage: MemoryStore,
+        cache: MemoryStore,
+        world: World,
+        pause_index: bool = True,
+    ) -> None:
+        self.random = random
+        self.world = world
+        self.storage = storage
+        self.ledger = Ledger()
+        self.index = index
+        self._actors: list[tuple[Actor, Delivery | None]] = []
+        self._generation = 0
+        # Few keys and instances collide often, many take more ways past each other.
+        self._keys = random.sample(KEYS, random.randint(1, len(KEYS)))
+        self._instances = random.sample(INSTANCES, random.randint(1, len(INSTANCES)))
+        self.archive = self._compose(index, cache, pause_index=pause_index)
+        self.clean_reads = 0
+
+    def _compose(self, index: Index, cache: MemoryStore, *, pause_index: bool) -> Archive:
+        stepped = cast("Index", Paused(index)) if pause_index else index
+        return compose(
+            Settings(compact_delay_seconds=5, prefix_bytes=256, max_bases=1),
+            index=self.ledger.index(stepped),
+            storage=cast("ObjectStore", Paused(self.storage)),
+            cache=self.ledger.store(cast("ObjectStore", Paused(cache)), "cache"),
+            queue=cast("ChangeQueue", Paused(self.world)),
+            clock=self.world.clock_ms,
+        )
+
+    # what happens
+
+    def run(self, steps: int) -> None:
+        """Let things happen, a step at a time."""
+        events = {
+            self._change: self.random.choice((0.5, 1, 4)),
+            self._deliver: 5,
+            self._read: 4,
+            self._advance: 1,
+            self._repeat: 0.5,
+            self._compact: self.random.choice((0, 3)),
+        }
+        for _ in range(steps):
+            if self._actors and self.random.random() < 0.6:
+                self._go_on(crash=self.random.random() < 0.02)
+            else:
+                self.random.choices(tuple(events), weights=tuple(events.values()))[0]()
+
+    def settle(self) -> None:
+        """Let the dust settle: nothing changes any more, every message is delivered."""
+        for _ in range(100_000):
+            if self._actors:
+                self._go_on(crash=False)
+            elif self.world.messages:
+                self.world.now_ms = max(
+                    self.world.now_ms, *(each.visible_ms for each in self.world.messages)
+                )
+                self._deliver()
+            else:
+                return
+        raise AssertionError("the dust does not settle")
+
+    def sweep(self) -> None:
+        """Compact what is overdue, as the scheduled reconcile does."""
+        self.archive.compaction.compact(self.index.overdue_series(self.world.now_ms + 10**9))
+
+    def _change(self) -> None:
+        key = self.random.choice(self._keys)
+        self.world.now_ms += 1
+        self.world.moves[key] += 1
+        if key in self.world.contents and self.random.random() < 0.3:
+            del self.world.contents[key]
+            self.storage.delete(key)
+        else:
+            content = self._new_content(key)
+            self.world.contents[key] = content
+            self.world.modified_ms[key] = self.world.now_ms
+            self.storage.put(key, content.data)
+            if content.instance is not None:
+                self.world.holders.setdefault(content.instance, set()).add(key)
+        self.world.send([LookAtObjects((key,))])
+
+    def _new_content(self, key: str) -> Content:
+        self._generation += 1
+        marker = f"{key}|{self._generation}"
+        if self.random.random() < 0.1:
+            return Content(f"no DICOM {marker}".encode(), None, marker)
+        chosen = self.random.choice(self._instances)
+        return content_of(chosen, marker, number=INSTANCES.index(chosen) % 2)
+
+    def _deliver(self) -> None:
+        visible = [each for each in self.world.messages if each.visible_ms <= self.world.now_ms]
+        if not visible or len(self._actors) >= MAX_ACTORS:
+            return
+        delivery = self.random.choice(visible)
+        self.world.messages.remove(delivery)
+        self._start(lambda: self._handle(delivery.message), delivery)
+
+    def _repeat(self) -> None:
+        """Deliver a message a second time, or bring an event of nothing."""
+        if self.world.messages:
+            self.world.send([self.random.choice(self.world.messages).message])
+        else:
+            self.world.send([LookAtObjects((self.random.choice(self._keys),))])
+
+    def _compact(self) -> None:
+        """Compact whatever is due or not, as a sweep does."""
+        if len(self._actors) < MAX_ACTORS:
+            series = self.random.choice(self._instances).series
+            self._start(lambda: self.archive.compaction.compact([series]), None)
+
+    def _advance(self) -> None:
+        self.world.now_ms += self.random.randrange(8_000)
+
+    def _read(self) -> None:
+        if len(self._actors) < MAX_ACTORS:
+            series = self.random.choice(self._instances).series
+            self._start(lambda: self._read_series(series), None)
+
+    def _start(self, work: Callable[[], None], delivery: Delivery | None) -> None:
+        actor = Actor(work, self.random.choice(PACES))
+        self._actors.append((actor, delivery))
+        if self.random.random() < (0.7 if delivery is None else 0.4):
+            # All of it while the others stand still.
+            while not actor.finished:
+                self._step(len(self._actors) - 1, crash=False)
+
+    def _go_on(self, *, crash: bool) -> None:
+        paces = [actor.pace for actor, _ in self._actors]
+        (place,) = self.random.choices(range(len(paces)), weights=paces)
+        self._step(place, crash=crash)
+
+    def _step(self, place: int, *, crash: bool) -> None:
+        actor, delivery = self._actors[place]
+        actor.step(crash=crash)
+        if not actor.finished:
+            return
+        del self._actors[place]
+        if actor.error is not None and not isinstance(actor.error, UnavailableError):
+            raise actor.error
+        if delivery is not None:
+            self._finish(delivery, done=actor.error is None and not actor.crashed)
+
+    def _finish(self, delivery: Delivery, *, done: bool) -> None:
+        if not done:
+            delivery.visible_ms = self.world.now_ms + 1_000
+            self.world.messages.append(delivery)
+        elif isinstance(delivery.message, LookAtObjects):
+            self.world.unsettled.subtract(delivery.message.object_keys)
+
+    # what the actors do
+
+    def _handle(self, message: Message) -> None:
+        if isinstance(message, LookAtObjects):
+            report = self.archive.ingest.look_at(message.object_keys)
+            for error in report.failed.values():
+                raise error
+        else:
+            self.archive.compaction.compact([message.series])
+
+    def _read_series(self, series: SeriesResource) -> None:
+        """Read as a user agent does; what was acknowledged before must be in the answer."""
+        world = self.world
+        settled = {
+            instance: world.expected(instance)
+            for instance in INSTANCES
+            if instance.series == series and world.is_settled(instance)
+        }
+        moves = {key: world.moves[key] for key in KEYS}
+        markers = self.markers(lambda: self.archive.metadata.series_state(series))
+        for instance, content in settled.items():
+            keys = world.holders.get(instance, set())
+            if any(world.moves[key] != moves[key] for key in keys):
+                continue
+            if markers.get(instance.sop_instance_uid) != (content.marker if content else None):
+                raise StaleAnswerError(f"{instance}: {markers}, not {content}")
+
+    def markers(self, read_state: Callable[[], MetadataState]) -> dict[str, str]:
+        """Read metadata; give the marker of each SOP Instance UID in it."""
+        try:
+            blocks = self.archive.metadata.blocks(read_state(), base_url=BASE_URL)
+        except NotFoundError:
+            return {}
+        found: dict[str, str] = {}
+        for each in json.loads(b"".join(identity(blocks))):
+            uid = each["00080018"]["Value"][0]
+            if uid in found:
+                raise StaleAnswerError(f"{uid} twice")
+            found[uid] = each[MARKER]["Value"][0]
+        return found
+
+    # what must be true in the end
+
+    def check(self) -> None:
+        """Compare rows, counts and metadata with the objects."""
+        self._check_rows()
+        for study in {instance.study_instance_uid for instance in INSTANCES}:
+            self._check_study(study)
+        if leftover := self.index.overdue_series(self.world.now_ms + 10**9):
+            raise AssertionError(f"still due: {leftover}")
+
+    def _check_rows(self) -> None:
+        rows = {(row.instance, row.object_key, row.object_etag) for row in self._all_rows()}
+        etags = {info.key: info.etag for info in self.storage.list()}
+        held = {
+            (content.instance, key, etags[key])
+            for key, content in self.world.contents.items()
+            if content.instance is not None
+        }
+        if rows != held:
+            raise AssertionError(f"rows without object {rows - held}, objects {held - rows}")
+
+    def _all_rows(self) -> Iterable[InstanceRow]:
+        for series in {instance.series for instance in INSTANCES}:
+            yield from self.archive.compaction.instance_rows(series)
+
+    def _check_study(self, study: str) -> None:
+        counts: Counter[SeriesResource] = Counter()
+        for instance in INSTANCES:
+            if instance.study_instance_uid == study and self.world.expected(instance):
+                counts[instance.series] += 1
+        row = self.index.get_studies([study]).get(study)
+        if (row.instance_count if row else 0) != counts.total():
+            raise AssertionError(f"study {study}: {row}, not {counts}")
+        if (row.series_count if row else 0) != len(counts):
+            raise AssertionError(f"study {study}: {row}, not {counts}")
+        for each in self.index.query_series(study):
+            if each.instance_count != counts[each.series]:
+                raise AssertionError(f"series {each}, not {counts[each.series]}")
+        for series in counts:
+            self._check_metadata(series)
+
+    def _check_metadata(self, series: SeriesResource) -> None:
+        expected = {
+            instance.sop_instance_uid: content.marker
+            for instance in INSTANCES
+            if instance.series == series and (content := self.world.expected(instance))
+        }
+        for attempt in ("first", "second"):
+            found, calls = self.ledger.of(
+                lambda: self.markers(lambda: self.archive.metadata.series_state(series))
+            )
+            if found != expected:
+                raise AssertionError(f"{series}: {found}, not {expected}")
+            made = [(call.port, call.operation) for call in calls]
+            if attempt == "second" and made != [("index", "get_series"), ("cache", "get")]:
+                raise AssertionError(f"no clean read of {series}: {made}")
+            self.clean_reads += 1
