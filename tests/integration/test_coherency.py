@@ -1,7 +1,7 @@
-"""Objects change, workers crash, messages repeat: once the dust settles the archive is right,
-and no reader is ever given an answer that lacks an acknowledged write.
+"""Once the dust settles the archive is right, whatever happened in between.
 
-Each guard of the write path is taken out once, to show that these runs notice.
+Objects change, workers crash, messages repeat, and no reader is ever given an answer that lacks an
+acknowledged write. Each guard of the write path is taken out once, to show that the runs notice.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 from dicomulus.adapters.local.sqlite_index import SqliteIndex
 from dicomulus.ports import InstanceChanges
 from dicomulus.services.ingest import Ingest
-from tests.support.disturbed import DisturbedIndex, Disturbance
+from tests.support.disturbed import Disturbance, DisturbedIndex
 from tests.support.memory_store import MemoryStore
 from tests.support.simulation import Paused, Simulation, World
 

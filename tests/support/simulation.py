@@ -141,7 +141,7 @@ class Actor:
             work()
         except CrashError:
             self.crashed = True
-        except BaseException as exc:  # noqa: BLE001: given to the simulation, which raises it
+        except BaseException as exc:  # noqa: BLE001 (the simulation raises it)
             self.error = exc
         finally:
             self.finished = True

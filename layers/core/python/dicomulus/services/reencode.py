@@ -97,7 +97,7 @@ def _read(content: bytes, header: Header) -> Dataset:
         for tag in list(data_set.keys()):
             raw = data_set.get_item(tag)
             try:
-                data_set[tag]  # noqa: B018 (converts the raw element)
+                data_set[tag]
             except (ValueError, TypeError, KeyError, OverflowError, NotImplementedError):
                 data_set[tag] = DataElement(tag, "UN", raw.value or b"")
     return data_set
