@@ -27,6 +27,9 @@ _WAIT_SECONDS: Final = 0.2
 _EVER_MS: Final = 2**53
 """A time after every due time."""
 
+_BAR_DELAY_SECONDS: Final = 0.3
+_LINE_SECONDS: Final = 10.0
+
 _SHOWN: Final = 3
 """Keys named as examples."""
 
@@ -113,6 +116,18 @@ def _compact(runtime: LocalRuntime, upkeep: Upkeep) -> None:
             bar.update(before - upkeep.compactions_left)
 
 
+class _Lines:
+    """Takes the updates of a progress bar and writes each as a line."""
+
+    def write(self, text: str) -> None:
+        line = text.strip()
+        if line:
+            print(line, file=sys.stderr, flush=True)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
 def _progress(what: str, total: int | None, *, unit: str) -> tqdm[NoReturn]:
     # Where nobody watches, a line now and then is enough.
     watched = sys.stderr.isatty()
@@ -120,12 +135,13 @@ def _progress(what: str, total: int | None, *, unit: str) -> tqdm[NoReturn]:
         desc=what,
         total=total,
         unit=f" {unit}",
-        file=sys.stderr,
+        file=sys.stderr if watched else _Lines(),
         dynamic_ncols=watched,
         ascii=None if watched else True,
-        mininterval=0.2 if watched else 10.0,
-        maxinterval=1.0 if watched else 60.0,
-        leave=watched,
+        delay=_BAR_DELAY_SECONDS if watched else _LINE_SECONDS,
+        mininterval=0.2 if watched else _LINE_SECONDS,
+        maxinterval=1.0 if watched else _LINE_SECONDS,
+        leave=False,
         smoothing=0.05,
     )
 
