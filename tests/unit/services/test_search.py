@@ -250,6 +250,21 @@ def test_an_index_that_lags_costs_no_study_and_repeats_none(index: SqliteIndex) 
     assert studies(lagging, StudyDate="20240101-20240131") == ["1.2.1"]
 
 
+def test_what_a_date_entry_carries_cut_short_hides_no_study(index: SqliteIndex) -> None:
+    add_study(index, 1, PatientID="P1", StudyDescription="A" * 250 + " END")
+    assert studies(index, StudyDescription="*END") == ["1.2.1"]
+
+
+def test_ranges_of_date_and_time_find_the_days_between_whole(index: SqliteIndex) -> None:
+    """PS3.4 §C.2.2.2.5: one range from the first date and time to the last."""
+    for study, (date, time) in enumerate(
+        [("20240101", "0900"), ("20240102", "2300"), ("20240103", "1300")], start=1
+    ):
+        add_study(index, study, StudyDate=date, StudyTime=time)
+    found = studies(index, StudyDate="20240101-20240103", StudyTime="1000-1200")
+    assert found == ["1.2.2"]
+
+
 # --- studies, against every row -------------------------------------------------------------------
 
 _WORDS = ["A", "AB", "ABC", "a", "B?", "BÉ", "B\x01"]
