@@ -18,6 +18,8 @@ from dicomulus.services.metadata import Metadata
 from dicomulus.services.retrieve import Retrieve
 from dicomulus.services.search import Search
 from dicomulus.services.store import Store
+from dicomulus.wire.base_url import CANONICAL_LOOPBACK, Endpoint, base_url
+from dicomulus.wire.message import Headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -52,10 +54,8 @@ def default_base_url(settings: Settings) -> str:
         return settings.public_base_url
     if settings.table_name:
         return ""
-    host = settings.host if settings.host.startswith("127.") else "127.0.0.1"
-    if ":" in settings.host and settings.host != "::":
-        host = f"[{settings.host}]"
-    return f"http://{host}:{settings.port}{settings.base_path}"
+    here = Headers.of({"Host": CANONICAL_LOOPBACK})
+    return base_url(settings, here, endpoint=Endpoint(settings.port))
 
 
 def compose(
