@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_index(commands)
     _add_status(commands)
     _add_sample(commands)
+    _add_emulate(commands)
     return parser
 
 
@@ -153,6 +154,32 @@ def _add_sample(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.set_defaults(run=_sample)
 
 
+def _add_emulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands,
+        "emulate",
+        "run the system that is deployed to AWS on this machine, with moto as AWS; "
+        "for some hundreds of objects, which are gone when it ends",
+    )
+    parser.add_argument(
+        "--port", type=int, help="port of the gateway, 0 for any that is free (default: 8080)"
+    )
+    parser.add_argument(
+        "--aws-port",
+        type=int,
+        default=0,
+        metavar="PORT",
+        help="port of S3, SQS and DynamoDB (default: any that is free)",
+    )
+    parser.add_argument(
+        "--functions",
+        type=Path,
+        metavar="DIR",
+        help="folder of the functions (default: that of the clone this command is of)",
+    )
+    parser.set_defaults(run=_emulate)
+
+
 def _add_folders(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source_folder",
@@ -210,6 +237,15 @@ def _sample(parsed: argparse.Namespace) -> None:
         make_sample(parsed.folder)
     except OSError as exc:
         raise ConfigurationError(f"{parsed.folder} cannot be filled: {exc.strerror}") from exc
+
+
+def _emulate(parsed: argparse.Namespace) -> None:
+    from dicomulus.cli.emulate.system import emulate
+
+    settings = Settings.from_env()
+    if parsed.port is not None:
+        settings = replace(settings, port=parsed.port)
+    emulate(settings, aws_port=parsed.aws_port, functions=parsed.functions, verbose=parsed.verbose)
 
 
 def _settings(parsed: argparse.Namespace) -> Settings:

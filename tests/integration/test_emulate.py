@@ -1,0 +1,273 @@
+"""``dicomulus emulate`` as one starts it: a file put into the bucket is answered by the gateway."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import httpx
+import pytest
+
+from dicomulus.wire.media_types import parse_media_type
+from tests.support.datasets import ct_instance, native_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+START_SECONDS = 120
+SETTLE_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Emulation:
+    """A running emulation."""
+
+    process: subprocess.Popen[str]
+    endpoint: str
+    bucket: str
+    base_url: str
+
+    def client(self, service: str) -> Any:
+        """Give a client of its AWS."""
+        return boto3.client(
+            service,  # type: ignore[call-overload]
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="any",
+            aws_secret_access_key="any",
+        )
+
+    def put(self, key: str, content: bytes) -> None:
+        """Put an object into the storage bucket."""
+        self.client("s3").put_object(Bucket=self.bucket, Key=key, Body=content)
+
+    def studies(self, **query: str) -> list[dict[str, Any]]:
+        """Search for studies."""
+        answer = httpx.get(f"{self.base_url}/studies", params=query, timeout=30)
+        assert answer.status_code == 200
+        found: list[dict[str, Any]] = answer.json()
+        return found
+
+
+def command(*arguments: str) -> list[str]:
+    """Write the command line of an emulation."""
+    return [sys.executable, "-m", "dicomulus.cli.main", "emulate", *arguments]
+
+
+def start(folder: Path) -> Emulation:
+    """Start an emulation and wait until it says that it answers."""
+    # None of this may reach it: it would lead to a real account.
+    misleading = {"AWS_PROFILE": "nobody", "AWS_ENDPOINT_URL_S3": "https://s3.invalid"}
+    with (folder / "errors.txt").open("w") as errors:
+        process = subprocess.Popen(
+            command("--port", "0"),
+            cwd=folder,
+            env={**os.environ, **misleading},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+    told = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        told += line
+        if line.startswith("DICOMweb: "):
+            break
+    found = [
+        re.search(pattern, told)
+        for pattern in (r"--endpoint-url (\S+)", r"Storage bucket: (\S+)", r"DICOMweb: (\S+)")
+    ]
+    if not all(found):
+        process.kill()
+        pytest.fail(told + (folder / "errors.txt").read_text())
+    endpoint, bucket, base_url = (match.group(1) for match in found if match is not None)
+    return Emulation(process, endpoint, bucket, base_url)
+
+
+@pytest.fixture(scope="module")
+def emulation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulation]:
+    """One emulation for all tests that leave it running."""
+    emulation = start(tmp_path_factory.mktemp("emulation"))
+    yield emulation
+    emulation.process.send_signal(signal.SIGINT)
+    try:
+        emulation.process.wait(30)
+    finally:
+        emulation.process.kill()
+        assert emulation.process.stdout is not None
+        emulation.process.stdout.close()
+
+
+def eventually(emulation: Emulation, patient_id: str, *, count: int = 1) -> list[dict[str, Any]]:
+    """Wait until so many studies of a patient are found."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        found = emulation.studies(PatientID=patient_id)
+        if len(found) == count:
+            return found
+        assert time.monotonic() < deadline, f"{len(found)} studies found"
+        time.sleep(0.2)
+
+
+def test_a_file_put_into_the_bucket_is_found_and_read(emulation: Emulation) -> None:
+    emulation.put("a folder/ü.dcm", ct_instance(patient_id="E-1", frames=2))
+    (study,) = eventually(emulation, "E-1")
+    url = study["00081190"]["Value"][0]
+    assert url.startswith(emulation.base_url)
+    (metadata,) = httpx.get(f"{url}/metadata", timeout=30).json()
+    series, instance = (metadata[tag]["Value"][0] for tag in ("0020000E", "00080018"))
+    answer = httpx.get(
+        f"{url}/series/{series}/instances/{instance}/frames/2",
+        headers={"Accept": 'multipart/related; type="application/octet-stream"'},
+        timeout=30,
+    )
+    assert answer.status_code == 200
+    boundary = parse_media_type(answer.headers["Content-Type"]).parameter("boundary")
+    assert boundary is not None
+    _, part, _ = answer.content.split(f"--{boundary}".encode())
+    frame = part.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n")
+    assert frame == native_frame(2)
+
+
+def test_an_object_that_goes_is_gone_from_answers(emulation: Emulation) -> None:
+    emulation.put("gone.dcm", ct_instance(patient_id="E-2"))
+    eventually(emulation, "E-2")
+    emulation.client("s3").delete_object(Bucket=emulation.bucket, Key="gone.dcm")
+    eventually(emulation, "E-2", count=0)
+
+
+def multipart(content: bytes) -> tuple[bytes, dict[str, str]]:
+    """Write a STOW-RS body and its headers."""
+    body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + content + b"\r\n--b--\r\n"
+    return body, {"Content-Type": 'multipart/related; type="application/dicom"; boundary=b'}
+
+
+def test_what_is_stored_is_answered_at_once(emulation: Emulation) -> None:
+    body, headers = multipart(ct_instance(patient_id="E-3"))
+    stored = httpx.post(f"{emulation.base_url}/studies", content=body, headers=headers, timeout=30)
+    assert stored.status_code == 200
+    assert len(emulation.studies(PatientID="E-3")) == 1
+
+
+@pytest.mark.parametrize("size", [5_000_000, 11_000_000])
+def test_a_request_over_the_limits_is_refused_as_a_problem(emulation: Emulation, size: int) -> None:
+    body, headers = multipart(bytes(size))
+    answer = httpx.post(f"{emulation.base_url}/studies", content=body, headers=headers, timeout=60)
+    assert answer.status_code == 413
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["code"] == "payload-too-large"
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/nothing"), ("DELETE", "/studies")])
+def test_what_the_gateway_has_no_route_for_is_not_found(
+    emulation: Emulation, method: str, path: str
+) -> None:
+    answer = httpx.request(method, emulation.base_url + path, timeout=30)
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "route-not-found"
+
+
+def test_pages_of_this_machine_may_read_and_others_may_not(emulation: Emulation) -> None:
+    url = f"{emulation.base_url}/studies"
+    for origin, status in (("http://localhost:3000", 200), ("https://elsewhere.example", 403)):
+        answer = httpx.get(url, headers={"Origin": origin}, timeout=30)
+        assert answer.status_code == status
+        allowed = [
+            value for name, value in answer.headers.multi_items() if name.endswith("-origin")
+        ]
+        assert allowed == ([origin] if status == 200 else [])
+
+
+def test_head_is_answered_without_a_body(emulation: Emulation) -> None:
+    answer = httpx.head(f"{emulation.base_url}/studies", timeout=30)
+    assert answer.status_code == 200
+    assert answer.content == b""
+
+
+def children_of(group: int) -> list[int]:
+    """Give the processes of a process group that are still there."""
+    found = []
+    for line in subprocess.run(
+        ["ps", "-eo", "pid=,pgid=,stat="], check=True, capture_output=True, text=True
+    ).stdout.splitlines():
+        pid, pgid, state = line.split()
+        if int(pgid) == group and not state.startswith("Z"):
+            found.append(int(pid))
+    return found
+
+
+def nothing_left(group: int) -> bool:
+    """Wait until a process group is empty."""
+    deadline = time.monotonic() + 20
+    while left := children_of(group):
+        if time.monotonic() > deadline:
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            return False
+        time.sleep(0.2)
+    return True
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups are those of POSIX")
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 0), (signal.SIGKILL, -9)])
+def test_everything_ends_with_the_command(
+    tmp_path: Path, sent: signal.Signals, status: int
+) -> None:
+    emulation = start(tmp_path)
+    # Ctrl-C reaches the whole foreground group, a kill one process.
+    if sent is signal.SIGINT:
+        os.killpg(emulation.process.pid, sent)
+    else:
+        emulation.process.send_signal(sent)
+    assert emulation.process.wait(30) == status
+    assert emulation.process.stdout is not None
+    emulation.process.stdout.close()
+    assert nothing_left(emulation.process.pid)
+    if sent is signal.SIGINT:
+        assert "Traceback" not in (tmp_path / "errors.txt").read_text()
+
+
+def test_a_taken_port_is_told_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            command("--port", port), check=False, capture_output=True, text=True, timeout=60
+        )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert port in done.stderr
+
+
+def test_what_is_missing_is_told_in_one_line(tmp_path: Path) -> None:
+    for module in ("moto", "boto3"):
+        hide = f"import sys; sys.modules['{module}'] = None; sys.argv = ['dicomulus', 'emulate'];"
+        run = "from dicomulus.cli.main import main; sys.exit(main())"
+        done = subprocess.run(
+            [sys.executable, "-c", f"{hide}{run}"],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 2
+        assert "dicomulus[emulate]" in done.stderr
+        assert module in done.stderr
+    no_functions = subprocess.run(
+        command("--functions", str(tmp_path)),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert no_functions.returncode == 2
+    assert "--functions" in no_functions.stderr
