@@ -184,6 +184,18 @@ def test_a_compaction_that_was_missed_is_announced_by_the_sweep(
     assert sweep({}, Context(function_name="sweep")) == {"series": 0}
 
 
+def test_a_message_that_is_given_back_stays_in_the_queue(system: Deployed) -> None:
+    system.settle()  # S3 has told that it was told to tell
+    url = system.settings.ingest_queue_url
+    for body in ("not JSON", look_at("gone.dcm")):
+        system.clients.sqs.send_message(QueueUrl=url, MessageBody=body)
+    assert system.source("ingest", handler=system.handler("ingest")).pump() == 2
+    left = system.clients.sqs.get_queue_attributes(
+        QueueUrl=url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
+    )
+    assert left["Attributes"]["ApproximateNumberOfMessagesNotVisible"] == "1"
+
+
 def test_logs_name_no_patient(system: Deployed, caplog: pytest.LogCaptureFixture) -> None:
     system.put("a.dcm", ct_instance(patient_name="Secret^Sarah", patient_id="S-4711"))
     system.put("b.txt", b"Secret")
