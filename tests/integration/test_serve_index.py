@@ -147,6 +147,29 @@ def test_a_killed_run_is_gone_on_with_by_the_next(folder: Path, data: Path) -> N
     assert (status["instances"], status["compactions_pending"]) == (600, 0)
 
 
+def test_a_worker_that_is_killed_costs_nothing_but_time(folder: Path, data: Path) -> None:
+    write_instances(folder, 600)
+    process = subprocess.Popen(
+        [*COMMAND, "index", str(folder), "--data-dir", str(data), "--jobs", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment(),
+        start_new_session=True,
+    )
+    eventually(lambda: process.poll() is not None or _rows(data) > 0, "first rows")
+    workers = [each for each in processes_of_session(process.pid) if _is_worker(each)]
+    os.kill(workers[0], signal.SIGKILL)
+    told, _ = process.communicate(timeout=2 * PATIENCE_SECONDS)
+    assert process.returncode == 0
+    assert "600 files: 600 indexed" in told
+    assert _rows(data) == 600
+
+
+def _is_worker(process_id: int) -> bool:
+    return b"spawn_main" in Path(f"/proc/{process_id}/cmdline").read_bytes()
+
+
 def _rows(data: Path) -> int:
     try:
         connection = sqlite3.connect(f"file:{data / 'index.sqlite'}?mode=ro", uri=True)

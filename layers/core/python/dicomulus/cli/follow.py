@@ -19,7 +19,7 @@ from dicomulus.cli.scanner import Scanner
 from dicomulus.cli.upkeep import Upkeep
 from dicomulus.cli.watch import Watch
 from dicomulus.cli.work import start_worker
-from dicomulus.composition import clock_ms, has_events, local_runtime
+from dicomulus.composition import clock_ms, local_runtime
 from dicomulus.errors import UnavailableError
 from dicomulus.ports import LookAtObjects
 from dicomulus.services.scan import scan_prefix
@@ -107,9 +107,7 @@ class Follower:
 
     def run(self, stop: threading.Event) -> None:
         """Follow until the stop."""
-        if has_events(self._runtime.folder.folder):
-            # Events first, the scan second: nothing falls between them.
-            self._watch.start()
+        self._watch.start()
         try:
             while not stop.is_set():
                 try:
@@ -132,7 +130,10 @@ class Follower:
         self._take_retries()
         self._receive()
         self._sweep()
-        self._scanner.begin_if_due(has_events=self._watch.works, busy=self._upkeep.looks_left > 0)
+        # Events first, the scan second: nothing falls between them.
+        if self._watch.settled:
+            busy = self._upkeep.looks_left > 0
+            self._scanner.begin_if_due(has_events=self._watch.works, busy=busy)
         for looked in self._upkeep.step(_BUSY_SECONDS):
             self._note_failures(looked.failed)
         if self._upkeep.looks_left or self._upkeep.compactions_left:

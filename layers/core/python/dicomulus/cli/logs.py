@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from traceback import extract_tb
 from typing import Final
 
 _KNOWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -21,3 +22,12 @@ def configure_logging(*, verbose: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
+
+
+def facts_of(error: BaseException) -> dict[str, object]:
+    """Give what may be logged of an unforeseen error: its text may hold anything of a patient."""
+    # One from another process has its traceback as the text of its cause.
+    lines = str(error.__cause__ or "").splitlines()
+    remote = [line.strip() for line in lines if line.startswith('  File "')]
+    here = [f"{f.filename}:{f.lineno} {f.name}" for f in extract_tb(error.__traceback__)]
+    return {"error": type(error).__qualname__, "where": remote or here}

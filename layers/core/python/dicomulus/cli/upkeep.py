@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import time
 from collections import deque
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -16,7 +17,9 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from dicomulus.cli.logs import facts_of
 from dicomulus.cli.work import Looked, compact, interrupts_ignored, look_at, start_worker
+from dicomulus.errors import DicomulusError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,6 +38,9 @@ BATCH: Final = 64
 
 BACKLOG_DELAY_SECONDS: Final = 10
 """Compaction delay while many objects are new, as their series go on growing."""
+
+PAUSE_SECONDS: Final = 5.0
+"""From a compaction that failed to the next one of the series."""
 
 FEW: Final = 128
 """Objects or series for which no processes are started."""
@@ -63,6 +69,7 @@ class Upkeep:
         self._series: dict[SeriesResource, None] = {}
         self._looks: dict[Future[Looked], tuple[str, ...]] = {}
         self._compactions: dict[Future[None], tuple[SeriesResource, ...]] = {}
+        self._paused: dict[SeriesResource, float] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="upkeep")
         self._pool: ProcessPoolExecutor | None = None
 
@@ -71,9 +78,15 @@ class Upkeep:
         self._keys.update(dict.fromkeys(object_keys))
 
     def compact(self, series: Iterable[SeriesResource]) -> None:
-        """Add series to be compacted; those under way are left out, as they stay due if need be."""
-        under_way = {each for group in self._compactions.values() for each in group}
-        self._series.update((each, None) for each in series if each not in under_way)
+        """Add series to be compacted, but for those under way or that have failed just now.
+
+        These stay due, so whoever asks for what is due names them again.
+        """
+        now = time.monotonic()
+        self._paused = {each: until for each, until in self._paused.items() if until > now}
+        left_out = {each for group in self._compactions.values() for each in group}
+        left_out.update(self._paused)
+        self._series.update((each, None) for each in series if each not in left_out)
 
     @property
     def looks_left(self) -> int:
@@ -111,30 +124,35 @@ class Upkeep:
     # under way
 
     def _begin(self) -> None:
+        try:
+            self._begin_what_fits()
+        except BrokenExecutor as exc:
+            # Pieces under way say the same when they end, and wait to be counted till then.
+            if not (self._looks or self._compactions):
+                self._forget_broken_pool(exc)
+
+    def _begin_what_fits(self) -> None:
         # Some more than there are processes, so that none waits for the next piece.
         limit = 2 * self._jobs
         while self._series and len(self._compactions) < limit:
             group = self._next_series()
             self._compactions[self._submit(compact, group)] = group
-        while (self._keys or self._single_keys) and len(self._looks) < limit:
-            keys = self._next_keys()
+            for series in group:
+                del self._series[series]
+        while self._single_keys and len(self._looks) < limit:
+            key = self._single_keys[0]
+            self._looks[self._submit(look_at, (key,))] = (key,)
+            self._single_keys.popleft()
+        while self._keys and len(self._looks) < limit:
+            keys = tuple(islice(self._keys, BATCH))
             self._looks[self._submit(look_at, keys)] = keys
+            for key in keys:
+                del self._keys[key]
 
     def _next_series(self) -> tuple[SeriesResource, ...]:
-        """Take all waiting series of one study: they share its fold."""
+        """Give all waiting series of one study: they share its fold."""
         study_instance_uid = next(iter(self._series)).study_instance_uid
-        group = tuple(s for s in self._series if s.study_instance_uid == study_instance_uid)
-        for series in group:
-            del self._series[series]
-        return group
-
-    def _next_keys(self) -> tuple[str, ...]:
-        if self._single_keys:
-            return (self._single_keys.popleft(),)
-        keys = tuple(islice(self._keys, BATCH))
-        for key in keys:
-            del self._keys[key]
-        return keys
+        return tuple(s for s in self._series if s.study_instance_uid == study_instance_uid)
 
     def _submit(self, work: Callable[[Settings, T], R], piece: T) -> Future[R]:
         if self._pool is None and max(len(self._keys), len(self._series)) > FEW:
@@ -162,11 +180,14 @@ class Upkeep:
         if error is None:
             return future.result()
         self._forget_broken_pool(error)
+        if isinstance(error, DicomulusError):
+            return Looked(failed=dict.fromkeys(keys, str(error)))
         if len(keys) > 1:
             self._single_keys.extend(keys)
             return Looked()
-        logger.error("object could not be looked at", exc_info=error, extra={"object_key": keys[0]})
-        return Looked(failed={keys[0]: f"{type(error).__name__}: {error}"})
+        facts = {"object_key": keys[0], **facts_of(error)}
+        logger.error("object could not be looked at", extra=facts)
+        return Looked(failed={keys[0]: f"defect: {type(error).__qualname__}"})
 
     def _end_compaction(self, future: Future[None]) -> None:
         group = self._compactions.pop(future)
@@ -175,10 +196,15 @@ class Upkeep:
             return
         # They are still due, so whoever asks for what is due finds them again.
         self._forget_broken_pool(error)
+        again = time.monotonic() + PAUSE_SECONDS
+        self._paused.update(dict.fromkeys(group, again))
         logger.error(
             "series could not be compacted",
-            exc_info=error,
-            extra={"study_instance_uid": group[0].study_instance_uid, "series": len(group)},
+            extra={
+                "study_instance_uid": group[0].study_instance_uid,
+                "series": len(group),
+                **facts_of(error),
+            },
         )
 
     def _forget_broken_pool(self, error: BaseException) -> None:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 from watchfiles import Change, watch
 
 from dicomulus.cli.news import News
+from dicomulus.composition import has_events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from dicomulus.composition import LocalRuntime
 
@@ -26,8 +27,8 @@ _QUIET_MS: Final = 100
 _PATIENCE_MS: Final = 800
 """Events are handed on at the latest after this long."""
 
-_LISTEN_MS: Final = 500
-"""How soon the watch notices that it is to stop."""
+_LISTEN_MS: Final = 200
+"""How soon the watch notices that it has begun, and that it is to stop."""
 
 _REPLACED: Final = "\ufffd"
 """In a path that an event gives: bytes that are not UTF-8 were there."""
@@ -43,6 +44,7 @@ class Watch:
         self._tell = tell
         self._stop = threading.Event()
         self._works = threading.Event()
+        self._settled = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     @property
@@ -50,10 +52,17 @@ class Watch:
         """Whether events are coming; where not, only scans tell of changes."""
         return self._works.is_set()
 
+    @property
+    def settled(self) -> bool:
+        """Whether it is known if events come: what happens from then on is told, or never is."""
+        return self._settled.is_set()
+
     def start(self) -> None:
-        """Begin to watch."""
-        self._works.set()
-        self._thread.start()
+        """Begin to watch, if the folder's file system tells of all that happens in it."""
+        if has_events(self._folder):
+            self._thread.start()
+        else:
+            self._settled.set()
 
     def stop(self) -> None:
         """Stop watching."""
@@ -62,29 +71,37 @@ class Watch:
             self._thread.join()
 
     def _run(self) -> None:
-        events = watch(
+        try:
+            for changes in self._events():
+                # The first ones, or none for a while, say that all folders are watched.
+                self._works.set()
+                self._settled.set()
+                if changes:
+                    self._tell(self._news(changes))
+        except (OSError, RuntimeError) as exc:
+            # More folders than the system watches, or a folder that is gone.
+            logger.warning(
+                "the system does not tell of changes, so the folder is scanned again and again",
+                extra={"reason": str(exc)},
+            )
+        finally:
+            self._works.clear()
+            self._settled.set()
+            self._tell(News(unclear=True))
+
+    def _events(self) -> Iterator[set[tuple[Change, str]]]:
+        return watch(
             self._folder,
             watch_filter=None,
             debounce=_PATIENCE_MS,
             step=_QUIET_MS,
             rust_timeout=_LISTEN_MS,
+            yield_on_timeout=True,
             stop_event=self._stop,
             raise_interrupt=False,
             force_polling=False,
             ignore_permission_denied=True,
         )
-        try:
-            for changes in events:
-                self._tell(self._news(changes))
-        except (OSError, RuntimeError) as exc:
-            # Too many folders for the system's watches, or a folder that vanished.
-            logger.warning(
-                "no more events from the folder, it is scanned instead",
-                extra={"reason": str(exc)},
-            )
-        finally:
-            self._works.clear()
-            self._tell(News(unclear=True))
 
     def _news(self, changes: set[tuple[Change, str]]) -> News:
         keys: dict[str, None] = {}
