@@ -475,3 +475,15 @@ def test_a_deployment_that_cannot_be_is_refused(key: str, value: str) -> None:
 
     with pytest.raises(ValueError, match=key if key != "search_shards" else "many"):
         Deployment.from_context({key: value}.get)
+
+
+def test_everything_one_may_ask_for_is_described() -> None:
+    from dataclasses import fields
+
+    from infra.deployment import Deployment
+    from infra.layers import ROOT
+
+    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    section = text.split("## What one can ask for")[1].split("\n## ")[0]
+    rows = [line.split("|")[1].strip(" `") for line in section.splitlines() if "| `" in line[:3]]
+    assert rows == [field.name for field in fields(Deployment)]
