@@ -16,11 +16,12 @@ from dicomulus.adapters.aws.limits import COMPACT_BATCH, INGEST_BATCH, function_
 from infra import limits
 from infra.layers import ROOT
 from infra.packages import RUNTIME, architecture_of
-from infra.rights import RIGHTS
+from infra.rights import BUCKET_ACTIONS, RIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from aws_cdk import aws_s3 as s3
     from aws_cdk import aws_sqs as sqs
 
     from dicomulus.adapters.aws.limits import BatchLimits, FunctionName
@@ -168,11 +169,8 @@ class Functions(Construct):
             _allow(("logs:CreateLogStream", "logs:PutLogEvents"), log.log_group_arn),
             _allow(rights.table, table.table_arn),
             _allow(rights.indexes, f"{table.table_arn}/index/*"),
-            _allow(rights.storage, storage.bucket.arn_for_objects(prefix + "*")),
-            _allow(rights.cache, storage.cache_bucket.arn_for_objects("*")),
-            # Without it S3 answers 403 instead of 404 for a key that is not there.
-            _allow(("s3:ListBucket",) if rights.storage else (), storage.bucket.bucket_arn),
-            _allow(("s3:ListBucket",) if rights.cache else (), storage.cache_bucket.bucket_arn),
+            *_allow_bucket(rights.storage, storage.bucket, prefix=prefix),
+            *_allow_bucket(rights.cache, storage.cache_bucket),
             *(_allow(("sqs:SendMessage",), self._queue(each).queue_arn) for each in rights.send_to),
             *(
                 _allow(
@@ -214,6 +212,17 @@ def _allow(actions: tuple[str, ...], resource: str) -> iam.PolicyStatement | Non
     if not actions:
         return None
     return iam.PolicyStatement(actions=sorted(actions), resources=[resource])
+
+
+def _allow_bucket(
+    actions: tuple[str, ...], bucket: s3.Bucket, *, prefix: str = ""
+) -> tuple[iam.PolicyStatement | None, ...]:
+    on_bucket = tuple(action for action in actions if action in BUCKET_ACTIONS)
+    on_objects = tuple(action for action in actions if action not in BUCKET_ACTIONS)
+    return (
+        _allow(on_bucket, bucket.bucket_arn),
+        _allow(on_objects, bucket.arn_for_objects(prefix + "*")),
+    )
 
 
 def _retention(days: int) -> logs.RetentionDays:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 BINARY_MEDIA_TYPES: Final = ("application/dicom", "multipart/related")
 """Media types of request bodies that are no text. Not ``*/*``, which breaks preflights."""
 
-LOOPBACK_ORIGIN: Final = r"https?://(localhost|127\\.0\\.0\\.1|\\[::1\\])(:[0-9]+)?"
-"""Pages of the reader's own machine, as a pattern within a template's string."""
+LOOPBACK_ORIGIN: Final = "https?://(localhost|127[.]0[.]0[.]1|.::1.)(:[0-9]+)?"
+"""Pages of the reader's own machine. Without backslashes, about which templates are unclear: of
+what browsers send as an origin, nothing but ``[::1]`` fits ``.::1.``."""
 
 # What the gateway answers by itself: its kind, the status, our code for it and the explanation.
 _OWN_ANSWERS: Final = (

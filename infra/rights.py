@@ -5,17 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-_READ_ROWS: Final = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
-_WRITE_ROWS: Final = ("dynamodb:PutItem", "dynamodb:UpdateItem")
-_WRITE_BATCHES: Final = ("dynamodb:BatchWriteItem",)
-_READ_OBJECTS: Final = ("s3:GetObject",)
-_WRITE_OBJECTS: Final = ("s3:GetObject", "s3:PutObject")
-_KEEP_OBJECTS: Final = ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")
+# Without the right to list, S3 answers 403 instead of 404 for a key that is not there.
+_FIND_OBJECTS: Final = ("s3:GetObject", "s3:ListBucket")
+_KEEP_OBJECTS: Final = ("s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject")
+_INDEX_OBJECTS: Final = (
+    "dynamodb:BatchGetItem",
+    "dynamodb:BatchWriteItem",
+    "dynamodb:PutItem",
+    "dynamodb:Query",
+    "dynamodb:UpdateItem",
+)
+
+BUCKET_ACTIONS: Final = frozenset({"s3:ListBucket"})
+"""Actions on a bucket, not on its objects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rights:
-    """What a function may do besides writing its log: actions by kind of resource."""
+    """Actions by the kind of resource."""
 
     table: tuple[str, ...] = ()
     indexes: tuple[str, ...] = ()
@@ -27,33 +34,45 @@ class Rights:
     receive_from: tuple[str, ...] = ()
 
 
-# What each service calls; the ports' adapters make no other requests.
 RIGHTS: Final[dict[str, Rights]] = {
     "ingest": Rights(
-        table=_READ_ROWS + _WRITE_ROWS + _WRITE_BATCHES,
-        storage=_READ_OBJECTS,
-        cache=_WRITE_OBJECTS,
-        send_to=("ingest", "compact"),
+        table=_INDEX_OBJECTS,
+        storage=_FIND_OBJECTS,
+        cache=("s3:PutObject",),
+        send_to=("compact",),
         receive_from=("ingest",),
     ),
     "compact": Rights(
-        table=_READ_ROWS + _WRITE_ROWS,
+        table=(
+            "dynamodb:BatchGetItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:Query",
+            "dynamodb:UpdateItem",
+        ),
         cache=_KEEP_OBJECTS,
+        # What it finds damaged is looked at again.
         send_to=("ingest",),
         receive_from=("compact",),
     ),
     "read": Rights(
-        table=_READ_ROWS,
+        table=("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"),
         indexes=("dynamodb:Query",),
-        storage=_READ_OBJECTS,
+        storage=_FIND_OBJECTS,
+        # Bundles for a base URL that nobody had asked for before.
         cache=_KEEP_OBJECTS,
         send_to=("ingest",),
     ),
     "store": Rights(
-        table=_READ_ROWS + _WRITE_ROWS + _WRITE_BATCHES,
-        storage=_WRITE_OBJECTS,
-        cache=_WRITE_OBJECTS,
-        send_to=("ingest", "compact"),
+        table=_INDEX_OBJECTS,
+        storage=(*_FIND_OBJECTS, "s3:PutObject"),
+        cache=("s3:PutObject",),
+        send_to=("compact",),
     ),
-    "sweep": Rights(table=("dynamodb:GetItem",), indexes=("dynamodb:Query",), send_to=("compact",)),
+    "sweep": Rights(
+        # A study whose UID is too long for a key is named by its item.
+        table=("dynamodb:GetItem",),
+        indexes=("dynamodb:Query",),
+        send_to=("compact",),
+    ),
 }

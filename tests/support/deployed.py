@@ -90,8 +90,8 @@ class Deployed:
 
 
 @contextmanager
-def deployed() -> Iterator[Deployed]:
-    """Make an empty deployment."""
+def deployed(**settings: Any) -> Iterator[Deployed]:
+    """Make an empty deployment with these settings besides the usual ones."""
     with mock_aws():
         clients = Clients(
             boto3.client("dynamodb", region_name=REGION),
@@ -99,5 +99,5 @@ def deployed() -> Iterator[Deployed]:
             boto3.client("sqs", region_name=REGION),
         )
         # The delay is SQS's; here nobody wants to wait for it.
-        settings = Settings(public_base_url=BASE_URL, compact_delay_seconds=0)
-        yield Deployed(clients, make_resources(clients, settings))
+        told = Settings(public_base_url=BASE_URL, compact_delay_seconds=0, **settings)
+        yield Deployed(clients, make_resources(clients, told))

@@ -1,0 +1,169 @@
+"""Every request that a function makes of AWS is one that its role allows."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.client import BaseClient
+
+from dicomulus.cli.emulate.event_source import Context
+from dicomulus.wire.message import Headers, Request
+from infra.rights import RIGHTS
+from tests.support.datasets import ct_instance, generated_study
+from tests.support.deployed import BASE_URL, deployed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dicomulus.adapters.aws.limits import FunctionName
+    from tests.support.deployed import Deployed
+
+ACTIONS = {
+    "HeadObject": "s3:GetObject",
+    "ListObjectsV2": "s3:ListBucket",
+    "SendMessageBatch": "sqs:SendMessage",
+}
+"""Operations whose action has another name."""
+
+Used = set[tuple[str, str]]
+
+
+@contextmanager
+def recorded(system: Deployed) -> Iterator[Used]:
+    """Note the action and the kind of resource of every request made meanwhile."""
+    used: Used = set()
+    original: Any = BaseClient._make_api_call  # type: ignore[attr-defined]
+    settings = system.settings
+    kinds = {
+        settings.storage_bucket: "storage",
+        settings.cache_bucket: "cache",
+        settings.ingest_queue_url: "ingest",
+        settings.compact_queue_url: "compact",
+    }
+
+    def call(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        service = self.meta.service_model.service_name
+        action = ACTIONS.get(operation, f"{service}:{operation}")
+        target = arguments.get("Bucket") or arguments.get("QueueUrl")
+        if target is not None:
+            kind = kinds[target]
+        else:
+            kind = "indexes" if "IndexName" in arguments else "table"
+        used.add((action, kind))
+        return original(self, operation, arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseClient, "_make_api_call", call)
+        yield used
+
+
+def allowed(name: FunctionName) -> Used:
+    """Give what a function may do."""
+    rights = RIGHTS[name]
+    granted = {(action, "table") for action in rights.table}
+    granted |= {(action, "indexes") for action in rights.indexes}
+    granted |= {(action, "storage") for action in rights.storage}
+    granted |= {(action, "cache") for action in rights.cache}
+    granted |= {("sqs:SendMessage", queue) for queue in rights.send_to}
+    return granted
+
+
+@pytest.fixture
+def system() -> Iterator[Deployed]:
+    """A deployment whose rows hold no fragment of their own, so that all ways are gone."""
+    with deployed(max_row_fragment_bytes=1) as system:
+        yield system
+
+
+def handed_over(system: Deployed, name: FunctionName) -> Used:
+    """Give what a function uses for all messages that wait for it."""
+    handler = system.handler(name)
+    used: Used = set()
+
+    def recording(event: Any, context: Any) -> Any:
+        with recorded(system) as now:
+            answer = handler(event, context)
+        used.update(now)
+        return answer
+
+    source = system.source(name, handler=recording)
+    while source.pump():
+        pass
+    return used
+
+
+def fill(system: Deployed) -> None:
+    """Put a series, and what is no DICOM."""
+    for each in generated_study(series=1, instances=3):
+        system.put(each.name, each.content)
+    system.put("none.txt", b"no DICOM")
+
+
+def test_ingest_and_compact_do_what_they_may(system: Deployed) -> None:
+    used: dict[FunctionName, Used] = {"ingest": set(), "compact": set()}
+    fill(system)
+    for step in range(3):
+        for name in ("ingest", "compact"):
+            used[name] |= handed_over(system, name)
+        if step == 0:
+            system.put("01/00001.dcm", ct_instance())
+        for number in (1, 2, 3) if step == 1 else ():
+            system.clients.s3.delete_object(
+                Bucket=system.settings.storage_bucket, Key=f"01/{number:05d}.dcm"
+            )
+    for name, actions in used.items():
+        assert actions
+        assert actions <= allowed(name)
+
+
+def test_sweep_does_what_it_may(system: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(system)
+    handed_over(system, "ingest")
+    sweep = system.handler("sweep")
+    monkeypatch.setattr(sys.modules[sweep.__module__], "GRACE_MS", -1)
+    with recorded(system) as used:
+        assert sweep({}, Context(function_name="sweep")) == {"series": 1}
+    assert used <= allowed("sweep")
+
+
+def test_read_does_what_it_may(system: Deployed) -> None:
+    fill(system)
+    system.settle()
+    study = next(iter(generated_study(series=1, instances=1)))
+    path = f"/studies/{study.study_instance_uid}/series/{study.series_instance_uid}"
+    instance = f"{path}/instances/{study.sop_instance_uid}"
+    with recorded(system) as used:
+        reader = system.reader()
+        for each in ("/studies", f"{path}/metadata", path, instance, f"{instance}/frames/1"):
+            # Another base URL than the one that bundles are made for, and one that is.
+            for base_url in (BASE_URL, "https://other.example/dicom-web"):
+                response = reader(Request("GET", f"/dicom-web{each}", base_url=base_url))
+                assert response.status == 200
+                assert response.body if isinstance(response.body, bytes) else list(response.body)
+    assert used <= allowed("read")
+
+
+def test_store_does_what_it_may(system: Deployed) -> None:
+    part = b"Content-Type: application/dicom\r\n\r\n" + ct_instance()
+    body = b"--b\r\n" + part + b"\r\n--b--\r\n"
+    headers = {
+        "Content-Type": 'multipart/related; type="application/dicom"; boundary=b',
+        "Content-Length": str(len(body)),
+    }
+    with recorded(system) as used:
+        storer = system.storer()
+        for _ in range(2):
+            request = Request(
+                "POST",
+                "/dicom-web/studies",
+                headers=Headers.of(headers),
+                body=BytesIO(body),
+                base_url=BASE_URL,
+            )
+            assert storer(request).status == 200
+    assert ("s3:PutObject", "storage") in used
+    assert used <= allowed("store")
