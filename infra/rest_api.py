@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 BINARY_MEDIA_TYPES: Final = ("application/dicom", "multipart/related")
 """Media types of request bodies that are no text. Not ``*/*``, which breaks preflights."""
 
+SIGNATURE_HEADERS: Final = ("X-Amz-Content-Sha256", "X-Amz-Date", "X-Amz-Security-Token")
+"""Headers of a signed request, which a page sends besides those of any request."""
+
 LOOPBACK_ORIGIN: Final = "https?://(localhost|127[.]0[.]0[.]1|.::1.)(:[0-9]+)?"
 """Pages of the reader's own machine. Without backslashes, about which templates are unclear: of
 what browsers send as an origin, nothing but ``[::1]`` fits ``.::1.``."""
@@ -127,7 +130,7 @@ class RestApi(Construct):
         """Answer preflights in the gateway: there is one for every frame that a viewer gets."""
         headers = {
             "Access-Control-Allow-Methods": ", ".join(sorted(methods)),
-            "Access-Control-Allow-Headers": ", ".join(ALLOWED_HEADERS),
+            "Access-Control-Allow-Headers": ", ".join((*ALLOWED_HEADERS, *SIGNATURE_HEADERS)),
             "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
             "Vary": "Origin",
         }
