@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from tqdm import tqdm
@@ -29,6 +30,7 @@ _EVER_MS: Final = 2**53
 
 _BAR_DELAY_SECONDS: Final = 0.3
 _LINE_SECONDS: Final = 10.0
+_LINE_WIDTH: Final = 79
 
 _SHOWN: Final = 3
 """Keys named as examples."""
@@ -136,7 +138,9 @@ def _progress(what: str, total: int | None, *, unit: str) -> tqdm[NoReturn]:
         total=total,
         unit=f" {unit}",
         file=sys.stderr if watched else _Lines(),
-        dynamic_ncols=watched,
+        # Some terminals do not know their size; tqdm would show nothing then.
+        ncols=get_terminal_size().columns - 1 if watched else _LINE_WIDTH,
+        nrows=get_terminal_size().lines,
         ascii=None if watched else True,
         delay=_BAR_DELAY_SECONDS if watched else _LINE_SECONDS,
         mininterval=0.2 if watched else _LINE_SECONDS,
