@@ -8,8 +8,9 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pydicom.data
 import pytest
@@ -23,6 +24,9 @@ from tests.support.serving import (
     processes_of_session,
     run_command,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -128,17 +132,8 @@ def test_an_index_inside_its_own_folder_is_not_indexed(folder: Path) -> None:
 
 def test_a_killed_run_is_gone_on_with_by_the_next(folder: Path, data: Path) -> None:
     write_instances(folder, 600)
-    process = subprocess.Popen(
-        [*COMMAND, "index", str(folder), "--data-dir", str(data), "--jobs", "2"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment(),
-        start_new_session=True,
-    )
-    eventually(lambda: process.poll() is not None or _rows(data) > 0, "first rows")
-    process.send_signal(signal.SIGKILL)
-    process.wait(PATIENCE_SECONDS)
-    eventually(lambda: not processes_of_session(process.pid), "its workers' end")
+    with indexing(folder, data) as process:
+        process.kill()
     kept = _rows(data)
     assert kept > 0
     done = run_command("index", folder, "--data-dir", data)
@@ -149,25 +144,42 @@ def test_a_killed_run_is_gone_on_with_by_the_next(folder: Path, data: Path) -> N
 
 def test_a_worker_that_is_killed_costs_nothing_but_time(folder: Path, data: Path) -> None:
     write_instances(folder, 600)
-    process = subprocess.Popen(
-        [*COMMAND, "index", str(folder), "--data-dir", str(data), "--jobs", "2"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=environment(),
-        start_new_session=True,
-    )
-    eventually(lambda: process.poll() is not None or _rows(data) > 0, "first rows")
-    workers = [each for each in processes_of_session(process.pid) if _is_worker(each)]
-    os.kill(workers[0], signal.SIGKILL)
-    told, _ = process.communicate(timeout=2 * PATIENCE_SECONDS)
+    with indexing(folder, data) as process:
+        workers = [each for each in processes_of_session(process.pid) if _is_worker(each)]
+        os.kill(workers[0], signal.SIGKILL)
+        told, _ = process.communicate(timeout=2 * PATIENCE_SECONDS)
     assert process.returncode == 0
     assert "600 files: 600 indexed" in told
     assert _rows(data) == 600
 
 
+def test_ctrl_c_ends_all_processes(folder: Path, data: Path) -> None:
+    write_instances(folder, 600)
+    with indexing(folder, data) as process:
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
 def _is_worker(process_id: int) -> bool:
     return b"spawn_main" in Path(f"/proc/{process_id}/cmdline").read_bytes()
+
+
+@contextmanager
+def indexing(folder: Path, data: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run ``dicomulus index`` with two workers, as soon as it has put the first rows."""
+    with subprocess.Popen(
+        [*COMMAND, "index", str(folder), "--data-dir", str(data), "--jobs", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        start_new_session=True,
+    ) as process:
+        eventually(lambda: process.poll() is not None or _rows(data) > 0, "first rows")
+        yield process
+    eventually(lambda: not processes_of_session(process.pid), "the end of all its processes")
 
 
 def _rows(data: Path) -> int:
@@ -182,24 +194,6 @@ def _rows(data: Path) -> int:
     finally:
         connection.close()
     return count
-
-
-def test_ctrl_c_ends_all_processes(folder: Path, data: Path) -> None:
-    write_instances(folder, 600)
-    process = subprocess.Popen(
-        [*COMMAND, "index", str(folder), "--data-dir", str(data), "--jobs", "2"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        start_new_session=True,
-    )
-    eventually(lambda: process.poll() is not None or _rows(data) > 0, "first rows")
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 130
-    assert "Traceback" not in errors
-    eventually(lambda: not processes_of_session(process.pid), "its workers' end")
 
 
 def test_what_cannot_be_read_is_told_and_stops_nothing(folder: Path, data: Path) -> None:
