@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from tests.support.datasets import generated_study
-from tests.support.pydicom_corpus import instances_apart
+from tests.support.pydicom_corpus import frames_of, instances_apart, read
 from tests.support.serving import eventually, run_command, serving
 
 if TYPE_CHECKING:
@@ -30,6 +31,17 @@ class Clinic:
     contents: Mapping[str, bytes]
     """The files by SOP Instance UID, each an instance of its own."""
     generated_study_uid: str
+
+    @cached_property
+    def images(self) -> dict[str, list[bytes]]:
+        """The frames that pydicom reads, by SOP Instance UID; none of a file it cannot count."""
+        images = {}
+        for uid, content in self.contents.items():
+            dataset = read(content)
+            if "PixelData" in dataset:
+                with suppress(ValueError):
+                    images[uid] = frames_of(dataset)
+        return images
 
     @property
     def base_url(self) -> str:

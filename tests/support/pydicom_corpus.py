@@ -59,6 +59,9 @@ def frames_of(dataset: Dataset) -> list[bytes]:
 
     Of pixels of one bit each frame begins with a byte of its own, as on the web. A frame that the
     end of the file cuts short is none.
+
+    Raises:
+        ValueError: The number of frames is none.
     """
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     count = int(dataset.get("NumberOfFrames") or 1)

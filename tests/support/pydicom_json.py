@@ -76,3 +76,18 @@ def differing_paths(ours: dict[str, Any], theirs: dict[str, Any], path: str = ""
         else:
             differing.append(f"{path}{tag}")
     return differing
+
+
+def differing_from_pydicom(ours: dict[str, Any], content: bytes) -> list[str]:
+    """Give the paths of attributes that are not as pydicom has them, but for what it cannot read.
+
+    A DS or IS that is no number is kept as a string (CP-1861); pydicom raises.
+    """
+    normal = normal_json(ours)
+    differing = differing_paths(normal, normal_json(pydicom_json(content)))
+    return [path for path in differing if not _is_no_number(normal.get(path, {}))]
+
+
+def _is_no_number(attribute: dict[str, Any]) -> bool:
+    values = attribute.get("Value", ())
+    return attribute.get("vr") in ("DS", "IS") and any(isinstance(each, str) for each in values)
