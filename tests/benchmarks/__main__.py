@@ -1,0 +1,110 @@
+"""Run the benchmarks: ``python -m tests.benchmarks``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from tests.benchmarks.comparison import Plan, compare
+from tests.benchmarks.datasets import Shape
+from tests.benchmarks.machine import load_average, machine, today
+from tests.benchmarks.results import Results, read_results, write_results
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+DOCUMENT: Final = ROOT / "docs" / "benchmarks.md"
+
+
+def main() -> None:
+    """Measure, and say so on the way."""
+    parsed = _arguments()
+    if parsed.from_results:
+        results = read_results(parsed.from_results)
+    else:
+        results = _measure(parsed)
+        write_results(results, parsed.results)
+        print(f"results: {parsed.results}")
+
+
+def _measure(parsed: argparse.Namespace) -> Results:
+    cache: Path = parsed.cache.resolve()
+    cache.mkdir(parents=True, exist_ok=True)
+    results = Results(date=today(), machine=machine(), versions={})
+    plan = _plan(parsed)
+    results.data = {**asdict(plan.shape), "load_before": f"{load_average():.2f}"}
+    started = time.monotonic()
+
+    def tell(line: str) -> None:
+        print(f"[{time.monotonic() - started:6.0f} s] {line}", flush=True)
+
+    compare(plan, results, cache=cache, tell=tell)
+    for what, why in results.skipped.items():
+        tell(f"skipped: {what}: {why}")
+    return results
+
+
+def _plan(parsed: argparse.Namespace) -> Plan:
+    shape = Shape(series=parsed.series, instances=parsed.instances)
+    if parsed.quick:
+        return Plan(
+            shape=shape,
+            studies=(1,),
+            compared_at=1,
+            rounds=3,
+            burst_seconds=0.1,
+            load_seconds=1,
+            starts=1,
+            has_large_images=False,
+        )
+    return Plan(shape=shape, studies=tuple(sorted(parsed.studies)), compared_at=parsed.compared_at)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks",
+        description="Measure this server beside Orthanc and nginx, on this machine.",
+    )
+    parser.add_argument("--quick", action="store_true", help="one study, few rounds, no growth")
+    parser.add_argument("--series", type=int, default=4, help="series of a study (4)")
+    parser.add_argument("--instances", type=int, default=450, help="instances of a series (450)")
+    parser.add_argument(
+        "--studies",
+        type=int,
+        nargs="+",
+        default=[1, 10, 40, 100],
+        help="sizes of the archive (1 10 40 100)",
+    )
+    parser.add_argument(
+        "--compared-at", type=int, default=10, help="size at which everything is asked (10)"
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=_default_cache(),
+        help="folder of data and peers (%(default)s)",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=ROOT / "build" / "benchmarks.json",
+        help="file to write (build/benchmarks.json)",
+    )
+    parser.add_argument(
+        "--from-results", type=Path, metavar="FILE", help="measure nothing, take these results"
+    )
+    parser.add_argument(
+        "--update-docs", action="store_true", help="write tables and charts of the documentation"
+    )
+    return parser.parse_args()
+
+
+def _default_cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "dicomulus-bench"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""What a run has measured, written to a file and read from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Part = Literal["latency", "first", "clients", "ingest", "memory"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One figure of one server, with what it depends on."""
+
+    part: Part
+    request: str
+    """What was asked for, such as ``series metadata``; for ingest and memory, of what."""
+    peer: str
+    variant: str = ""
+    """How: the content coding, or a setting."""
+    instances: int
+    """Instances in the archive; for ingest, before it."""
+    count: int
+    """Requests, or instances ingested, that the figure comes from."""
+    median_ms: float | None = None
+    min_ms: float | None = None
+    max_ms: float | None = None
+    cpu_ms: float | None = None
+    """CPU time of all processes of the server for one request or instance."""
+    body_bytes: int | None = None
+    per_second: float | None = None
+    resident_bytes: int | None = None
+    proportional_bytes: int | None = None
+    load: float = 0.0
+    """Load average of the machine at the end of the measurement."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationCost:
+    """What one operation asks of AWS, and what that costs."""
+
+    operation: str
+    per: str
+    """What one operation is of, such as ``answer`` or ``instance``."""
+    requests: dict[str, float]
+    """By service and operation, such as ``dynamodb:GetItem``."""
+    read_units: float
+    write_units: float
+    read_bytes: float
+    """Bytes that S3 and DynamoDB gave."""
+    usd_per_million: float
+
+
+@dataclass(slots=True)
+class Results:
+    """All figures of one run."""
+
+    date: str
+    machine: dict[str, str | int]
+    versions: dict[str, str]
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Peers and parts that are not there, and why."""
+    data: dict[str, str | int] = field(default_factory=dict)
+    measurements: list[Measurement] = field(default_factory=list)
+    operations: list[OperationCost] = field(default_factory=list)
+
+    def of(
+        self,
+        part: Part,
+        request: str,
+        *,
+        peer: str | None = None,
+        variant: str | None = None,
+        instances: int | None = None,
+    ) -> list[Measurement]:
+        """Give the measurements of a part and request, in the order they were made."""
+        return [
+            each
+            for each in self.measurements
+            if (each.part, each.request) == (part, request)
+            and peer in (None, each.peer)
+            and variant in (None, each.variant)
+            and instances in (None, each.instances)
+        ]
+
+
+def write_results(results: Results, path: Path) -> None:
+    """Write results as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(results), indent=1, sort_keys=True) + "\n")
+
+
+def read_results(path: Path) -> Results:
+    """Read what ``write_results`` wrote."""
+    read: dict[str, Any] = json.loads(path.read_text())
+    return Results(
+        **{
+            **read,
+            "measurements": [Measurement(**each) for each in read["measurements"]],
+            "operations": [OperationCost(**each) for each in read["operations"]],
+        }
+    )
