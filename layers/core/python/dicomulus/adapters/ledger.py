@@ -62,9 +62,13 @@ class _Recorded:
 
         @wraps(attribute)
         def recorded(*args: Any, **kwargs: Any) -> Any:
-            result = attribute(*args, **kwargs)
-            size = len(result.data) if isinstance(result, ObjectRead) else 0
-            self._ledger.calls.append(Call(self._port, name, size))
+            size = 0
+            try:
+                result = attribute(*args, **kwargs)
+                size = len(result.data) if isinstance(result, ObjectRead) else 0
+            finally:
+                # A call that fails was made, and paid for, all the same.
+                self._ledger.calls.append(Call(self._port, name, size))
             return self._counted(result) if name == "stream" else result
 
         return recorded

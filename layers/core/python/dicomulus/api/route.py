@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Scope = Literal["read", "write", "delete"]
 
+_UIDS: Final = frozenset({"study", "series", "instance"})
+"""Variables that are UIDs."""
+
 _REST: Final = "+"
 """Ends the name of a variable that takes all segments that are left."""
 
@@ -90,5 +93,5 @@ def _methods(fitting: Sequence[tuple[Route, dict[str, str]]]) -> tuple[str, ...]
 
 def _check(variables: Mapping[str, str]) -> None:
     for name, value in variables.items():
-        if not value or len(value) > MAX_PATH_PART_LENGTH:
+        if not value or (name in _UIDS and len(value) > MAX_PATH_PART_LENGTH):
             raise InvalidResourceError(f"{name}: not 1 to {MAX_PATH_PART_LENGTH} characters")

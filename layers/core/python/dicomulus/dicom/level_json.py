@@ -24,18 +24,13 @@ def json_object(elements: Mapping[str, Element], *, retrieve_path: str | None = 
     if retrieve_path is not None:
         texts[_RETRIEVE_URL] = f'{{"vr":"UR","Value":["\x01{retrieve_path}"]}}'
     members = ",".join(f'"{tag}":{texts[tag]}' for tag in sorted(texts))
-    return b"{" + members.encode() + b"}"
+    return b"{" + members.encode("utf-8", "replace") + b"}"
 
 
 def parse_json_object(text: bytes) -> dict[str, Element]:
     """Read a stored JSON object; a placeholder stays in its strings as U+0001."""
     parsed: dict[str, Element] = json.loads(text, strict=False)
     return parsed
-
-
-def with_required(elements: Mapping[str, Element], returned: Mapping[str, str]) -> set[str]:
-    """Name the attributes that a level's answer has: those required, and those known."""
-    return {tag for tag, usage in returned.items() if usage == "R" or tag in elements}
 
 
 def has_value(element: Element | None) -> bool:

@@ -17,11 +17,12 @@ from dicomulus.errors import (
     UnavailableError,
 )
 from dicomulus.metadata.bundle import (
+    TAG_BYTES,
     build_bundle,
     bundle_key,
     bundle_prefix,
     format_bundle,
-    parse_bundle,
+    parse_base_url,
 )
 from dicomulus.services.folds import chosen, fold_series, fold_study
 
@@ -36,9 +37,6 @@ logger = logging.getLogger(__name__)
 
 _ATTEMPTS: Final = 20
 """Times that a compaction overtaken by writes begins anew before it is left for later."""
-
-_BUNDLE_HEAD_BYTES: Final = 2_048
-"""Bytes of a bundle that hold its tag."""
 
 
 class Compaction:
@@ -59,28 +57,54 @@ class Compaction:
         self._default_base_url = default_base_url
 
     def compact(self, series: Collection[SeriesResource]) -> None:
-        """Bring series and their studies up to date.
+        """Bring series and their studies up to date; one that cannot be stops no other.
 
         Raises:
-            UnavailableError: Writes kept overtaking it; the series is still due.
+            UnavailableError: Something one of them needs is missing, or writes kept overtaking
+                it. It is still due; the others are done.
         """
         ordered = sorted(set(series))
+        failures: list[UnavailableError] = []
         for study_instance_uid, group in groupby(ordered, key=lambda s: s.study_instance_uid):
-            self._compact_study(study_instance_uid, tuple(group))
+            try:
+                self._compact_study(study_instance_uid, tuple(group), failures)
+            except UnavailableError as exc:
+                failures.append(exc)
+        if failures:
+            raise failures[0]
 
-    def _compact_study(self, study_instance_uid: str, group: tuple[SeriesResource, ...]) -> None:
+    def _compact_study(
+        self,
+        study_instance_uid: str,
+        group: tuple[SeriesResource, ...],
+        failures: list[UnavailableError],
+    ) -> None:
         pending = group
         for _ in range(_ATTEMPTS):
-            versions = {series: self._compact_series(series) for series in pending}
+            versions = self._compact_each(pending, failures)
             self.fold_study(study_instance_uid)
             pending = tuple(
                 series
                 for series, version in versions.items()
-                if version is not None and not self._index.settle_series(series, version)
+                if not self._index.settle_series(series, version)
             )
             if not pending:
                 return
         raise UnavailableError("a series changes faster than it can be compacted")
+
+    def _compact_each(
+        self, group: tuple[SeriesResource, ...], failures: list[UnavailableError]
+    ) -> dict[SeriesResource, int]:
+        versions: dict[SeriesResource, int] = {}
+        for series in group:
+            try:
+                version = self._compact_series(series)
+            except UnavailableError as exc:
+                failures.append(exc)
+                continue
+            if version is not None:
+                versions[series] = version
+        return versions
 
     def _compact_series(self, series: SeriesResource) -> int | None:
         """Publish one series; give the version it was published at."""
@@ -139,7 +163,7 @@ class Compaction:
 
     def _base_url_of(self, info: ObjectInfo) -> str:
         try:
-            return parse_bundle(self._cache.get(info.key, length=_BUNDLE_HEAD_BYTES).data).base_url
+            return parse_base_url(self._cache.get(info.key, length=TAG_BYTES).data)
         except ObjectNotFoundError:
             return ""
         except CorruptFragmentError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.attributes import (
     INSTANCE_RETURN,
@@ -20,10 +20,10 @@ from dicomulus.dicom.attributes import (
     STUDY_TAGS,
 )
 from dicomulus.dicom.dictionary import vr_of
+from dicomulus.dicom.json_model import values
 from dicomulus.dicom.level_json import (
     Element,
     first_known,
-    has_value,
     json_object,
     parse_json_object,
 )
@@ -213,9 +213,10 @@ def _answer(elements: Mapping[str, Element], returned: Mapping[str, str]) -> dic
     return answer
 
 
-def _modality(row: SeriesRow) -> list[Any]:
-    element = parse_json_object(row.answer).get("00080060")
-    return [value for value in element["Value"] if value] if has_value(element) and element else []
+def _modality(row: SeriesRow) -> list[str]:
+    # An object may write Modality in any VR, so its values may be anything.
+    modalities = values(parse_json_object(row.answer), "00080060")
+    return [each for each in modalities if isinstance(each, str) and each]
 
 
 def _number(value: int) -> Element:

@@ -64,6 +64,9 @@ _LOOKS: Final = 5
 _MAX_FRAME_TABLE_BYTES: Final = 256
 """Bytes of an encoded frame table over which it goes to the cache store."""
 
+_LARGEST_INSTANCE_NUMBER: Final = 999_999_999_999
+"""What twelve characters hold (PS3.5 §6.2, IS); more is no number to put instances in order by."""
+
 _DICTIONARIES_HELD: Final = 256
 """Dictionaries kept in memory, at most 32 KiB each."""
 
@@ -126,7 +129,7 @@ class Ingest:
             seen = self._look_each(pending, failed)
             self._record(seen)
             looks |= seen
-            pending = tuple(key for key, look in seen.items() if self._has_moved(key, look))
+            pending = self._moved(seen, failed)
             if not pending:
                 break
         failed |= {key: ObjectChangedError("the object keeps changing") for key in pending}
@@ -185,7 +188,7 @@ class Ingest:
             checksum=info.checksum,
             sop_class_uid=converted.sop_class_uid,
             transfer_syntax_uid=transfer_syntax_uid,
-            instance_number=integer_of(attributes, "00200013"),
+            instance_number=_instance_number(attributes),
             attributes=instance_answer(instance, attributes, on_the_web(transfer_syntax_uid)),
             levels_digest=levels_digest(attributes),
             fragment=self._fragment(instance, converted.json),
@@ -245,6 +248,18 @@ class Ingest:
                 [CompactSeries(series) for series in sorted(due)], delay_seconds=delay_seconds
             )
 
+    def _moved(
+        self, looks: Mapping[str, Look], failed: dict[str, UnavailableError]
+    ) -> tuple[str, ...]:
+        moved: list[str] = []
+        for key, look in looks.items():
+            try:
+                if self._has_moved(key, look):
+                    moved.append(key)
+            except UnavailableError as exc:
+                failed[key] = exc
+        return tuple(moved)
+
     def _has_moved(self, object_key: str, look: Look) -> bool:
         info = self._storage.head(object_key)
         return (info.etag if info else None) != look.etag
@@ -255,6 +270,11 @@ def pointed_key(instance: InstanceResource, content: bytes) -> str:
     study = quote_uid(instance.study_instance_uid)
     series = quote_uid(instance.series_instance_uid)
     return f"pointed/{study}/{series}/{hashlib.sha256(content).hexdigest()}"
+
+
+def _instance_number(attributes: Mapping[str, object]) -> int | None:
+    number = integer_of(attributes, "00200013")
+    return number if number is not None and abs(number) <= _LARGEST_INSTANCE_NUMBER else None
 
 
 def _instances(look: Look) -> frozenset[InstanceResource]:

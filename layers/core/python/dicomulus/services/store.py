@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Final
 
@@ -10,6 +11,7 @@ from dicomulus.dicom.dataset_json import convert
 from dicomulus.dicom.resource import canonical_key
 from dicomulus.dicom.store_report import Failed, FailureReason, Stored
 from dicomulus.errors import (
+    InvalidResourceError,
     ObjectNotFoundError,
     PreconditionFailedError,
     RejectedObjectError,
@@ -28,8 +30,17 @@ if TYPE_CHECKING:
 _BATCH: Final = 25
 """Objects indexed at a time."""
 
-_COMPARED_BYTES: Final = 1_048_576
-"""Bytes compared at a time."""
+_ATTEMPTS: Final = 3
+"""Times that an object is compared with one that goes away meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """An instance whose bytes an object holds; its row is still to be seen."""
+
+    instance: InstanceResource
+    sop_class_uid: str
+    object_key: str
 
 
 class Store:
@@ -56,16 +67,18 @@ class Store:
         Returns:
             What became of each, in order. What is stored is durable and indexed.
         """
-        outcomes = [self._place(each, study_instance_uid) for each in objects]
-        failed = self._index_all([each.instance for each in outcomes if isinstance(each, Stored)])
+        outcomes: list[_Placed | Failed] = []
+        indexed: set[tuple[str, InstanceResource]] = set()
+        try:
+            outcomes.extend(self._place(each, study_instance_uid) for each in objects)
+        finally:
+            # A body that breaks off leaves objects behind, and they are the archive's now.
+            indexed |= self._index_all(each for each in outcomes if isinstance(each, _Placed))
         return tuple(
-            Failed(FailureReason.PROCESSING_FAILURE, each.instance, each.sop_class_uid)
-            if isinstance(each, Stored) and each.instance in failed
-            else each
-            for each in outcomes
+            _outcome(each, indexed) if isinstance(each, _Placed) else each for each in outcomes
         )
 
-    def _place(self, content: IO[bytes], study_instance_uid: str | None) -> Stored | Failed:
+    def _place(self, content: IO[bytes], study_instance_uid: str | None) -> _Placed | Failed:
         try:
             converted = convert(_source(content))
         except RejectedObjectError:
@@ -76,48 +89,65 @@ class Store:
         if study_instance_uid not in (None, instance.study_instance_uid):
             return Failed(FailureReason.DOES_NOT_MATCH, instance, sop_class_uid)
         try:
-            if self._write(content, instance):
-                return Stored(instance, sop_class_uid)
+            object_key = self._write(content, instance)
         except UnavailableError:
             return Failed(FailureReason.PROCESSING_FAILURE, instance, sop_class_uid)
-        return Failed(FailureReason.DUPLICATE_SOP_INSTANCE, instance, sop_class_uid)
+        except InvalidResourceError:
+            # UIDs that make no key: one of a thousand characters, say.
+            return Failed(FailureReason.CANNOT_UNDERSTAND, instance, sop_class_uid)
+        if object_key is None:
+            return Failed(FailureReason.DUPLICATE_SOP_INSTANCE, instance, sop_class_uid)
+        return _Placed(instance, sop_class_uid, object_key)
 
-    def _write(self, content: IO[bytes], instance: InstanceResource) -> bool:
-        """Write an object by the policy; whether the archive now holds these bytes."""
+    def _write(self, content: IO[bytes], instance: InstanceResource) -> str | None:
+        """Write an object by the policy; give the key that holds its bytes now, if one does."""
         key = canonical_key(instance)
-        content.seek(0)
         if self._policy == "replace":
+            content.seek(0)
             self._storage.put(key, content)
-            return True
-        rows = self._index.get_instance(instance)
-        if rows:
-            return self._holds(choose(rows).object_key, content)
+            return key
+        for _ in range(_ATTEMPTS):
+            rows = self._index.get_instance(instance)
+            if not rows and self._create(key, content):
+                return key
+            held = choose(rows).object_key if rows else key
+            try:
+                return held if self._holds(held, content) else None
+            except ObjectNotFoundError:
+                # Gone, and its row with it as soon as somebody looks.
+                self._ingest.look_at([held])
+        raise UnavailableError("the instance comes and goes")
+
+    def _create(self, object_key: str, content: IO[bytes]) -> bool:
+        content.seek(0)
         try:
-            self._storage.put(key, content, if_none_match=True)
+            self._storage.put(object_key, content, if_none_match=True)
         except PreconditionFailedError:
-            return self._holds(key, content)
+            return False
         return True
 
     def _holds(self, object_key: str, content: IO[bytes]) -> bool:
         """Whether an object has exactly these bytes."""
         content.seek(0)
-        try:
-            for chunk in self._storage.stream(object_key):
-                if content.read(len(chunk)) != chunk:
-                    return False
-        except ObjectNotFoundError as exc:
-            raise UnavailableError("the object has just been removed") from exc
+        for chunk in self._storage.stream(object_key):
+            if content.read(len(chunk)) != chunk:
+                return False
         return not content.read(1)
 
-    def _index_all(self, instances: Iterable[InstanceResource]) -> set[InstanceResource]:
-        """Index what was written; give the instances for which that failed."""
-        missing: set[InstanceResource] = set()
-        left = iter(dict.fromkeys(instances))
+    def _index_all(self, placed: Iterable[_Placed]) -> set[tuple[str, InstanceResource]]:
+        """Index what was written; give the keys that have rows now, and their instances."""
+        indexed: set[tuple[str, InstanceResource]] = set()
+        left = iter(dict.fromkeys(each.object_key for each in placed))
         while batch := tuple(islice(left, _BATCH)):
-            keys = {canonical_key(instance): instance for instance in batch}
-            report = self._ingest.look_at(keys)
-            missing |= {keys[key] for key in (*report.rejected, *report.failed)}
-        return missing
+            report = self._ingest.look_at(batch)
+            indexed |= {(row.object_key, row.instance) for row in report.indexed}
+        return indexed
+
+
+def _outcome(placed: _Placed, indexed: set[tuple[str, InstanceResource]]) -> Stored | Failed:
+    if (placed.object_key, placed.instance) in indexed:
+        return Stored(placed.instance, placed.sop_class_uid)
+    return Failed(FailureReason.PROCESSING_FAILURE, placed.instance, placed.sop_class_uid)
 
 
 def _source(content: IO[bytes]) -> RangedSource:
