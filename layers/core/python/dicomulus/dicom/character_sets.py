@@ -105,6 +105,10 @@ class CharacterSet:
         return value.decode(self.codec, "replace")
 
 
+UNDECLARED: Final = CharacterSet()
+"""That of a data set which says nothing."""
+
+
 def decode_undeclared(value: bytes) -> str:
     """Decode text of which no character set is known: as UTF-8 if it is that, else as Latin-1."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.dictionary import vr_of
@@ -22,7 +23,7 @@ from dicomulus.dicom.part10 import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from dicomulus.dicom.byte_source import ByteSource
 
@@ -50,6 +51,9 @@ _BINARY_VRS: Final = frozenset(
 _NUMBER_VRS: Final = frozenset({"AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV", "US/SS"})
 
 _LONGEST_REINTERPRETED_UN: Final = 0xFFFF
+
+_PRIVATE_VRS_HELD: Final = 4096
+"""Answers of the private dictionary kept; creators are whatever objects say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,6 @@ def read_tree(
     *,
     encoding: Encoding,
     findings: Findings,
-    private_vr: Callable[[str, str], str | None],
 ) -> ElementTree:
     """Read the data set from an offset to the end of the object.
 
@@ -90,12 +93,11 @@ def read_tree(
         start: Where the data set begins.
         encoding: How it is written.
         findings: Takes warnings, each beginning with the path of its element.
-        private_vr: Gives the VR of a private tag by tag and private creator.
 
     Raises:
         NeedMoreError: The source does not hold what is wanted.
     """
-    reader = _Reader(source, encoding, findings, private_vr)
+    reader = _Reader(source, encoding, findings)
     nodes, _ = reader.data_set(start, source.size, source.size, path=())
     return ElementTree(nodes, reader.fragments)
 
@@ -107,18 +109,53 @@ def binary_limit(vr: str) -> int:
     return NUMBER_BYTES if vr in _NUMBER_VRS else TEXT_BYTES
 
 
+def note_creator(tag: int, value: bytes, creators: dict[int, str]) -> None:
+    """Enter the creator of a private block (PS3.5 §7.8.1), if the element is one, by its block."""
+    if tag >> 16 & 1 and 0x10 <= tag & 0xFFFF <= 0xFF:
+        block = tag & 0xFFFF0000 | (tag & 0xFF) << 8
+        creators[block] = value.decode("latin-1").strip("\0 ")
+
+
+def resolved_vr(element: Element, creators: Mapping[int, str]) -> str:
+    """Give the VR: as written, unless it is missing or UN and a dictionary knows it."""
+    if element.vr not in ("", "UN"):
+        return element.vr
+    tag = element.tag
+    if tag >> 16 & 1:
+        return _resolved_private_vr(tag, creators)
+    if element.vr and (element.length or 0) >= _LONGEST_REINTERPRETED_UN:
+        # UN is also how values too long for their VR are written (PS3.5 §6.2.2).
+        return "UN"
+    if tag & 0xFFFF == 0:
+        return "UL"
+    return vr_of(format_tag(tag)) or "UN"
+
+
+def _resolved_private_vr(tag: int, creators: Mapping[int, str]) -> str:
+    if 0x10 <= tag & 0xFFFF <= 0xFF:
+        return "LO"
+    if tag & 0xFFFF == 0:
+        return "UL"
+    creator = creators.get(tag & 0xFFFFFF00)
+    return (creator and _private_vr(format_tag(tag), creator)) or "UN"
+
+
+@lru_cache(_PRIVATE_VRS_HELD)
+def _private_vr(tag: str, creator: str) -> str | None:
+    # Only objects with private elements of unknown VR pay for the import.
+    from pydicom.datadict import private_dictionary_VR
+
+    try:
+        return private_dictionary_VR(int(tag, 16), creator).replace(" or ", "/")
+    except KeyError:
+        return None
+
+
 class _Reader:
-    def __init__(
-        self,
-        source: ByteSource,
-        encoding: Encoding,
-        findings: Findings,
-        private_vr: Callable[[str, str], str | None],
-    ) -> None:
+    def __init__(self, source: ByteSource, encoding: Encoding, findings: Findings) -> None:
         self.source = source
         self.encoding = encoding
         self.findings = findings
-        self.private_vr = private_vr
         self.fragments: Fragments | None = None
         self.elements = 0
         self.value_bytes = 0
@@ -150,7 +187,8 @@ class _Reader:
                 return tuple(nodes), self.unreadable(position, bound, path)
             node, position = self.node(element, bound, path=path, creators=creators)
             nodes.append(node)
-            self.note_creator(node, creators)
+            if node.value is not None:
+                note_creator(node.element.tag, node.value, creators)
         if end is None and path:
             self.damage(path, "the item is not delimited")
         return tuple(nodes), position
@@ -173,12 +211,6 @@ class _Reader:
             self.damage(path, "what follows is no element")
         return bound
 
-    def note_creator(self, node: Node, creators: dict[int, str]) -> None:
-        tag = node.element.tag
-        if tag >> 16 & 1 and 0x10 <= tag & 0xFFFF <= 0xFF and node.value is not None:
-            block = tag & 0xFFFF0000 | (tag & 0xFF) << 8
-            creators[block] = node.value.decode("latin-1").strip("\0 ")
-
     def node(
         self,
         element: Element,
@@ -190,7 +222,7 @@ class _Reader:
         here = (*path, format_tag(element.tag))
         if element.tag in PIXEL_TAGS and not path:
             return self.pixel_node(element)
-        vr = self.resolve(element, creators)
+        vr = resolved_vr(element, creators)
         is_open = element.length is None
         if vr == "SQ" or (is_open and self.holds_items(element, vr)):
             if len(here) // 2 >= MAX_DEPTH:
@@ -244,28 +276,6 @@ class _Reader:
         if held < element.length:
             self.damage(path, f"{held} of {element.length} bytes of the value are there")
         return Node(path[-1], element, vr), element.value_offset + held
-
-    def resolve(self, element: Element, creators: dict[int, str]) -> str:
-        """Give the VR: as written, unless it is missing or UN and a dictionary knows it."""
-        if element.vr not in ("", "UN"):
-            return element.vr
-        tag = element.tag
-        if tag >> 16 & 1:
-            return self.resolve_private(tag, creators)
-        if element.vr and (element.length or 0) >= _LONGEST_REINTERPRETED_UN:
-            # UN is also how values too long for their VR are written (PS3.5 §6.2.2).
-            return "UN"
-        if tag & 0xFFFF == 0:
-            return "UL"
-        return vr_of(format_tag(tag)) or "UN"
-
-    def resolve_private(self, tag: int, creators: dict[int, str]) -> str:
-        if 0x10 <= tag & 0xFFFF <= 0xFF:
-            return "LO"
-        if tag & 0xFFFF == 0:
-            return "UL"
-        creator = creators.get(tag & 0xFFFFFF00)
-        return (creator and self.private_vr(format_tag(tag), creator)) or "UN"
 
     def holds_items(self, element: Element, vr: str) -> bool:
         """Tell whether a value of undefined length is a sequence, not fragments (PS3.5 §6.2.2)."""

@@ -37,6 +37,16 @@ _NATIVE_SYNTAXES: Final = frozenset(
 # MPEG-2, MPEG-4 and HEVC (PS3.5 §A.4.5 to §A.4.9): one bit stream for all frames.
 _VIDEO_SYNTAX_PREFIX: Final = "1.2.840.10008.1.2.4.10"
 
+PIXEL_DESCRIPTION_TAGS: Final = (
+    "00280002",
+    "00280004",
+    "00280008",
+    "00280010",
+    "00280011",
+    "00280100",
+)
+"""The attributes that ``PixelDescription`` is made of."""
+
 
 class ByteRange(NamedTuple):
     """Bytes of the object, or of its inflated form when it is deflated."""

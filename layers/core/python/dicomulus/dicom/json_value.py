@@ -74,6 +74,11 @@ def is_number_vr(vr: str) -> bool:
     return vr in _NUMBER_FORMATS
 
 
+def layout_of(vr: str) -> str:
+    """Give the format character of ``struct`` for a number of one of the VRs ``is_number_vr`` knows."""
+    return _NUMBER_FORMATS[vr][0]
+
+
 def format_inline_binary(value: bytes, vr: str, *, big_endian: bool) -> str:
     """Write bytes as the ``InlineBinary`` member, in little endian."""
     if not value:

@@ -45,11 +45,11 @@ EXTENDED_OFFSET_TABLE_LENGTHS: Final = 0x7FE00002
 UNDEFINED: Final = 0xFFFFFFFF
 
 # PS3.5 §7.1.2: two bytes of length, or two reserved bytes and four of length.
-_SHORT_VRS: Final = frozenset(
+SHORT_VRS: Final = frozenset(
     b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
 )
-_LONG_VRS: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-_VRS: Final = _SHORT_VRS | _LONG_VRS
+LONG_VRS: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_VRS: Final = SHORT_VRS | LONG_VRS
 
 _PREAMBLE_BYTES: Final = 128
 _MAGIC: Final = b"DICM"
@@ -180,10 +180,10 @@ def read_element(
     vr = raw[4:6]
     if encoding.implicit or group == 0xFFFE:
         return _element(tag, "", position, header_bytes=8, length=length)
-    if vr in _SHORT_VRS:
+    if vr in SHORT_VRS:
         (length,) = struct.unpack_from(f"{order}H", raw, 6)
         return Element(tag, vr.decode("ascii"), position, position + 8, length)
-    if vr in _LONG_VRS:
+    if vr in LONG_VRS:
         return _long_element(raw, tag, position, order=order)
     return _guess_element(source, raw, position, encoding=encoding, bound=bound)
 
