@@ -31,7 +31,7 @@ class TestRecordedIndex(IndexContract):
 
 class TestRecordedStore(ObjectStoreContract):
     @pytest.fixture
-    def store(self) -> ObjectStore:  # type: ignore[override]
+    def store(self) -> ObjectStore:
         return Ledger().store(MemoryStore(), "storage")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.resource import InstanceResource, SeriesResource
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 MAX_FRAMES_ASKED: Final = 10_000
 """Frame numbers in one request."""
+
+_FRAME_NUMBER: Final = re.compile(r"0*[1-9][0-9]{0,9}", re.ASCII)
+"""NumberOfFrames is an IS, so no frame has a longer number (PS3.5 §6.2)."""
 
 _NO_STORE: Final = (("Cache-Control", "private, no-cache"), ("Vary", "Accept"))
 
@@ -97,7 +101,7 @@ def _frame_numbers(text: str) -> list[int]:
     numbers = text.split(",")
     if len(numbers) > MAX_FRAMES_ASKED:
         raise InvalidResourceError(f"frames: more than {MAX_FRAMES_ASKED} numbers")
-    if not all(number.isascii() and number.isdigit() and int(number) for number in numbers):
+    if not all(map(_FRAME_NUMBER.fullmatch, numbers)):
         raise InvalidResourceError("frames: not a comma-separated list of numbers from 1")
     return [int(number) for number in numbers]
 
@@ -144,8 +148,13 @@ def _objects(archive: Archive, rows: Sequence[InstanceRow]) -> Response:
 
 def _parts(retrieve: Retrieve, rows: Sequence[InstanceRow]) -> Iterator[Part]:
     for row in rows:
-        content = _content(retrieve, row)
-        yield Part(PartHead(_content_type(row.transfer_syntax_uid), content.length), content.chunks)
+        try:
+            content = retrieve.begun_as_part(row, lambda row: _content(retrieve, row))
+            content_type = _content_type(row.transfer_syntax_uid)
+        except NotAcceptableError:
+            content = retrieve.begun_as_part(row, retrieve.stored)
+            content_type = DICOM
+        yield Part(PartHead(content_type, content.length), content.chunks)
 
 
 def _frames(archive: Archive, request: Request, frames: Frames) -> Response:
@@ -159,6 +168,7 @@ def _frames(archive: Archive, request: Request, frames: Frames) -> Response:
     offer = select(accept_of(request), offers)
     if not offer.multipart:
         content = frames.contents[0]
+        _check_length(archive, content.length)
         headers = (*_NO_STORE, ("Content-Type", offer.content_type))
         return Response(200, headers, content.chunks, content.length)
     heads = [PartHead(offer.content_type, content.length) for content in frames.contents]

@@ -1,39 +1,63 @@
 """An object written anew as Explicit VR Little Endian, its pixels as they are (PS3.18 §8.7.3.4).
 
-Only the data set's encoding changes. The pixel data is never held in memory and never decoded.
+Only headers and byte order change: no value is converted, so that text in a wrong character set
+and numbers that are none leave as they came. Pixel data is neither held in memory nor decoded.
 """
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
-from io import BytesIO
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from pydicom import config, dcmread
-from pydicom.dataelem import DataElement
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import UID, ExplicitVRLittleEndian
-
-from dicomulus.dicom.frame_table import NativeFrames, decode_frame_table
+from dicomulus.dicom.element_tree import read_tree
 from dicomulus.dicom.part10 import (
+    DOUBLE_FLOAT_PIXEL_DATA,
+    FLOAT_PIXEL_DATA,
+    ITEM,
+    PIXEL_DATA,
+    PIXEL_TAGS,
+    Encoding,
+    Findings,
     data_set_source,
-    parse_header,
+    end_of,
+    parse_file_meta,
     swap_bytes,
     swap_unit,
 )
+from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomulus.errors import NotAcceptableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dicomulus.dicom.byte_source import ByteSource
-    from dicomulus.dicom.part10 import Element, Header
+    from dicomulus.dicom.element_tree import Node
     from dicomulus.ports import InstanceRow
+
+IMPLEMENTATION_CLASS_UID: Final = "2.25.160431883256112985480433936829019169751"
+"""Names this writer in the file meta (PS3.7 §D.3.3.2)."""
+
+IMPLEMENTATION_VERSION_NAME: Final = "DICOMULUS"
 
 _CHUNK_BYTES: Final = 1_048_576
 """Bytes of pixel data read at a time; divisible by every unit that byte orders exchange."""
+
+# PS3.5 §7.1.2: VRs whose length takes two bytes.
+_TEXT_VRS: Final = frozenset(
+    ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM")
+)
+_SHORT_VRS: Final = _TEXT_VRS | {"AT", "FD", "FL", "SL", "SS", "UI", "UL", "US"}
+_SPACE_PADDED_VRS: Final = _TEXT_VRS | {"UC", "UR", "UT"}
+_LARGEST_SHORT_BYTES: Final = 0xFFFF
+
+# What explicit encodings call a pixel element that is written without VR (PS3.5 §A.1, §A.2).
+_PIXEL_VRS: Final = {FLOAT_PIXEL_DATA: "OF", DOUBLE_FLOAT_PIXEL_DATA: "OD", PIXEL_DATA: "OW"}
+
+_BITS_ALLOCATED: Final = 0x00280100
+_PIXEL_REPRESENTATION: Final = 0x00280103
+_LUT_DESCRIPTOR: Final = 0x00283002
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,91 +71,186 @@ class Reencoded:
 def explicit_little_endian(source: ByteSource, row: InstanceRow) -> Reencoded:
     """Write a native object as Explicit VR Little Endian with file meta information.
 
+    Group lengths are left out, elements come once and in ascending order of tags.
+
     Raises:
         NotAcceptableError: It cannot be written so.
     """
-    header = parse_header(source)
+    header = parse_file_meta(source)
     data_set = data_set_source(source, header)
-    end = header.pixel.offset if header.pixel else data_set.size
-    read = _read(data_set.read(0, end), header)
-    head = _written(read, row, big_endian=header.encoding.big_endian)
-    if header.pixel is None:
-        return Reencoded(len(head), iter([head]))
-    if header.pixel.length is None:
-        raise NotAcceptableError("compressed pixel data is given as stored only")
-    vr = header.pixel.vr or "OW"
-    length = min(header.pixel.length, data_set.size - header.pixel.value_offset)
-    element_head = _element_head(header.pixel.tag, vr, length)
-    pixels = _pixels(data_set, header.pixel, length=length, unit=_pixel_swap_unit(row))
-    return Reencoded(len(head) + len(element_head) + length, _chained(head + element_head, pixels))
+    tree = read_tree(
+        data_set,
+        header.dataset_offset,
+        encoding=header.encoding,
+        findings=Findings(),
+    )
+    writer = _Writer(data_set, header.encoding)
+    nodes = _by_tag(tree.nodes)
+    first_pixel = min(PIXEL_TAGS & nodes.keys(), default=None)
+    context = _context(nodes, _NOT_SIGNED, writer)
+    meta = _file_meta(row, header.file_meta)
+    if first_pixel is None:
+        content = meta + writer.data_set(nodes, context)
+        return Reencoded(len(content), iter([content]))
+    before = {tag: node for tag, node in nodes.items() if tag < first_pixel}
+    after = {tag: node for tag, node in nodes.items() if tag > first_pixel}
+    pixels = writer.pixels(nodes[first_pixel], bits_allocated=writer.number(nodes, _BITS_ALLOCATED))
+    head = meta + writer.data_set(before, context) + pixels.head
+    tail = pixels.padding + writer.data_set(after, context)
+    length = len(head) + pixels.length + len(tail)
+    return Reencoded(length, chain([head], pixels.content, [tail] if tail else []))
 
 
-def _pixel_swap_unit(row: InstanceRow) -> int:
-    table = decode_frame_table(row.frame_table) if row.frame_table else None
-    return table.swap_unit if isinstance(table, NativeFrames) else 1
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What the VRs that the dictionary leaves open depend on."""
+
+    is_signed: bool
+    lut_entries: int
 
 
-def _chained(head: bytes, pixels: Iterator[bytes]) -> Iterator[bytes]:
-    yield head
-    yield from pixels
+_NOT_SIGNED: Final = _Context(is_signed=False, lut_entries=0)
 
 
-def _pixels(source: ByteSource, element: Element, *, length: int, unit: int) -> Iterator[bytes]:
-    for start in range(0, length, _CHUNK_BYTES):
-        chunk = source.read(element.value_offset + start, min(_CHUNK_BYTES, length - start))
-        yield swap_bytes(chunk, unit)
+@dataclass(frozen=True, slots=True)
+class _Pixels:
+    head: bytes
+    length: int
+    """Bytes of the content, without the padding."""
+    content: Iterator[bytes]
+    padding: bytes
 
 
-def _element_head(tag: int, vr: str, length: int) -> bytes:
-    numbers = (tag >> 16).to_bytes(2, "little") + (tag & 0xFFFF).to_bytes(2, "little")
-    return numbers + vr.encode("ascii") + b"\0\0" + length.to_bytes(4, "little")
+class _Writer:
+    def __init__(self, source: ByteSource, encoding: Encoding) -> None:
+        self.source = source
+        self.encoding = encoding
+
+    def data_set(self, nodes: Mapping[int, Node], context: _Context) -> bytes:
+        # Group lengths would be wrong now, and none are wanted (PS3.5 §7.2).
+        wanted = (node for tag, node in nodes.items() if tag & 0xFFFF)
+        return b"".join(self.element(node, context) for node in wanted)
+
+    def element(self, node: Node, context: _Context) -> bytes:
+        if node.items is not None:
+            return _framed(node.element.tag, "SQ", self.items(node.items, context))
+        if node.element.length is None:
+            return self.fragments(node)
+        if node.vr == "SQ" and node.element.length:
+            raise NotAcceptableError("sequences nest too deep to be written anew")
+        # Of an unknown VR the byte order is unknown too (PS3.5 §6.2.2).
+        vr = "UN" if node.element.vr == "UN" else _settled_vr(node.vr, context)
+        value = self.value(node)
+        if self.encoding.big_endian:
+            value = swap_bytes(value, swap_unit(vr))
+        return _framed(node.element.tag, vr, value)
+
+    def items(self, items: Sequence[Sequence[Node]], outer: _Context) -> bytes:
+        written: list[bytes] = []
+        for each in items:
+            nodes = _by_tag(each)
+            content = self.data_set(nodes, _context(nodes, outer, self))
+            written.append(_head(ITEM, "", len(content)) + content)
+        return b"".join(written)
+
+    def fragments(self, node: Node) -> bytes:
+        """Copy fragments, which are little endian items already."""
+        start, size = node.element.value_offset, self.source.size
+        end = end_of(self.source, node.element, encoding=self.encoding, bound=size)
+        if end is None or node.vr == "SQ" or self.encoding.big_endian:
+            raise NotAcceptableError("a value of undefined length cannot be written anew")
+        vr = node.vr if node.vr in ("OB", "OW", "UN") else "OB"
+        return _head(node.element.tag, vr, None) + self.source.read(start, end - start)
+
+    def value(self, node: Node) -> bytes:
+        if node.value is not None:
+            return node.value
+        return self.source.read(node.element.value_offset, node.element.length or 0)
+
+    def number(self, nodes: Mapping[int, Node], tag: int) -> int | None:
+        """Give an element's first value of two bytes."""
+        node = nodes.get(tag)
+        if node is None or node.value is None or len(node.value) < 2:
+            return None
+        return int.from_bytes(node.value[:2], "big" if self.encoding.big_endian else "little")
+
+    def pixels(self, node: Node, *, bits_allocated: int | None) -> _Pixels:
+        element = node.element
+        if element.length is None:
+            raise NotAcceptableError("compressed pixel data is given as stored only")
+        vr = element.vr if element.vr not in ("", "UN") else _PIXEL_VRS[element.tag]
+        length = max(0, min(element.length, self.source.size - element.value_offset))
+        unit = self.pixel_swap_unit(vr, bits_allocated) if self.encoding.big_endian else 1
+        head = _head(element.tag, vr, length + length % 2)
+        content = self.pieces(element.value_offset, length, unit)
+        return _Pixels(head, length, content, b"\0" * (length % 2))
+
+    def pixel_swap_unit(self, vr: str, bits_allocated: int | None) -> int:
+        if bits_allocated in (16, 32, 64):
+            return bits_allocated // 8
+        return swap_unit(vr)
+
+    def pieces(self, start: int, length: int, unit: int) -> Iterator[bytes]:
+        for offset in range(0, length, _CHUNK_BYTES):
+            piece = self.source.read(start + offset, min(_CHUNK_BYTES, length - offset))
+            yield swap_bytes(piece, unit)
 
 
-def _read(content: bytes, header: Header) -> Dataset:
-    """Read what stands before the pixel data, each element so that it can be written."""
-    if header.deflated:
-        # The content is inflated already, so the file meta must not say otherwise.
-        content = _plain_part10(content[header.dataset_offset :])
-    with config.disable_value_validation():
-        data_set = dcmread(BytesIO(content), force=True)
-        for tag in list(data_set.keys()):
-            raw = data_set.get_item(tag)
-            try:
-                data_set[tag]
-            except (ValueError, TypeError, KeyError, OverflowError, NotImplementedError):
-                data_set[tag] = DataElement(tag, "UN", raw.value or b"")
-    return data_set
+def _by_tag(nodes: Iterable[Node]) -> dict[int, Node]:
+    """Order elements by tag; of one that comes twice the last counts."""
+    latest = {node.element.tag: node for node in nodes}
+    return dict(sorted(latest.items()))
 
 
-def _plain_part10(data_set: bytes) -> bytes:
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    buffer = DicomBytesIO()
-    write_file_meta_info(buffer, meta, enforce_standard=False)
-    return b"\0" * 128 + b"DICM" + buffer.getvalue() + data_set
+def _context(nodes: Mapping[int, Node], outer: _Context, writer: _Writer) -> _Context:
+    representation = writer.number(nodes, _PIXEL_REPRESENTATION)
+    is_signed = outer.is_signed if representation is None else representation == 1
+    return _Context(is_signed, writer.number(nodes, _LUT_DESCRIPTOR) or 0)
 
 
-def _written(data_set: Dataset, row: InstanceRow, *, big_endian: bool) -> bytes:
-    meta = data_set.file_meta if hasattr(data_set, "file_meta") else FileMetaDataset()
-    meta.MediaStorageSOPClassUID = UID(row.sop_class_uid)
-    meta.MediaStorageSOPInstanceUID = UID(row.instance.sop_instance_uid)
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    # A fresh data set does not remember the byte order it was read in, which would be kept.
-    fresh = Dataset()
-    fresh.update(_swapped(data_set) if big_endian else data_set)
-    fresh.file_meta = meta
-    buffer = BytesIO()
-    with config.disable_value_validation():
-        fresh.save_as(buffer, implicit_vr=False, little_endian=True, enforce_file_format=True)
-    return buffer.getvalue()
+def _settled_vr(vr: str, context: _Context) -> str:
+    """Choose among the VRs that the dictionary leaves open (PS3.5 §A.1, PS3.3 §C.11.1)."""
+    if vr == "US/SS":
+        return "SS" if context.is_signed else "US"
+    if vr == "US/OW" and context.lut_entries == 1:
+        return "US"
+    return "OW" if "/" in vr else vr
 
 
-def _swapped(data_set: Dataset) -> Dataset:
-    """Bring values that are kept as bytes into little endian, those in items too."""
-    for element in data_set:
-        if element.VR == "SQ":
-            for item in element.value:
-                _swapped(item)
-        elif isinstance(element.value, bytes):
-            element.value = swap_bytes(element.value, swap_unit(element.VR))
-    return data_set
+def _framed(tag: int, vr: str, value: bytes) -> bytes:
+    if len(value) % 2:
+        value += b" " if vr in _SPACE_PADDED_VRS else b"\0"
+    if vr in _SHORT_VRS and len(value) > _LARGEST_SHORT_BYTES:
+        # The length has no room, and UN is what the standard has for that (PS3.5 §6.2.2).
+        vr = "UN"
+    return _head(tag, vr, len(value)) + value
+
+
+def _head(tag: int, vr: str, length: int | None) -> bytes:
+    number = 0xFFFFFFFF if length is None else length
+    where = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
+    if not vr:
+        return where + struct.pack("<L", number)
+    if vr in _SHORT_VRS:
+        return where + vr.encode("ascii") + struct.pack("<H", number)
+    return where + vr.encode("ascii") + struct.pack("<HL", 0, number)
+
+
+def _file_meta(row: InstanceRow, former: Mapping[str, str]) -> bytes:
+    """Write preamble and file meta information (PS3.10 §7.1)."""
+    texts = {
+        0x00020002: ("UI", row.sop_class_uid),
+        0x00020003: ("UI", row.instance.sop_instance_uid),
+        0x00020010: ("UI", EXPLICIT_VR_LITTLE_ENDIAN),
+        0x00020012: ("UI", IMPLEMENTATION_CLASS_UID),
+        0x00020013: ("SH", IMPLEMENTATION_VERSION_NAME),
+        0x00020016: ("AE", former.get("00020016", "")),
+    }
+    elements = [_framed(0x00020001, "OB", b"\x00\x01")] + [
+        _framed(tag, vr, text.encode("latin-1", "replace"))
+        for tag, (vr, text) in texts.items()
+        if text
+    ]
+    group = b"".join(elements)
+    length = _framed(0x00020000, "UL", struct.pack("<L", len(group)))
+    return b"\0" * 128 + b"DICM" + length + group

@@ -6,12 +6,18 @@ changed since, it is looked at again and the read repeated once.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dicomulus.dicom.byte_source import RangedSource
-from dicomulus.dicom.frame_table import decode_frame_table
+from dicomulus.dicom.frame_table import (
+    EncapsulatedFrames,
+    NativeFrames,
+    decode_frame_table,
+    frame_lengths,
+)
 from dicomulus.dicom.part10 import (
     PIXEL_TAGS,
     data_set_source,
@@ -20,12 +26,14 @@ from dicomulus.dicom.part10 import (
     parse_file_meta,
     swap_bytes,
 )
-from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, on_the_web
+from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, NOT_ON_THE_WEB
 from dicomulus.errors import (
     BulkDataNotFoundError,
+    CorruptFragmentError,
     DerivedDataMissingError,
     FrameNotFoundError,
     InstanceNotFoundError,
+    NotAcceptableError,
     ObjectChangedError,
     ObjectNotFoundError,
     SeriesNotFoundError,
@@ -33,6 +41,7 @@ from dicomulus.errors import (
 )
 from dicomulus.ports import LookAtObjects
 from dicomulus.services.folds import choose, chosen
+from dicomulus.services.reencode import explicit_little_endian
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -133,9 +142,6 @@ class Retrieve:
 
     def reencoded(self, row: InstanceRow) -> Content:
         """Give an object as Explicit VR Little Endian; its length is known once it is begun."""
-        # Loads pydicom, which no other read needs.
-        from dicomulus.services.reencode import explicit_little_endian
-
         written = explicit_little_endian(self._source(row), row)
         return Content(written.length, written.content)
 
@@ -148,6 +154,17 @@ class Retrieve:
             ObjectChangedError: The object changes faster than it can be read.
         """
         return self._of_current(instance, lambda row: (row, _begun(give(row))))
+
+    def begun_as_part(self, row: InstanceRow, give: Callable[[InstanceRow], Content]) -> Content:
+        """Give the content of one row among many, with its first bytes read.
+
+        Raises:
+            ObjectChangedError: It is no longer the object of the row, which cannot be put right
+                in the middle of an answer; the object is being looked at again.
+        """
+        with self._noticing_changes(row):
+            content = _begun(give(row))
+        return Content(content.length, self._watched(row, content.chunks))
 
     def frames(self, instance: InstanceResource, numbers: Sequence[int]) -> Frames:
         """Give frames by number, from 1; the first is read at once.
@@ -186,6 +203,18 @@ class Retrieve:
         except ObjectNotFoundError as exc:
             raise ObjectChangedError("the object is being replaced") from exc
 
+    @contextmanager
+    def _noticing_changes(self, row: InstanceRow) -> Iterator[None]:
+        try:
+            yield
+        except (ObjectChangedError, ObjectNotFoundError) as exc:
+            self._look_again(row.object_key)
+            raise ObjectChangedError("the object has changed since it was indexed") from exc
+
+    def _watched(self, row: InstanceRow, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        with self._noticing_changes(row):
+            yield from chunks
+
     def _stream(
         self, row: InstanceRow, *, start: int = 0, length: int | None = None
     ) -> Iterator[bytes]:
@@ -203,42 +232,48 @@ class Retrieve:
         return read.data
 
     def _frame_table(self, row: InstanceRow) -> FrameTable:
-        if row.frame_table_pointer:
-            try:
-                return decode_frame_table(self._cache.get(row.frame_table_pointer).data)
-            except ObjectNotFoundError as exc:
-                self._queue.send([LookAtObjects((row.object_key,))])
-                raise DerivedDataMissingError("a frame table is being rebuilt") from exc
-        if not row.frame_table:
+        pointer, encoded = row.frame_table_pointer, row.frame_table
+        if not (pointer or encoded):
             raise FrameNotFoundError("the instance has no pixel data that can be read by frame")
-        return decode_frame_table(row.frame_table)
+        try:
+            return decode_frame_table(self._cache.get(pointer).data if pointer else encoded)
+        except (CorruptFragmentError, ObjectNotFoundError) as exc:
+            self._queue.send([LookAtObjects((row.object_key,))])
+            raise DerivedDataMissingError("a frame table is being rebuilt") from exc
 
     def _frames(self, row: InstanceRow, numbers: Sequence[int] | None) -> Frames:
         table = self._frame_table(row)
-        wanted = range(1, table.number_of_frames + 1) if numbers is None else numbers
-        lengths = [table.frame_length(number) for number in wanted]
+        if numbers is None and not table.number_of_frames:
+            raise FrameNotFoundError("nothing tells where the frames begin")
+        if numbers is None:
+            numbers, lengths = range(1, table.number_of_frames + 1), frame_lengths(table)
+        else:
+            lengths = tuple(table.frame_length(number) for number in numbers)
+        syntax = _syntax_of_frames(row, table)
         read = self._frame_reader(row, table)
-        contents = [
-            Content(length, _later(read, number))
-            for number, length in zip(wanted, lengths, strict=True)
-        ]
-        if contents:
-            contents[0] = _begun(contents[0])
-        return Frames(on_the_web(row.transfer_syntax_uid), tuple(contents))
+        first, *others = zip(numbers, lengths, strict=True)
+        contents = [_begun(Content(first[1], read(*first)))]
+        contents += [Content(length, self._watched(row, read(n, length))) for n, length in others]
+        return Frames(syntax, tuple(contents))
 
-    def _frame_reader(self, row: InstanceRow, table: FrameTable) -> Callable[[int], bytes]:
+    def _frame_reader(
+        self, row: InstanceRow, table: FrameTable
+    ) -> Callable[[int, int], Iterator[bytes]]:
         if table.deflated:
             source = self._source(row)
-            inflated = data_set_source(source, parse_file_meta(source))
-            get = inflated.read
+            get = data_set_source(source, parse_file_meta(source)).read
         else:
 
             def get(start: int, length: int) -> bytes:
                 return self._get(row, start, length)
 
-        def read(number: int) -> bytes:
+        def read(number: int, frame_length: int) -> Iterator[bytes]:
             where = table.frame_range(number)
-            return table.frame_bytes(number, get(where.offset, where.length))
+            # One frame may be a whole video: bytes that need no work are passed on as they come.
+            if frame_length > _CHUNK_BYTES and _is_range_itself(table, where.length, frame_length):
+                yield from self._stream(row, start=where.offset, length=where.length)
+            else:
+                yield table.frame_bytes(number, get(where.offset, where.length))
 
         return read
 
@@ -262,8 +297,21 @@ def _begun(content: Content) -> Content:
     return content if first is None else Content(content.length, chain([first], content.chunks))
 
 
-def _later(read: Callable[[int], bytes], number: int) -> Iterator[bytes]:
-    yield read(number)
+def _syntax_of_frames(row: InstanceRow, table: FrameTable) -> str:
+    if isinstance(table, NativeFrames):
+        return EXPLICIT_VR_LITTLE_ENDIAN
+    if row.transfer_syntax_uid in NOT_ON_THE_WEB:
+        raise NotAcceptableError("nothing tells how the frames are compressed")
+    return row.transfer_syntax_uid
+
+
+def _is_range_itself(table: FrameTable, range_length: int, frame_length: int) -> bool:
+    """Whether a frame is the bytes of its range, with nothing to leave out or to exchange."""
+    if table.deflated or range_length != frame_length:
+        return False
+    if isinstance(table, EncapsulatedFrames):
+        return True
+    return table.swap_unit == 1 and table.frame_bits % 8 == 0
 
 
 def _value(located: Located, length: int) -> Iterator[bytes]:
