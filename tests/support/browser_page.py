@@ -1,0 +1,106 @@
+"""Web pages run by a headless browser, which report what their scripts have found."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.support.serving import PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+
+FOREIGN_HOST: Final = "foreign.example"
+"""A name that the browser takes for this machine, and nobody else does."""
+
+_PAGE: Final = """<!doctype html><meta charset="utf-8"><title>a page</title><script type="module">
+const report = (found) => fetch("/report", {method: "POST", body: JSON.stringify(found)});
+try {
+  await report(await (async () => {%s})());
+} catch (error) {
+  await report({error: String(error)});
+}
+</script>"""
+
+
+def find_browser() -> str | None:
+    """Give the path of a Chromium, if there is one."""
+    return next((path for name in _BROWSERS if (path := shutil.which(name))), None)
+
+
+def run_page(browser: str, script: str, *, host: str, profile: Path) -> dict[str, Any]:
+    """Give what a script returns that runs in a page of ``http://HOST``, on a port of its own.
+
+    The script is the body of an async function; what it throws is given as ``error``.
+    """
+    reports: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    with _page_server(_PAGE % script, reports) as port:
+        process = subprocess.Popen(
+            [browser, *_options(profile), f"http://{host}:{port}/"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            return reports.get(timeout=PATIENCE_SECONDS)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _options(profile: Path) -> list[str]:
+    options = [
+        "--headless=new",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--no-first-run",
+        "--no-proxy-server",
+        f"--host-resolver-rules=MAP {FOREIGN_HOST} 127.0.0.1",
+        f"--user-data-dir={profile}",
+    ]
+    if os.geteuid() == 0:
+        options.append("--no-sandbox")
+    return options
+
+
+@contextmanager
+def _page_server(page: str, reports: queue.SimpleQueue[dict[str, Any]]) -> Iterator[int]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(200 if self.path == "/" else 404, page.encode())
+
+        def do_POST(self) -> None:
+            length = int(self.headers["Content-Length"])
+            reports.put(json.loads(self.rfile.read(length)))
+            self._answer(200, b"")
+
+        def _answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
