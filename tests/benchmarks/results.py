@@ -51,8 +51,12 @@ class OperationCost:
     read_units: float
     write_units: float
     read_bytes: float
-    """Bytes that S3 and DynamoDB gave."""
+    """Bytes of objects that S3 gave."""
+    answer_bytes: int
     usd_per_million: float
+    """Without the time of functions, and without what follows."""
+    usd_out_per_million: float
+    """For the answers' way to the internet."""
 
 
 @dataclass(slots=True)

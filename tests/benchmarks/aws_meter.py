@@ -1,0 +1,128 @@
+"""A meter on clients of AWS: what each request counts as, worked out from its items."""
+
+from __future__ import annotations
+
+import math
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from dicomulus.adapters.aws.schema import PARTITION_KEY, SORT_KEY, TABLE_SCHEMA
+from dicomulus.adapters.aws.table import item_size_bytes
+from tests.benchmarks.aws_prices import (
+    SQS_REQUEST_BYTES,
+    Bill,
+    index_write_units,
+    read_units,
+    write_units,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from dicomulus.adapters.aws.table import RawItem
+
+_BEFORE: Final = "dicomulus-items-before"
+
+
+class Meter:
+    """Adds what clients ask for to a bill.
+
+    Args:
+        dynamodb: A client of its own, by which it looks at items before and after a write.
+    """
+
+    def __init__(self, dynamodb: Any) -> None:
+        self._dynamodb = dynamodb
+        self._lock = threading.Lock()
+        self._bill = Bill()
+
+    @contextmanager
+    def reading(self) -> Iterator[Bill]:
+        """Take what is asked for from here on onto a new bill."""
+        with self._lock:
+            self._bill = Bill()
+        yield self._bill
+
+    def connect(self, *clients: Any) -> None:
+        """Meter the requests of clients, for good."""
+        for client in clients:
+            client.meta.events.register("before-parameter-build", self._on_request)
+            client.meta.events.register("after-call", self._on_answer)
+
+    def _on_request(
+        self, params: dict[str, Any], model: Any, context: dict[str, Any], **_: Any
+    ) -> None:
+        keys = [(table, key) for table, key in _written_keys(model.name, params)]
+        context[_BEFORE] = (params, [(table, key, self._item(table, key)) for table, key in keys])
+
+    def _on_answer(
+        self, parsed: dict[str, Any], model: Any, context: dict[str, Any], **_: Any
+    ) -> None:
+        params, written = context[_BEFORE]
+        after = [self._item(table, key) for table, key, _ in written]
+        service = model.service_model.service_name
+        with self._lock:
+            self._bill.requests[f"{service}:{model.name}"] += 1
+            for (_, _, old), new in zip(written, after, strict=True):
+                self._bill.write_units += write_units(old, new)
+                self._bill.write_units += index_write_units(old, new, TABLE_SCHEMA.indexes)
+            self._bill.read_units += _units_read(model.name, params, parsed)
+            if service == "sqs":
+                self._bill.sqs_requests += _sqs_requests(params, parsed)
+            if model.name == "GetObject":
+                self._bill.s3_bytes += parsed.get("ContentLength", 0)
+
+    def _item(self, table: str, key: RawItem) -> RawItem | None:
+        item: RawItem | None = self._dynamodb.get_item(
+            TableName=table, Key=key, ConsistentRead=True
+        ).get("Item")
+        return item
+
+
+def _written_keys(operation: str, params: Mapping[str, Any]) -> Iterator[tuple[str, RawItem]]:
+    if operation in ("UpdateItem", "DeleteItem"):
+        yield params["TableName"], params["Key"]
+    elif operation == "PutItem":
+        yield params["TableName"], _key(params["Item"])
+    elif operation == "BatchWriteItem":
+        for table, writes in params["RequestItems"].items():
+            for write in writes:
+                if "PutRequest" in write:
+                    yield table, _key(write["PutRequest"]["Item"])
+                else:
+                    yield table, write["DeleteRequest"]["Key"]
+    elif operation in ("TransactWriteItems", "Scan"):
+        raise NotImplementedError(f"the meter does not know what {operation} counts as")
+
+
+def _key(item: RawItem) -> RawItem:
+    return {name: item[name] for name in (PARTITION_KEY.name, SORT_KEY.name)}
+
+
+def _units_read(operation: str, params: Mapping[str, Any], parsed: Mapping[str, Any]) -> float:
+    if operation == "GetItem":
+        item = parsed.get("Item", {})
+        return read_units(item_size_bytes(item), is_strong=params.get("ConsistentRead", False))
+    if operation == "Query":
+        size = sum(map(item_size_bytes, parsed.get("Items", ())))
+        return read_units(size, is_strong=params.get("ConsistentRead", False))
+    if operation == "BatchGetItem":
+        return sum(
+            _batch_units(asked, parsed.get("Responses", {}).get(table, ()))
+            for table, asked in params["RequestItems"].items()
+        )
+    return 0.0
+
+
+def _batch_units(asked: Mapping[str, Any], found: Iterable[RawItem]) -> float:
+    is_strong = asked.get("ConsistentRead", False)
+    sizes = [item_size_bytes(item) for item in found]
+    absent = [0] * (len(asked["Keys"]) - len(sizes))
+    return sum(read_units(size, is_strong=is_strong) for size in sizes + absent)
+
+
+def _sqs_requests(params: Mapping[str, Any], parsed: Mapping[str, Any]) -> int:
+    sent = sum(len(entry["MessageBody"].encode()) for entry in params.get("Entries", ()))
+    received = sum(len(message["Body"].encode()) for message in parsed.get("Messages", ()))
+    return max(1, math.ceil(max(sent, received) / SQS_REQUEST_BYTES))
