@@ -13,6 +13,8 @@ Element = dict[str, Any]
 
 _RETRIEVE_URL: Final = "00081190"
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 def json_object(elements: Mapping[str, Element], *, retrieve_path: str | None = None) -> bytes:
     """Write elements in ascending order of tags, with RetrieveURL if a path is given.
@@ -27,7 +29,7 @@ def json_object(elements: Mapping[str, Element], *, retrieve_path: str | None = 
     return b"{" + members.encode("utf-8", "replace") + b"}"
 
 
-def parse_json_object(text: bytes) -> dict[str, Element]:
+def parse_json_object(text: bytes | str) -> dict[str, Element]:
     """Read a stored JSON object; a placeholder stays in its strings as U+0001."""
     parsed: dict[str, Element] = json.loads(text, strict=False)
     return parsed
@@ -49,4 +51,4 @@ def first_known(candidates: Iterable[Mapping[str, Element]]) -> dict[str, Elemen
 
 
 def _text(element: Element) -> str:
-    return json.dumps(element, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(element)

@@ -7,7 +7,8 @@ same answers.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
@@ -43,6 +44,11 @@ UTF8: Final[Element] = {"vr": "CS", "Value": ["ISO_IR 192"]}
 ONLINE: Final[Element] = {"vr": "CS", "Value": ["ONLINE"]}
 """InstanceAvailability of everything in the storage area."""
 
+_LEVELS_TAGS: Final = tuple(sorted(STUDY_TAGS | SERIES_TAGS))
+
+_LEVEL_ROWS_HELD: Final = 256
+"""Folds of single instances kept: mostly all instances of a series say the same of it."""
+
 _COMPUTED_VR: Final = {"00080061": "CS"}
 
 
@@ -73,6 +79,38 @@ def chosen(rows: Iterable[InstanceRow]) -> list[InstanceRow]:
 def _instance_order(row: InstanceRow) -> tuple[bool, int, str]:
     number = row.instance_number
     return number is None, number or 0, row.instance.sop_instance_uid
+
+
+def levels_text(members: Mapping[str, str]) -> str:
+    """Give what an instance says of its series and its study, as it is written.
+
+    Args:
+        members: The members of its complete JSON, each with its tag, by tag.
+    """
+    return "{" + ",".join(members[tag] for tag in _LEVELS_TAGS if tag in members) + "}"
+
+
+@dataclass(frozen=True, slots=True)
+class LevelRows:
+    """The rows above an instance, as if there were no other."""
+
+    digest: bytes
+    """See ``levels_digest``."""
+    series: SeriesRow
+    """Without what depends on the object: its size and its SOP class."""
+    study: StudyRow
+
+
+@lru_cache(_LEVEL_ROWS_HELD)
+def level_rows(series: SeriesResource, levels: str) -> LevelRows:
+    """Fold what one instance says of its series, as ``levels_text`` gives it."""
+    instance_json = parse_json_object(levels)
+    row = _series_row(series, [instance_json], count=1)
+    return LevelRows(
+        digest=levels_digest(instance_json),
+        series=row,
+        study=fold_study(series.study_instance_uid, [row], version=1),
+    )
 
 
 def levels_digest(instance_json: Mapping[str, Element]) -> bytes:

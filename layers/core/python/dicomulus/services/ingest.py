@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from dicomulus.dicom.attributes import INSTANCE_TAGS
 from dicomulus.dicom.byte_source import RangedSource
-from dicomulus.dicom.dataset_json import convert
+from dicomulus.dicom.dataset_json import convert, parse_members
 from dicomulus.dicom.json_model import integer_of
 from dicomulus.dicom.resource import instance_of_key, quote_uid
 from dicomulus.dicom.transfer_syntax import on_the_web
@@ -31,12 +32,7 @@ from dicomulus.ports import (
     InstanceRowKey,
     Rejection,
 )
-from dicomulus.services.folds import (
-    first_series_row,
-    fold_study,
-    instance_answer,
-    levels_digest,
-)
+from dicomulus.services.folds import instance_answer, level_rows, levels_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -54,6 +50,7 @@ if TYPE_CHECKING:
         SeriesRow,
         StudyRow,
     )
+    from dicomulus.services.folds import LevelRows
     from dicomulus.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -167,14 +164,20 @@ class Ingest:
             converted = convert(RangedSource(fetch, info.size))
         except RejectedObjectError as exc:
             return Look(info.etag, rejection=Rejection(etag=info.etag, reason=str(exc)))
-        row = self._row(info, converted)
-        series = first_series_row(row, converted.attributes)
-        study = fold_study(row.instance.study_instance_uid, [series], version=1)
-        return Look(info.etag, row, series, study)
+        levels = level_rows(converted.instance.series, levels_text(converted.members))
+        row = self._row(info, converted, levels)
+        series = replace(
+            levels.series, total_size=row.object_size, sop_class_uids=(row.sop_class_uid,)
+        )
+        return Look(info.etag, row, series, levels.study)
 
-    def _row(self, info: ObjectInfo, converted: ConvertedInstance) -> InstanceRow:
+    def _row(
+        self, info: ObjectInfo, converted: ConvertedInstance, levels: LevelRows
+    ) -> InstanceRow:
         instance = converted.instance
-        attributes = converted.attributes
+        attributes = parse_members(
+            member for tag, member in converted.members.items() if tag in INSTANCE_TAGS
+        )
         header = converted.header
         # Only a file meta that tells the truth lets the object be sent as it is.
         told = header.file_meta.get("00020010", "") == header.transfer_syntax_uid
@@ -190,7 +193,7 @@ class Ingest:
             transfer_syntax_uid=transfer_syntax_uid,
             instance_number=_instance_number(attributes),
             attributes=instance_answer(instance, attributes, on_the_web(transfer_syntax_uid)),
-            levels_digest=levels_digest(attributes),
+            levels_digest=levels.digest,
             fragment=self._fragment(instance, converted.json),
             warnings=converted.warnings,
             damaged=converted.damaged,
