@@ -18,6 +18,7 @@ NODE := $(shell command -v node 2>/dev/null)
 
 DATA ?=
 PORT ?=
+BENCH ?=
 SAMPLE := sample-data
 PYTEST := $(BIN)/python -m pytest
 
@@ -119,8 +120,9 @@ cov: $(DEV_STAMP) ## branch coverage of the package, gate at 95 %
 	$(PYTEST) --cov --cov-report=term tests/unit tests/contract tests/integration
 
 .PHONY: bench
-bench: $(DEV_STAMP) ## measurements, with no bound that could fail
-	$(PYTEST) -s -o python_files='bench_*.py' tests/benchmarks
+bench: $(DEV_STAMP) ## measurements beside Orthanc and nginx, with no bound that could fail (BENCH=--quick)
+	$(BIN)/python -m tests.benchmarks.bench_ingest
+	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 .PHONY: docs
 docs: $(DEV_STAMP) ## links and citations of the documents

@@ -9,10 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from tests.benchmarks.aws_operations import operation_costs
+from tests.benchmarks.charts import write_charts
 from tests.benchmarks.comparison import Plan, compare
 from tests.benchmarks.datasets import Shape
+from tests.benchmarks.limits import verdicts
 from tests.benchmarks.machine import load_average, machine, today
 from tests.benchmarks.results import Results, read_results, write_results
+from tests.benchmarks.tables import update_document
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCUMENT: Final = ROOT / "docs" / "benchmarks.md"
@@ -27,6 +31,12 @@ def main() -> None:
         results = _measure(parsed)
         write_results(results, parsed.results)
         print(f"results: {parsed.results}")
+    for verdict in verdicts(results):
+        kept = "kept" if verdict.is_kept else "NOT KEPT"
+        print(f"{kept:8} {verdict.promise}: {verdict.measured} ({verdict.limit})")
+    if parsed.update_docs:
+        update_document(DOCUMENT, results)
+        write_charts(results, DOCUMENT.parent / "images")
 
 
 def _measure(parsed: argparse.Namespace) -> Results:
@@ -40,7 +50,9 @@ def _measure(parsed: argparse.Namespace) -> Results:
     def tell(line: str) -> None:
         print(f"[{time.monotonic() - started:6.0f} s] {line}", flush=True)
 
-    compare(plan, results, cache=cache, tell=tell)
+    if not parsed.aws_only:
+        compare(plan, results, cache=cache, tell=tell)
+    results.operations = operation_costs(parsed.instances, tell=tell)
     for what, why in results.skipped.items():
         tell(f"skipped: {what}: {why}")
     return results
@@ -94,6 +106,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--from-results", type=Path, metavar="FILE", help="measure nothing, take these results"
+    )
+    parser.add_argument(
+        "--aws-only", action="store_true", help="only count what operations ask of AWS"
     )
     parser.add_argument(
         "--update-docs", action="store_true", help="write tables and charts of the documentation"
