@@ -72,10 +72,10 @@ def write_charts(results: Results, folder: Path) -> None:
 def _metadata_bars(results: Results) -> list[Bar]:
     shown = (
         ("nginx, gzip, finished file", "nginx", "gzip", FLOOR),
-        ("Dicomulus, not modified", "dicomulus", "304", OURS),
-        ("Dicomulus, gzip", "dicomulus", "gzip", OURS),
-        ("Dicomulus, zstd", "dicomulus", "zstd", OURS),
-        ("Dicomulus, identity", "dicomulus", "identity", OURS),
+        ("Dicomulus, not modified", "Dicomulus", "304", OURS),
+        ("Dicomulus, gzip", "Dicomulus", "gzip", OURS),
+        ("Dicomulus, zstd", "Dicomulus", "zstd", OURS),
+        ("Dicomulus, identity", "Dicomulus", "identity", OURS),
         ("Orthanc, as it comes (identity)", "Orthanc", "default", THEIRS),
         ("Orthanc, gzip turned on", "Orthanc", "gzip", THEIRS),
     )
@@ -98,18 +98,17 @@ def _growth_lines(results: Results) -> Iterator[Line]:
     for request, dash in shown:
         for peer, variant, colour in (
             ("Orthanc", "default", THEIRS),
-            ("dicomulus", "gzip" if request == "series metadata" else "identity", OURS),
+            ("Dicomulus", "gzip" if request == "series metadata" else "identity", OURS),
         ):
             found = results.of("latency", request, peer=peer, variant=variant)
             points = tuple((float(each.instances), each.median_ms or 0.0) for each in found)
-            name = "Dicomulus" if peer == "dicomulus" else peer
             if points:
-                yield Line(f"{name}, {request}", points, colour, dash)
+                yield Line(f"{peer}, {request}", points, colour, dash)
 
 
 def _ingest_lines(results: Results) -> Iterator[Line]:
     for peer, label, colour in (
-        ("dicomulus", "Dicomulus, in place", OURS),
+        ("Dicomulus", "Dicomulus, in place", OURS),
         ("Orthanc", "Orthanc, POST by 4 clients", THEIRS),
     ):
         found = results.of("ingest", "64x64", peer=peer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import statistics
 import tempfile
@@ -115,7 +116,7 @@ class _Comparison:
         self._source.mkdir()
         self._dicomulus = Dicomulus(self._source, work / "data", free_port(), work / "log")
         self._orthanc = Orthanc(root, work / "orthanc") if root else None
-        results.versions["dicomulus"] = dicomulus.__version__
+        results.versions["Dicomulus"] = dicomulus.__version__
         if root:
             results.versions["Orthanc"] = root.version("orthanc")
             results.versions["Orthanc DICOMweb plugin"] = root.version("orthanc-dicomweb")
@@ -143,8 +144,10 @@ class _Comparison:
             of_study = study_files(self._cache, shape, number)
             link_study(of_study, self._source / f"{number:04d}")
             files += of_study
+        # What was just made should not still be on its way to the disk when files are timed.
+        os.sync()
         self._tell(f"{len(files):,} files: indexing by dicomulus")
-        self._add_ingest("dicomulus", "in place", self._dicomulus.index())
+        self._add_ingest("Dicomulus", "in place", self._dicomulus.index())
         if self._orthanc:
             self._tell(f"{len(files):,} files: uploading to Orthanc")
             with self._orthanc.serve() as running:
@@ -188,8 +191,9 @@ class _Comparison:
         files = study_files(self._cache, shape, 0)
         source = self._work / "large"
         link_study(files, source)
+        os.sync()
         large = Dicomulus(source, self._work / "large-data", free_port(), self._work / "log")
-        self._add_ingest("dicomulus", "in place", large.index(), request=name, before=0)
+        self._add_ingest("Dicomulus", "in place", large.index(), request=name, before=0)
         if self._root:
             with Orthanc(self._root, self._work / "large-orthanc").serve() as running:
                 done = upload(running, files, seconds=self._plan.upload_seconds)
@@ -259,7 +263,7 @@ class _Comparison:
         with self._dicomulus.serve() as running:
             paths = _metadata(Resources.of(running))
         starts: list[tuple[str, str, Mapping[str, str], Dicomulus | Orthanc]] = [
-            ("dicomulus", "gzip", GZIP, self._dicomulus)
+            ("Dicomulus", "gzip", GZIP, self._dicomulus)
         ]
         if self._orthanc:
             starts.append(("Orthanc", "default", {}, self._orthanc))
@@ -327,7 +331,7 @@ class _Comparison:
             )
 
     def _memory(
-        self, servers: _Servers, when: str, *, peers: tuple[str, ...] = ("dicomulus", "Orthanc")
+        self, servers: _Servers, when: str, *, peers: tuple[str, ...] = ("Dicomulus", "Orthanc")
     ) -> None:
         for peer, running in servers.archives():
             if peer not in peers:
@@ -384,7 +388,7 @@ class _Servers:
 
     def archives(self) -> Iterator[tuple[str, Running]]:
         """Go through those that hold the archive."""
-        yield "dicomulus", self.dicomulus
+        yield "Dicomulus", self.dicomulus
         if self.orthanc:
             yield "Orthanc", self.orthanc
 
@@ -409,14 +413,14 @@ class _Servers:
 
     def plain(self, path: str, headers: Mapping[str, str] | None = None) -> list[Contender]:
         """Ask both archives, with no coding accepted."""
-        found = [_contender("dicomulus", "identity", self.dicomulus, path, headers=headers)]
+        found = [_contender("Dicomulus", "identity", self.dicomulus, path, headers=headers)]
         if self.orthanc:
             found.append(_contender("Orthanc", "default", self.orthanc, path, headers=headers))
         return found
 
     def compressed(self, path: str) -> list[Contender]:
         """Ask both archives, with gzip accepted."""
-        found = [_contender("dicomulus", "gzip", self.dicomulus, path, headers=GZIP)]
+        found = [_contender("Dicomulus", "gzip", self.dicomulus, path, headers=GZIP)]
         if self.orthanc_gzip:
             found.append(_contender("Orthanc", "gzip", self.orthanc_gzip, path, headers=GZIP))
         return found
@@ -425,7 +429,7 @@ class _Servers:
         """Ask all for metadata, in every coding that the server has."""
         found = [*self.compressed(path), *self.plain(path)]
         if _has_zstd(self.dicomulus, path):
-            found.append(_contender("dicomulus", "zstd", self.dicomulus, path, headers=ZSTD))
+            found.append(_contender("Dicomulus", "zstd", self.dicomulus, path, headers=ZSTD))
         for coding, numbers in self.codings.items():
             if self.nginx and path in numbers:
                 finished = f"/{coding}/{numbers[path]}"
@@ -436,7 +440,7 @@ class _Servers:
         """Ask those that know entity tags, with the tag of what they have."""
         tag = etag_of(self.dicomulus, path, GZIP)
         headers = {**GZIP, "If-None-Match": tag}
-        found = [_contender("dicomulus", "304", self.dicomulus, path, headers=headers, status=304)]
+        found = [_contender("Dicomulus", "304", self.dicomulus, path, headers=headers, status=304)]
         if self.nginx and path in self.codings.get("gzip", {}):
             finished = f"/gzip/{self.codings['gzip'][path]}"
             headers = {"If-None-Match": etag_of(self.nginx, finished, {})}

@@ -120,7 +120,7 @@ def _ratios(results: Results) -> str:
     for request in requests:
         cells = []
         for our_variant, peer, variant in pairs:
-            ours = compared(results, request, "dicomulus", our_variant)
+            ours = compared(results, request, "Dicomulus", our_variant)
             theirs = compared(results, request, peer, variant)
             cells.append(_ratio(ours, theirs))
         rows.append([request, *cells])
@@ -258,6 +258,7 @@ def _aws(results: Results) -> str:
                 ", ".join(
                     f"{_count(made)} {name.partition(':')[2]}"
                     for name, made in each.requests.items()
+                    if _count(made) != "0"
                 ),
                 _count(each.read_units),
                 _count(each.write_units),
