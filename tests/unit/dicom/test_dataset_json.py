@@ -10,7 +10,7 @@ import zlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dicomulus.dicom import element_tree
@@ -642,6 +642,7 @@ def test_a_deflated_object_is_wanted_whole_at_once() -> None:
 
 
 @given(cut=st.integers(0, 6000))
+@example(cut=193).via("within the Series Instance UID")
 def test_an_object_cut_anywhere_is_converted_or_rejected(cut: int) -> None:
     content = _rich_object()[:cut]
     try:

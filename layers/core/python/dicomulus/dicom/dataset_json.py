@@ -150,7 +150,12 @@ def _carefully(source: ByteSource, header: Header) -> _DataSet:
     return _DataSet(
         members=converter.members(tree.nodes, Context()),
         uri_tags=converter.uri_tags,
-        uids={node.tag: node.value for node in tree.nodes if node.tag in UID_TAGS and node.value},
+        uids={
+            node.tag: node.value
+            for node in tree.nodes
+            # Half a UID is one of something else.
+            if node.tag in UID_TAGS and node.value and len(node.value) == node.element.length
+        },
         pixel_elements={
             node.element.tag: node.element
             for node in tree.nodes

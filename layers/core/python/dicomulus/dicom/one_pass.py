@@ -76,10 +76,13 @@ _MEMORIES_HELD: Final = 8
 _CHARACTER_SETS_HELD: Final = 64
 
 _REMEMBERED_BYTES: Final = 4 * 1_048_576
-"""Bytes and characters after which a memory begins anew."""
+"""Bytes after which a memory begins anew."""
+
+_ENTRY_BYTES: Final = 200
+"""Bytes that an entry takes beside its text and the bytes it stands for, roughly."""
 
 _LARGEST_REMEMBERED_BYTES: Final = 65_536
-"""Bytes of the largest element that is remembered."""
+"""Bytes of the largest entry."""
 
 
 class UnusualError(Exception):
@@ -319,18 +322,20 @@ class _Memory:
     Only such members are kept as depend on nothing else: on no other element, no path, no instance.
     """
 
-    members: dict[bytes, str] = field(default_factory=dict)
+    members: dict[bytes | tuple[str, bytes], str] = field(default_factory=dict)
+    """By the bytes, and by the VR as well where they do not tell it."""
     size: int = 0
 
-    def keep(self, raw: bytes, member: str) -> None:
+    def keep(self, key: bytes | tuple[str, bytes], member: str) -> None:
         """Remember a member, at the cost of all others when there is no room left."""
-        if len(raw) > _LARGEST_REMEMBERED_BYTES:
+        size = 2 * len(member) + _ENTRY_BYTES
+        if size > _LARGEST_REMEMBERED_BYTES:
             return
-        self.size += len(raw) + len(member)
+        self.size += size
         if self.size > _REMEMBERED_BYTES:
             self.members.clear()
-            self.size = len(raw) + len(member)
-        self.members[raw] = member
+            self.size = size
+        self.members[key] = member
 
 
 @lru_cache(_CHARACTER_SETS_HELD)
@@ -458,14 +463,13 @@ class _OnePass:
         """Write an element with a value, and remember it where it depends on nothing else."""
         value = self.data[position + head.value_at : stop]
         content = head.quick(value) if len(value) <= head.limit else None
+        before = self.converter.particulars
         if content is not None:
             member = f"{head.prefix}{content}}}"
         else:
-            before = self.converter.particulars
             member = self.carefully(head, head.vr, position, stop=stop, level=level)
-            if self.converter.particulars != before:
-                return member
-        level.memory.keep(self.data[position:stop], member)
+        if self.converter.particulars == before:
+            level.memory.keep(self.data[position:stop], member)
         return member
 
     def carefully(self, head: _Head, vr: str, position: int, *, stop: int, level: _Level) -> str:
@@ -530,12 +534,21 @@ class _OnePass:
             if not self.implicit:
                 raise UnusualError
             return self.closed_sequence(head, position, stop, level)
+        self.note(head, vr, position, stop=stop, level=level)
         if "/" in vr:
-            self.converter.particulars += 1
             if not level.has_settled(head, vr):
                 raise UnusualError
-        self.note(head, vr, position, stop=stop, level=level)
-        return self.carefully(head, vr, position, stop=stop, level=level)
+            # It holds for this data set alone, as does the sequence around it.
+            self.converter.particulars += 1
+            return self.carefully(head, vr, position, stop=stop, level=level)
+        key = (vr, self.data[position:stop])
+        member = level.memory.members.get(key)
+        if member is None:
+            before = self.converter.particulars
+            member = self.carefully(head, vr, position, stop=stop, level=level)
+            if self.converter.particulars == before:
+                level.memory.keep(key, member)
+        return member
 
     def vr(self, head: _Head, length: int, level: _Level) -> str:
         return resolved_vr(Element(head.tag, head.written_vr, 0, 0, length), level.creators)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_UID_LENGTH: Final = 64
 """Characters in a UID, separators included (PS3.5 §9.1)."""
@@ -52,6 +55,22 @@ class InstanceResource:
     def path(self) -> str:
         """The path below the base URL, beginning with a slash."""
         return f"{self.series.path}/instances/{quote_uid(self.sop_instance_uid)}"
+
+
+def uids_of(resource: str | SeriesResource | InstanceResource) -> tuple[str, ...]:
+    """Give the UIDs of a resource from the study down; a study is named by its UID."""
+    if isinstance(resource, InstanceResource):
+        return (*uids_of(resource.series), resource.sop_instance_uid)
+    if isinstance(resource, SeriesResource):
+        return resource.study_instance_uid, resource.series_instance_uid
+    return (resource,)
+
+
+def resource_of(uids: Sequence[str]) -> str | SeriesResource | InstanceResource:
+    """Give the resource of one, two or three UIDs, as ``uids_of`` gives them."""
+    if len(uids) == 1:
+        return uids[0]
+    return SeriesResource(*uids) if len(uids) == 2 else InstanceResource(*uids)
 
 
 def study_path(study_instance_uid: str) -> str:
