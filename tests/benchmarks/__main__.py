@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -113,7 +114,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--update-docs", action="store_true", help="write tables and charts of the documentation"
     )
-    return parser.parse_args()
+    parsed = parser.parse_args()
+    if platform.system() != "Linux":
+        parser.error("the CPU time of servers is read from Linux")
+    return parsed
 
 
 def _default_cache() -> Path:

@@ -136,7 +136,9 @@ def bar_chart(title: str, bars: Sequence[Bar], unit: str) -> str:
         x = scale.at(tick)
         parts.append(_stroke(x, 56, x, bottom, _FAINT))
         parts.append(_text(x, bottom + 20, _tick(tick), anchor="middle", colour=_GREY))
-    parts.append(_text(_BAR_RIGHT + 20, bottom + 20, unit, colour=_GREY))
+    parts.append(
+        _text(_BAR_LEFT - 10, bottom + 20, f"{unit}, logarithmic", anchor="end", colour=_GREY)
+    )
     for number, bar in enumerate(bars):
         y = 60 + _BAR_PITCH * number
         if bar.value is None:
@@ -154,7 +156,7 @@ def bar_chart(title: str, bars: Sequence[Bar], unit: str) -> str:
 
 # --- lines ----------------------------------------------------------------------------------------
 
-_PLOT: Final = (80, 60, 640, 460)
+_PLOT: Final = (80, 90, 640, 490)
 """Left, top, right and bottom of the plot; labels of lines stand on its right."""
 
 _LABEL_PITCH: Final = 18
@@ -175,7 +177,7 @@ def line_chart(title: str, lines: Sequence[Line], *, x_label: str, y_label: str)
         parts.append(_stroke(left, y, right, y, _FAINT))
         parts.append(_text(left - 8, y + 5, _tick(tick), anchor="end", colour=_GREY))
     parts.append(_text((left + right) / 2, bottom + 42, x_label, anchor="middle", colour=_GREY))
-    parts.append(_text(left - 50, top - 10, y_label, colour=_GREY))
+    parts.append(_text(left - 50, top - 14, f"{y_label} (both scales logarithmic)", colour=_GREY))
     for line in lines:
         parts.extend(_drawn(line, across, up))
     ends = _apart([up.at(line.points[-1][1]) for line in lines])

@@ -8,11 +8,11 @@ import shutil
 import socket
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 SUITE: Final = "sid"
 """The suite with the newest packages."""
@@ -32,24 +32,20 @@ class DebianRoot:
 
     folder: Path
 
-    def command(self, *arguments: str | Path, shared: Path) -> list[str]:
-        """Give the command that runs a program of it, which sees one folder of ours, as it is.
+    def command(self, *arguments: str | Path) -> list[str]:
+        """Give the command that runs a program of it, which sees the folder around it as we do.
 
-        ``/proc`` and the folder are mounted for that program alone and vanish with it.
+        That folder and ``/proc`` are mounted for the program alone and vanish with it.
         """
-        inside = self.folder / shared.relative_to("/")
-        inside.mkdir(parents=True, exist_ok=True)
+        around = self.folder.parent
+        (self.folder / around.relative_to("/")).mkdir(parents=True, exist_ok=True)
         script = (
-            'root=$1 shared=$2; shift 2; mount -t proc proc "$root/proc"; '
-            'mount --bind "$shared" "$root$shared"; exec chroot "$root" "$@"'
+            'root=$1 around=$2; shift 2; mount -t proc proc "$root/proc"; '
+            'mount --bind "$around" "$root$around"; exec chroot "$root" "$@"'
         )
         fixed = ["unshare", "--mount", "sh", "-eu", "-c", script, "sh"]
-        return [
-            *fixed,
-            os.fspath(self.folder),
-            os.fspath(shared),
-            *(os.fspath(each) for each in arguments),
-        ]
+        folders = [os.fspath(self.folder), os.fspath(around)]
+        return [*fixed, *folders, *(os.fspath(each) for each in arguments)]
 
     def version(self, package: str) -> str:
         """Give the version of a package."""
@@ -60,19 +56,26 @@ class DebianRoot:
 def debian_root(cache: Path) -> DebianRoot:
     """Give the folder with the packages, made if it is not there yet.
 
+    Its programs see all of ``cache``.
+
     Raises:
-        UnavailableError: It cannot be made here.
+        UnavailableError: It cannot be made or used here.
     """
-    folder = cache / f"debian-{SUITE}"
-    if folder.is_dir():
-        _know_our_host_name(folder)
-        return DebianRoot(folder)
     if platform.system() != "Linux" or os.geteuid() != 0:
         raise UnavailableError("Debian's packages are put into a chroot, which takes root on Linux")
+    root = DebianRoot(cache / f"debian-{SUITE}")
+    if not root.folder.is_dir():
+        _make(root.folder)
+    _know_our_host_name(root.folder)
+    _run(root.command("true"))
+    return root
+
+
+def _make(folder: Path) -> None:
     for tool in ("debootstrap", "unshare"):
         if shutil.which(tool) is None:
             raise UnavailableError(f"{tool} is not installed")
-    part = cache / f"debian-{SUITE}.part"
+    part = folder.with_suffix(".part")
     # A folder that is only partly there comes from a run that was ended.
     shutil.rmtree(part, ignore_errors=True)
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -82,10 +85,8 @@ def debian_root(cache: Path) -> DebianRoot:
     policy.chmod(0o755)
     _know_our_host_name(part)
     install = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes"]
-    install += ["--no-install-recommends", *PACKAGES]
-    _run(DebianRoot(part).command(*install, shared=Path("/tmp")))
+    _run(DebianRoot(part).command(*install, "--no-install-recommends", *PACKAGES))
     part.rename(folder)
-    return DebianRoot(folder)
 
 
 def _know_our_host_name(folder: Path) -> None:

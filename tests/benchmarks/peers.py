@@ -159,7 +159,7 @@ class Orthanc:
             options["HttpCompressionEnabled"] = True
         configuration = self.folder / "orthanc.json"
         configuration.write_text(json.dumps(options))
-        command = self.root.command("Orthanc", configuration, shared=self.folder)
+        command = self.root.command("Orthanc", configuration)
         base_url = f"http://127.0.0.1:{port}/dicom-web"
         with running(command, log=self.folder / "log") as server:
             server.wait_until(lambda: answers(base_url, "/studies?limit=1"))
@@ -259,7 +259,7 @@ class Nginx:
         port = free_port()
         configuration = self.folder / "nginx.conf"
         configuration.write_text(_NGINX.format(folder=self.folder, port=port))
-        command = self.root.command("nginx", "-c", configuration, shared=self.folder)
+        command = self.root.command("nginx", "-c", configuration)
         base_url = f"http://127.0.0.1:{port}"
         with running(command, log=self.folder / "log") as server:
             server.wait_until(lambda: answers(base_url, "/"))
