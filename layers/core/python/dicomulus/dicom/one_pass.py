@@ -433,18 +433,21 @@ class _OnePass:
 
     def elements(self, position: int, end: int, level: _Level) -> int:
         """Convert elements and give the position of the first that does not fit or is none."""
+        # Most of the time that conversion takes is spent in this loop, so names are local.
         data, head_of, head_bytes = self.data, self.head_of, self.head_bytes
         members, remembered = level.members, level.memory.members
+        plain, number_of = _Kind.PLAIN, int.from_bytes
         last = next(reversed(members), "")
         while position < end:
             head = head_of(data[position : position + head_bytes])
             if head is None:
                 return position
-            if head.name <= last:
+            name = head.name
+            if name <= last:
                 raise UnusualError
             start = position + head.value_at
-            stop = start + int.from_bytes(data[position + head.length_at : start], "little")
-            if head.kind is _Kind.PLAIN and stop <= end:
+            stop = start + number_of(data[position + head.length_at : start], "little")
+            if head.kind is plain and stop <= end:
                 member = remembered.get(data[position:stop])
                 if member is None:
                     member = self.value(head, position, stop, level)
@@ -454,8 +457,8 @@ class _OnePass:
                     return position
                 member, stop = written
                 remembered = level.memory.members
-            members[head.name] = member
-            last = head.name
+            members[name] = member
+            last = name
             position = stop
         return position
 
