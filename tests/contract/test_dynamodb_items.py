@@ -106,6 +106,14 @@ CT_ATTRIBUTES: dict[str, Element] = {
     "00280100": {"vr": "US", "Value": [16]},
 }
 
+CT_FURTHER = (
+    b'{"00080005":{"vr":"CS","Value":["ISO_IR 192"]},"00080012":{"vr":"DA","Value":["20230714"]},'
+    b'"00080013":{"vr":"TM","Value":["091734.512000"]},"00200012":{"vr":"IS","Value":[5]},'
+    b'"00200032":{"vr":"DS","Value":[-187.134765625,-381.134765625,-412.5]},'
+    b'"00200037":{"vr":"DS","Value":[1,0,0,0,1,0]}}'
+)
+"""Main tags of an ordinary CT instance beyond what a search answers of it."""
+
 FRAGMENT_BYTES = 424
 """Bytes of an ordinary CT instance's fragment, with a dictionary of its series."""
 
@@ -123,6 +131,8 @@ def ct_row() -> InstanceRow:
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         instance_number=217,
         attributes=instance_answer(CT, CT_ATTRIBUTES, "1.2.840.10008.1.2.1"),
+        further=CT_FURTHER,
+        main_tags=noise.randbytes(4).hex(),
         levels_digest=noise.randbytes(8),
         fragment=builders.fragment(
             data=noise.randbytes(FRAGMENT_BYTES), dictionary=noise.randbytes(8).hex()
@@ -215,6 +225,8 @@ instance_rows = st.builds(
     transfer_syntax_uid=texts,
     instance_number=st.none() | st.integers(-(2**31), 2**31),
     attributes=json_texts,
+    further=json_texts,
+    main_tags=texts,
     levels_digest=st.binary(min_size=1),
     fragment=fragments,
     frame_table=st.binary(),
@@ -233,6 +245,7 @@ series_rows = st.builds(
     answer=json_texts,
     attributes=json_texts,
     study_attributes=json_texts,
+    main_tags=texts,
     sop_class_uids=st.lists(uids).map(tuple),
 )
 search_key_values = st.builds(

@@ -224,6 +224,8 @@ class DisturbedIndex:
         size = self._disturbance.batch_rows
         for puts in _batches(self._shuffled(changes.puts), size):
             yield InstanceChanges(puts=puts)
+        for renewed in _batches(self._shuffled(changes.renewed), size):
+            yield InstanceChanges(renewed=renewed)
         for deletes in _batches(self._shuffled(changes.deletes), size):
             yield InstanceChanges(deletes=deletes)
         for uid, study in changes.studies.items():

@@ -6,7 +6,7 @@ import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -347,6 +347,31 @@ class IndexContract:
         commit(index, putting(old))
         commit(index, putting(new))
         assert index.get_instance(new.instance) == (new,)
+
+    def test_a_renewed_row_replaces_the_row_of_the_same_object(self, index: Index) -> None:
+        old = instance_row()
+        new = replace(old, further=b'{"00200012":{"vr":"IS","Value":[4]}}', main_tags="12ab34cd")
+        commit(index, putting(old))
+        before = version_of(index, series_of())
+        commit(index, InstanceChanges(renewed=[new], touched={series_of(): None}))
+        assert index.get_instance(new.instance) == (new,)
+        assert version_of(index, series_of()) == before + 1
+
+    @pytest.mark.parametrize("fields", [{"object_etag": "e2"}, {"object_modified_ms": 5}])
+    def test_a_renewed_row_never_replaces_that_of_a_newer_object(
+        self, index: Index, fields: dict[str, Any]
+    ) -> None:
+        newer = instance_row(**fields)
+        commit(index, putting(newer))
+        commit(index, InstanceChanges(renewed=[instance_row(main_tags="12ab34cd")]))
+        assert index.get_instance(newer.instance) == (newer,)
+
+    def test_a_renewed_row_never_comes_back_after_its_object_went(self, index: Index) -> None:
+        row = instance_row()
+        commit(index, putting(row))
+        commit(index, deleting(row))
+        commit(index, InstanceChanges(renewed=[row]))
+        assert index.get_instance(row.instance) == ()
 
     def test_an_instance_has_a_row_for_each_object_by_key(self, index: Index) -> None:
         rows = [instance_row(object_key=key) for key in ("b", "a", "c")]

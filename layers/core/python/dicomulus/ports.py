@@ -56,6 +56,13 @@ class InstanceRow:
     instance_number: int | None = None
     attributes: bytes
     """What a search without ``includefield`` answers, ready: one DICOM JSON object."""
+    further: bytes = b"{}"
+    """Instance-level main tags that the answer does not tell: one DICOM JSON object."""
+    main_tags: str = ""
+    """Name of the lists of main tags that the row was made under.
+
+    Empty where it does not hold them: the fragment does.
+    """
     levels_digest: bytes
     """Equal exactly where the study- and series-level attributes are equal."""
     fragment: Fragment
@@ -92,6 +99,8 @@ class SeriesRow:
     """The series-level attributes kept beyond the answer: one DICOM JSON object."""
     study_attributes: bytes = b"{}"
     """Study-level attributes as this series' instances give them: one DICOM JSON object."""
+    main_tags: str = ""
+    """Name of the lists of main tags that the fold was made under."""
     sop_class_uids: tuple[str, ...] = ()
 
 
@@ -191,9 +200,12 @@ class InstanceChanges:
     ``touched`` holds every series whose version moves, with the row to create where there is
     none yet (its version and due time are ignored), or nothing for a series that is left alone
     where there is none yet; ``studies`` the rows to create where there are none yet.
+    ``renewed`` holds rows made anew from themselves: each replaces the row of its key if that is
+    still of the same entity tag and time, and is dropped otherwise.
     """
 
     puts: Sequence[InstanceRow] = ()
+    renewed: Sequence[InstanceRow] = ()
     deletes: Collection[InstanceRowKey] = ()
     touched: Mapping[SeriesResource, SeriesRow | None] = field(default_factory=dict)
     studies: Mapping[str, StudyRow] = field(default_factory=dict)

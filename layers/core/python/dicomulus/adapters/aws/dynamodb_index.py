@@ -204,6 +204,7 @@ class DynamoDbIndex:
             map(instance_item, changes.puts),
             [instance_key(row.instance, row.object_key) for row in changes.deletes],
         )
+        self._for_each(self._renew, changes.renewed)
         self._create_studies(changes.studies.values(), now_ms=now_ms)
         moved = self._for_each(
             lambda each: self._move_version(*each, now_ms=now_ms, due_ms=due_ms),
@@ -212,6 +213,13 @@ class DynamoDbIndex:
         return frozenset(
             series for series, is_due in zip(changes.touched, moved, strict=True) if is_due
         )
+
+    def _renew(self, row: InstanceRow) -> None:
+        item = instance_item(row)
+        of_same_object = (InstanceItem.etag == item.etag) & (
+            InstanceItem.modified_ms == item.modified_ms
+        )
+        self._table.put_if(item, of_same_object)
 
     def _create_studies(self, rows: Iterable[StudyRow], *, now_ms: int) -> None:
         absent = [row for row in rows if row.study_instance_uid not in self._existing_studies]

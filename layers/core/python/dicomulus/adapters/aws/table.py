@@ -258,7 +258,13 @@ def series_item(row: SeriesRow, *, shards: int) -> SeriesItem:
 
 def series_body(row: SeriesRow) -> bytes:
     """Write what a fold gives of a series."""
-    facts = [row.folded_version, row.instance_count, row.total_size, list(row.sop_class_uids)]
+    facts = [
+        row.folded_version,
+        row.instance_count,
+        row.total_size,
+        list(row.sop_class_uids),
+        row.main_tags or None,
+    ]
     texts = (row.answer, row.attributes, row.study_attributes)
     return deflate_known(join_sections(facts, *texts), _known_of_series(row.series))
 
@@ -267,8 +273,8 @@ def series_row(item: SeriesItem) -> SeriesRow:
     """Read a series row."""
     series = _series(item)
     content = inflate_known(item.body, _known_of_series(series))
-    facts, (answer, attributes, study_attributes) = split_sections(content, facts=4, texts=3)
-    folded_version, instance_count, total_size, sop_class_uids = facts
+    facts, (answer, attributes, study_attributes) = split_sections(content, facts=5, texts=3)
+    folded_version, instance_count, total_size, sop_class_uids, main_tags = facts
     return SeriesRow(
         series=series,
         version=int(item.version),
@@ -279,6 +285,7 @@ def series_row(item: SeriesItem) -> SeriesRow:
         answer=answer,
         attributes=attributes,
         study_attributes=study_attributes,
+        main_tags=main_tags or "",
         sop_class_uids=tuple(sop_class_uids),
     )
 
@@ -342,22 +349,23 @@ def _instance_sections(row: InstanceRow) -> bytes:
         row.transfer_syntax_uid,
         row.instance_number,
         row.fragment.dictionary or None,
+        row.main_tags or None,
         None if canonical else row.object_key,
         list(row.warnings) or None,
         row.damaged or None,
         row.fragment.pointer or None,
         row.frame_table_pointer or None,
     ]
-    return join_sections(facts, row.attributes)
+    return join_sections(facts, row.attributes, row.further)
 
 
 def instance_row(item: InstanceItem) -> InstanceRow:
     """Read an instance row."""
     instance = _instance(item)
     content = inflate_known(item.body, _known_of_instance(instance))
-    facts, (attributes,) = split_sections(content, facts=9, texts=1)
-    sop_class_uid, transfer_syntax_uid, number, dictionary, object_key, warnings = facts[:6]
-    damaged, fragment_pointer, frame_table_pointer = facts[6:]
+    facts, (attributes, further) = split_sections(content, facts=10, texts=2)
+    sop_class_uid, transfer_syntax_uid, number, dictionary, main_tags = facts[:5]
+    object_key, warnings, damaged, fragment_pointer, frame_table_pointer = facts[5:]
     return InstanceRow(
         instance=instance,
         object_key=canonical_key(instance) if object_key is None else object_key,
@@ -369,6 +377,8 @@ def instance_row(item: InstanceItem) -> InstanceRow:
         transfer_syntax_uid=transfer_syntax_uid,
         instance_number=number,
         attributes=attributes,
+        further=further,
+        main_tags=main_tags or "",
         levels_digest=item.levels_digest,
         fragment=Fragment(
             data=item.fragment or b"",

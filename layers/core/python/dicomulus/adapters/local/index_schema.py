@@ -17,6 +17,8 @@ INSTANCE_COLUMNS: Final = (
     "transfer_syntax_uid",
     "instance_number",
     "attributes",
+    "further",
+    "main_tags",
     "levels_digest",
     "fragment_data",
     "fragment_pointer",
@@ -39,6 +41,7 @@ SERIES_COLUMNS: Final = (
     "answer",
     "attributes",
     "study_attributes",
+    "main_tags",
     "sop_class_uids",
 )
 """Columns of ``series`` besides its key, in the order of their values everywhere."""
@@ -56,7 +59,7 @@ STUDY_COLUMNS: Final = (
 
 INDEX_SCHEMA: Final = Schema(
     purpose="an index",
-    version=1,
+    version=2,
     remedy="Remove the data folder: everything in it is made again from the DICOM files.",
     statements=(
         # A series without version has a number and rows, but was never committed.
@@ -73,6 +76,7 @@ INDEX_SCHEMA: Final = Schema(
             answer BLOB NOT NULL DEFAULT x'7b7d',
             attributes BLOB NOT NULL DEFAULT x'7b7d',
             study_attributes BLOB NOT NULL DEFAULT x'7b7d',
+            main_tags TEXT NOT NULL DEFAULT '',
             sop_class_uids TEXT NOT NULL DEFAULT '[]',
             UNIQUE (study_instance_uid, series_instance_uid)
         )
@@ -96,6 +100,8 @@ INDEX_SCHEMA: Final = Schema(
             transfer_syntax_uid TEXT NOT NULL,
             instance_number INTEGER,
             attributes BLOB NOT NULL,
+            further BLOB NOT NULL,
+            main_tags TEXT NOT NULL,
             levels_digest BLOB NOT NULL,
             fragment_data BLOB NOT NULL,
             fragment_pointer TEXT NOT NULL,

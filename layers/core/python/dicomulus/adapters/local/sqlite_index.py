@@ -91,6 +91,11 @@ PUT_INSTANCE: Final = f"""
     ON CONFLICT (series_id, sop_instance_uid, object_key)
     DO UPDATE SET {_list(f"{c} = excluded.{c}" for c in INSTANCE_COLUMNS[2:])}
 """
+RENEW_INSTANCE: Final = f"""
+    UPDATE instance SET {_list(f"{c} = ?" for c in INSTANCE_COLUMNS[2:])}
+    WHERE series_id = ? AND sop_instance_uid = ? AND object_key = ?
+    AND object_etag = ? AND object_modified_ms = ?
+"""
 DELETE_INSTANCE: Final = """
     DELETE FROM instance WHERE series_id = ? AND sop_instance_uid = ? AND object_key = ?
 """
@@ -261,6 +266,9 @@ class SqliteIndex:
         with self._database.writing() as connection:
             ids = _SeriesIds(connection)
             connection.executemany(PUT_INSTANCE, (_put_values(ids, row) for row in changes.puts))
+            connection.executemany(
+                RENEW_INSTANCE, (_renewed_values(ids, row) for row in changes.renewed)
+            )
             connection.executemany(
                 DELETE_INSTANCE, (_delete_values(ids, k) for k in changes.deletes)
             )
@@ -470,12 +478,13 @@ def _series_values(row: SeriesRow) -> tuple[object, ...]:
         row.answer,
         row.attributes,
         row.study_attributes,
+        row.main_tags,
         json.dumps(row.sop_class_uids),
     )
 
 
 def _series_row(series: SeriesResource, values: Any) -> SeriesRow:
-    version, folded_version, due, count, size, *texts, classes = values
+    version, folded_version, due, count, size, *texts, main_tags, classes = values
     answer, attributes, study_attributes = texts
     return SeriesRow(
         series=series,
@@ -487,6 +496,7 @@ def _series_row(series: SeriesResource, values: Any) -> SeriesRow:
         answer=answer,
         attributes=attributes,
         study_attributes=study_attributes,
+        main_tags=main_tags,
         sop_class_uids=tuple(json.loads(classes)),
     )
 
@@ -508,6 +518,8 @@ def _put_values(ids: _SeriesIds, row: InstanceRow) -> tuple[object, ...]:
         row.transfer_syntax_uid,
         row.instance_number,
         row.attributes,
+        row.further,
+        row.main_tags,
         row.levels_digest,
         fragment.data,
         fragment.pointer,
@@ -521,14 +533,21 @@ def _put_values(ids: _SeriesIds, row: InstanceRow) -> tuple[object, ...]:
     )
 
 
+def _renewed_values(ids: _SeriesIds, row: InstanceRow) -> tuple[object, ...]:
+    series_id, sop_instance_uid, object_key, *values = _put_values(ids, row)
+    expected = (row.object_etag, row.object_modified_ms)
+    return (*values, series_id, sop_instance_uid, object_key, *expected)
+
+
 def _delete_values(ids: _SeriesIds, key: InstanceRowKey) -> tuple[object, ...]:
     return ids[key.instance.series], key.instance.sop_instance_uid, key.object_key
 
 
 def _instance_row(series: SeriesResource, values: Any) -> InstanceRow:
     sop, key, etag, size, modified_ms, checksum, sop_class, syntax, number = values[:9]
-    attributes, digest, data, pointer, dictionary, raw_length, crc32 = values[9:16]
-    frame_table, frame_table_pointer, warnings, damaged = values[16:]
+    attributes, further, main_tags, digest = values[9:13]
+    data, pointer, dictionary, raw_length, crc32 = values[13:18]
+    frame_table, frame_table_pointer, warnings, damaged = values[18:]
     return InstanceRow(
         instance=InstanceResource(series.study_instance_uid, series.series_instance_uid, sop),
         object_key=key,
@@ -540,6 +559,8 @@ def _instance_row(series: SeriesResource, values: Any) -> InstanceRow:
         transfer_syntax_uid=syntax,
         instance_number=number,
         attributes=attributes,
+        further=further,
+        main_tags=main_tags,
         levels_digest=digest,
         fragment=Fragment(
             data=data, pointer=pointer, dictionary=dictionary, raw_length=raw_length, crc32=crc32
