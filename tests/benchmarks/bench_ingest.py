@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _BATCH: Final = 64
 """Objects looked at together, about as many as a worker of the command gets."""
 
+_COMPARED_EVERY: Final = 9
+"""Studies from one comparison with an empty archive to the next."""
+
 
 def main() -> None:
     """Print one line for each figure."""
@@ -69,18 +72,27 @@ def _with_pydicom(content: bytes) -> str:
 
 
 def _print_ingest(studies: Sequence[Sequence[Path]], cache: Path) -> None:
+    """Add study after study to one archive, and now and then one to an empty archive, to compare."""
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        folder, data = Path(scratch, "dicom"), Path(scratch, "data")
-        for number, files in enumerate(studies):
-            link_study(list(files), folder / str(number))
-        settings = Settings(source_folder=str(folder), data_folder=str(data))
-        runtime = local_runtime(settings)
+        runtime = _archive_of(studies, Path(scratch, "growing"))
         keys = sorted(info.key for info in runtime.folder.list())
         step = len(studies[0])
         for start in range(0, len(keys), step):
             part = keys[start : start + step]
-            spent = _cpu_ms(partial(_look_at, runtime, part))
-            print(f"ingest from {start:,} on: {spent / len(part):.3f} ms")
+            spent = _cpu_ms(partial(_look_at, runtime, part)) / len(part)
+            if start // step % _COMPARED_EVERY:
+                continue
+            empty = _archive_of(studies[:1], Path(scratch, f"empty-{start}"))
+            first = [info.key for info in empty.folder.list()]
+            alone = _cpu_ms(partial(_look_at, empty, first)) / len(first)
+            print(f"ingest with {start:,} before: {spent:.3f} ms; with none: {alone:.3f} ms")
+
+
+def _archive_of(studies: Sequence[Sequence[Path]], scratch: Path) -> LocalRuntime:
+    folder, data = scratch / "dicom", scratch / "data"
+    for number, files in enumerate(studies):
+        link_study(list(files), folder / f"{number:04d}")
+    return local_runtime(Settings(source_folder=str(folder), data_folder=str(data)))
 
 
 def _look_at(runtime: LocalRuntime, keys: Sequence[str]) -> None:
