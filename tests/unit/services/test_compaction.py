@@ -135,11 +135,9 @@ class Overtaking:
         self.before_fold()
         return self._inner.fold_series(row)
 
-    def settle_series(
-        self, series: SeriesResource, version: int, *, stable_due_ms: int | None = None
-    ) -> bool:
+    def settle_series(self, series: SeriesResource, version: int, **more: Any) -> bool:
         self.before_settle()
-        return self._inner.settle_series(series, version, stable_due_ms=stable_due_ms)
+        return self._inner.settle_series(series, version, **more)
 
 
 def overtaken_archive(folder: Path) -> tuple[Small, Overtaking]:
