@@ -10,6 +10,7 @@ import pytest
 from pydicom import config, dcmread
 from pydicom.data import get_testdata_files
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import UID
 
 from dicomulus.errors import NotAcceptableError
@@ -205,5 +206,31 @@ def test_an_object_that_only_claims_to_be_deflated_is_read_as_it_is(small: Small
 
 def test_compressed_pixels_are_not_written_anew(small: Small) -> None:
     (row,) = small.take({"a": ct_instance(transfer_syntax=JPEG_BASELINE)}).indexed
+    with pytest.raises(NotAcceptableError):
+        small.archive.retrieve.reencoded(row)
+
+
+def test_an_icon_of_fragments_keeps_them(small: Small) -> None:
+    icon = Dataset()
+    icon.PixelData = encapsulate([b"\xff\xd8" + bytes(400) + b"\xff\xd9"])
+    icon["PixelData"].VR = "OB"
+    icon["PixelData"].is_undefined_length = True
+    data_set = ct_dataset()
+    data_set.IconImageSequence = [icon]
+    content = encode(data_set)
+    again = rewritten(small, content)
+    assert again is not None
+    assert dcmread(BytesIO(again)).IconImageSequence[0].PixelData == icon.PixelData
+
+
+def test_sequences_too_deep_to_be_read_are_not_written_anew(small: Small) -> None:
+    data_set = Dataset()
+    for _ in range(40):
+        outer = Dataset()
+        outer.ContentSequence = [data_set]
+        data_set = outer
+    deep = ct_dataset()
+    deep.ContentSequence = [data_set]
+    (row,) = small.take({"a": encode(deep)}).indexed
     with pytest.raises(NotAcceptableError):
         small.archive.retrieve.reencoded(row)
