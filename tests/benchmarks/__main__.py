@@ -72,7 +72,12 @@ def _plan(parsed: argparse.Namespace) -> Plan:
             starts=1,
             has_large_images=False,
         )
-    return Plan(shape=shape, studies=tuple(sorted(parsed.studies)), compared_at=parsed.compared_at)
+    return Plan(
+        shape=shape,
+        studies=tuple(sorted(parsed.studies)),
+        compared_at=parsed.compared_at,
+        upload_seconds=parsed.upload_minutes * 60,
+    )
 
 
 def _arguments() -> argparse.Namespace:
@@ -92,6 +97,12 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--compared-at", type=int, default=10, help="size at which everything is asked (10)"
+    )
+    parser.add_argument(
+        "--upload-minutes",
+        type=float,
+        default=90,
+        help="longest upload to Orthanc for one size, after which it is left out (90)",
     )
     parser.add_argument(
         "--cache",
@@ -115,6 +126,8 @@ def _arguments() -> argparse.Namespace:
         "--update-docs", action="store_true", help="write tables and charts of the documentation"
     )
     parsed = parser.parse_args()
+    if not parsed.quick and parsed.compared_at not in parsed.studies:
+        parser.error("--compared-at is none of --studies")
     if platform.system() != "Linux":
         parser.error("the CPU time of servers is read from Linux")
     return parsed

@@ -52,7 +52,7 @@ class Plan:
     load_seconds: int = 4
     starts: int = 3
     """Times that servers are started for their first answers."""
-    upload_seconds: float = 900.0
+    upload_seconds: float = 5_400.0
     """Longest upload to Orthanc for one size; if it takes longer, Orthanc's part ends there."""
     has_large_images: bool = True
 
