@@ -51,8 +51,8 @@ RIGHTS: Final[dict[str, Rights]] = {
             "dynamodb:UpdateItem",
         ),
         cache=_KEEP_OBJECTS,
-        # What it finds damaged is looked at again.
-        send_to=("ingest",),
+        # What it finds damaged is looked at again; what it compacts is stable later.
+        send_to=("ingest", "compact"),
         receive_from=("compact",),
     ),
     "read": Rights(

@@ -1,4 +1,4 @@
-"""Brings the series up to date that a batch of messages says are due."""
+"""Brings the series up to date that a batch of messages says are due, and records their rest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aws_lambda_powertools.utilities.batch import (
 
 from dicomulus.adapters.aws.changes import parse_changes
 from dicomulus.composition import aws_archive
-from dicomulus.ports import CompactSeries
+from dicomulus.ports import CompactSeries, StabiliseSeries
 from dicomulus.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,16 +32,20 @@ processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
 
 def compact(record: SQSRecord) -> None:
-    """Compact what one message names.
+    """Compact what one message names, or record that it is stable.
 
     Raises:
         InvalidBodyError: It is no message of this queue.
         UnavailableError: A series is still due.
     """
-    changes = parse_changes(record.body, bucket=settings.storage_bucket)
-    archive.compaction.compact(
-        [change.series for change in changes if isinstance(change, CompactSeries)]
+    messages = parse_changes(record.body, bucket=settings.storage_bucket)
+    compacted = archive.compaction.compact(
+        [message.series for message in messages if isinstance(message, CompactSeries)]
     )
+    archive.stability.announce(compacted)
+    for message in messages:
+        if isinstance(message, StabiliseSeries):
+            archive.stability.handle(message)
 
 
 @logger.inject_lambda_context

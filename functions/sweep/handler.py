@@ -1,4 +1,4 @@
-"""Announces the series whose compaction is overdue, by a schedule."""
+"""Announces, by a schedule, series whose compaction or stability is overdue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 
 from dicomulus.composition import aws_archive, clock_ms
-from dicomulus.ports import CompactSeries
+from dicomulus.ports import CompactSeries, StabiliseSeries
 from dicomulus.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,8 +27,13 @@ archive = aws_archive(Settings.from_env())
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     """Enqueue the longest overdue series again; what it misses is due the next time."""
-    overdue = archive.index.overdue_series(clock_ms() - GRACE_MS)
+    latest_ms = clock_ms() - GRACE_MS
+    overdue = archive.index.overdue_series(latest_ms)
     archive.queue.send([CompactSeries(series) for series in overdue])
     if overdue:
         logger.warning("compactions were overdue", extra={"series": len(overdue)})
-    return {"series": len(overdue)}
+    quiet = archive.index.quiet_series(latest_ms)
+    archive.queue.send([StabiliseSeries(series) for series in quiet])
+    if quiet:
+        logger.warning("stable series were overdue", extra={"series": len(quiet)})
+    return {"series": len(overdue), "stable": len(quiet)}

@@ -9,7 +9,7 @@ from dicomulus.adapters.ledger import Ledger
 from dicomulus.adapters.local.sqlite_index import SqliteIndex
 from dicomulus.api.routes import answer
 from dicomulus.composition import compose
-from dicomulus.ports import CompactSeries, LookAtObjects
+from dicomulus.ports import LookAtObjects
 from dicomulus.settings import Settings
 from dicomulus.wire.message import Headers, Request
 from tests.support.memory_store import MemoryStore
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
-    from dicomulus.ports import Index, InstanceRow, ObjectStore
+    from dicomulus.ports import Index, InstanceRow, Message, ObjectStore
     from dicomulus.services.archive import Archive
     from dicomulus.services.ingest import LookReport
     from dicomulus.wire.message import Response
@@ -30,11 +30,9 @@ class ListQueue:
     """Keeps what was sent."""
 
     def __init__(self) -> None:
-        self.messages: list[LookAtObjects | CompactSeries] = []
+        self.messages: list[Message] = []
 
-    def send(
-        self, messages: Sequence[LookAtObjects | CompactSeries], *, delay_seconds: float = 0
-    ) -> None:
+    def send(self, messages: Sequence[Message], *, delay_seconds: float = 0) -> None:
         self.messages.extend(messages)
 
     @property

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from dicomulus.dicom.resource import InstanceResource, SeriesResource
     from dicomulus.ports import (
+        Change,
         DictionaryRow,
         Index,
         InstanceRow,
@@ -157,14 +158,40 @@ class DisturbedIndex:
         self._may_crash()
         return self._inner.fold_series(row)
 
-    def settle_series(self, series: SeriesResource, version: int) -> bool:
+    def settle_series(
+        self, series: SeriesResource, version: int, *, stable_due_ms: int | None = None
+    ) -> bool:
         self._may_crash()
-        return self._inner.settle_series(series, version)
+        return self._inner.settle_series(series, version, stable_due_ms=stable_due_ms)
 
     def overdue_series(self, now_ms: int, *, limit: int = 1000) -> tuple[SeriesResource, ...]:
         return self._late_rows(
             "overdue_series", lambda: self._inner.overdue_series(now_ms, limit=limit)
         )
+
+    # stability
+
+    def quiet_series(self, now_ms: int, *, limit: int = 1000) -> tuple[SeriesResource, ...]:
+        return self._late_rows(
+            "quiet_series", lambda: self._inner.quiet_series(now_ms, limit=limit)
+        )
+
+    def mark_stable(self, series: SeriesResource, version: int) -> bool:
+        self._may_crash()
+        return self._inner.mark_stable(series, version)
+
+    def end_quiet(self, series: SeriesResource, version: int) -> bool:
+        self._may_crash()
+        return self._inner.end_quiet(series, version)
+
+    # changes
+
+    def record_change(self, change: Change) -> bool:
+        self._may_crash()
+        return self._inner.record_change(change)
+
+    def changes(self, since: int = 0, *, limit: int = 100) -> Page[Change]:
+        return self._inner.changes(since, limit=self._short(limit))
 
     # studies
 

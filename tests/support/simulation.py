@@ -19,24 +19,32 @@ from dicomulus.composition import compose
 from dicomulus.dicom.resource import InstanceResource, SeriesResource, canonical_key
 from dicomulus.errors import NotFoundError, UnavailableError
 from dicomulus.metadata.gzip_assembly import identity
-from dicomulus.ports import CompactSeries, LookAtObjects
+from dicomulus.ports import ChangeType, CompactSeries, LookAtObjects
 from dicomulus.settings import Settings
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterable, Sequence
 
-    from dicomulus.ports import ChangeQueue, Index, InstanceRow, ObjectStore
+    from dicomulus.ports import (
+        Change,
+        ChangedResource,
+        ChangeQueue,
+        Index,
+        InstanceRow,
+        Message,
+        ObjectStore,
+    )
     from dicomulus.services.archive import Archive
     from dicomulus.services.metadata import MetadataState
     from tests.support.memory_store import MemoryStore
-
-Message = LookAtObjects | CompactSeries
 
 BASE_URL = "http://archive.example/dicom-web"
 MAX_ACTORS = 8
 MARKER = "00204000"
 """ImageComments: says which object and which generation of it an answer comes from."""
+
+STABLE_AGE_SECONDS = 10
 
 PACES = (1.0, 0.03, 0.001)
 """How often an actor's turn comes. The slow ones are overtaken, which is where mistakes show."""
@@ -46,6 +54,10 @@ _STEP_TIMEOUT_SECONDS = 60
 
 class CrashError(BaseException):
     """The process of an actor ends here; nothing in the package may catch it."""
+
+
+class WrongChangeError(AssertionError):
+    """A change was recorded twice, too early, out of order, or not at all."""
 
 
 class StaleAnswerError(AssertionError):
@@ -229,6 +241,41 @@ class World:
         return not any(self.unsettled[key] for key in self.holders.get(instance, ()))
 
 
+class WatchedStability:
+    """An index that lets no change be recorded twice, or too early."""
+
+    def __init__(self, inner: Index, world: World) -> None:
+        self._inner = inner
+        self._world = world
+        self._settled_ms: dict[tuple[SeriesResource, int], int] = {}
+        self._recorded: dict[tuple[ChangeType, object], int] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def settle_series(
+        self, series: SeriesResource, version: int, *, stable_due_ms: int | None = None
+    ) -> bool:
+        """Note since when a version has been there at least."""
+        self._settled_ms.setdefault((series, version), self._world.now_ms)
+        return self._inner.settle_series(series, version, stable_due_ms=stable_due_ms)
+
+    def record_change(self, change: Change) -> bool:
+        """Compare a change with those before and with the time."""
+        is_news = self._inner.record_change(change)
+        if is_news:
+            named = change.type, change.resource
+            if change.version <= self._recorded.get(named, 0):
+                raise WrongChangeError(f"again, or an older one: {change}")
+            self._recorded[named] = change.version
+        if change.type is ChangeType.STABLE_SERIES:
+            series = cast("SeriesResource", change.resource)
+            since_ms = self._settled_ms.get((series, change.version), change.date_ms)
+            if change.date_ms - since_ms < 1000 * STABLE_AGE_SECONDS:
+                raise WrongChangeError(f"too early: {change}")
+        return is_news
+
+
 class Simulation:
     """One archive in one world."""
 
@@ -254,12 +301,19 @@ class Simulation:
         self._instances = random.sample(INSTANCES, random.randint(1, len(INSTANCES)))
         self.archive = self._compose(index, cache, pause_index=pause_index)
         self.clean_reads = 0
+        self.consumed: list[Change] = []
+        self._consumes = False
 
     def _compose(self, index: Index, cache: MemoryStore, *, pause_index: bool) -> Archive:
         stepped = cast("Index", Paused(index)) if pause_index else index
         return compose(
-            Settings(compact_delay_seconds=5, prefix_bytes=256, max_bases=1),
-            index=self.ledger.index(stepped),
+            Settings(
+                compact_delay_seconds=5,
+                stable_age_seconds=STABLE_AGE_SECONDS,
+                prefix_bytes=256,
+                max_bases=1,
+            ),
+            index=cast("Index", WatchedStability(self.ledger.index(stepped), self.world)),
             storage=cast("ObjectStore", Paused(self.storage)),
             cache=self.ledger.store(cast("ObjectStore", Paused(cache)), "cache"),
             queue=cast("ChangeQueue", Paused(self.world)),
@@ -274,6 +328,7 @@ class Simulation:
             self._change: self.random.choice((0.5, 1, 4)),
             self._deliver: 5,
             self._read: 4,
+            self._consume: 1,
             self._advance: 1,
             self._repeat: 0.5,
             self._compact: self.random.choice((0, 3)),
@@ -299,8 +354,12 @@ class Simulation:
         raise AssertionError("the dust does not settle")
 
     def sweep(self) -> None:
-        """Compact what is overdue, as the scheduled reconcile does."""
+        """Compact what is overdue and record what is stable, as the scheduled sweep does."""
         self.archive.compaction.compact(self.index.overdue_series(self.world.now_ms + 10**9))
+        self.world.now_ms += 1000 * STABLE_AGE_SECONDS + 1
+        while self.archive.stability.record_due():
+            pass
+        self._read_changes()
 
     def _change(self) -> None:
         key = self.random.choice(self._keys)
@@ -345,7 +404,13 @@ class Simulation:
         """Compact whatever is due or not, as a sweep does."""
         if len(self._actors) < MAX_ACTORS:
             series = self.random.choice(self._instances).series
-            self._start(lambda: self.archive.compaction.compact([series]), None)
+            self._start(lambda: self._compact_series(series), None)
+
+    def _consume(self) -> None:
+        """Read on in the log of changes, from where it was read up to."""
+        if len(self._actors) < MAX_ACTORS and not self._consumes:
+            self._consumes = True
+            self._start(self._read_changes, None)
 
     def _advance(self) -> None:
         self.world.now_ms += self.random.randrange(8_000)
@@ -393,8 +458,24 @@ class Simulation:
             report = self.archive.ingest.look_at(message.object_keys)
             for error in report.failed.values():
                 raise error
+        elif isinstance(message, CompactSeries):
+            self.archive.stability.announce(self.archive.compaction.compact([message.series]))
         else:
-            self.archive.compaction.compact([message.series])
+            self.archive.stability.handle(message)
+
+    def _compact_series(self, series: SeriesResource) -> None:
+        self.archive.compaction.compact([series])
+
+    def _read_changes(self) -> None:
+        try:
+            while page := self._changes_after_last():
+                self.consumed.extend(page)
+        finally:
+            self._consumes = False
+
+    def _changes_after_last(self) -> tuple[Change, ...]:
+        since = self.consumed[-1].sequence if self.consumed else 0
+        return self.archive.index.changes(since, limit=3).items
 
     def _read_series(self, series: SeriesResource) -> None:
         """Read as a user agent does; what was acknowledged before must be in the answer."""
@@ -436,6 +517,23 @@ class Simulation:
             self._check_study(study)
         if leftover := self.index.overdue_series(self.world.now_ms + 10**9):
             raise AssertionError(f"still due: {leftover}")
+        self._check_changes()
+
+    def _check_changes(self) -> None:
+        """Compare what the consumer was given with what is stable now."""
+        if [each.sequence for each in self.consumed] != list(range(1, len(self.consumed) + 1)):
+            raise WrongChangeError(f"gaps or repetitions: {self.consumed}")
+        if leftover := self.index.quiet_series(self.world.now_ms + 10**9):
+            raise WrongChangeError(f"still to be recorded: {leftover}")
+        expected: set[tuple[ChangedResource, int]] = set()
+        for study in {instance.study_instance_uid for instance in INSTANCES}:
+            rows = self.index.query_series(study)
+            expected |= {(row.series, row.version) for row in rows if row.instance_count}
+            if any(row.instance_count for row in rows):
+                expected.add((study, sum(row.version for row in rows)))
+        found = Counter((each.resource, each.version) for each in self.consumed)
+        if {found[each] for each in expected} - {1} or max(found.values(), default=1) > 1:
+            raise WrongChangeError(f"{expected} are stable, recorded was {found}")
 
     def _check_rows(self) -> None:
         rows = {(row.instance, row.object_key, row.object_etag) for row in self._all_rows()}

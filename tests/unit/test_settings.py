@@ -23,6 +23,7 @@ RANGES = {
     "port": (0, 65_535),
     "search_shards": (1, 64),
     "compact_delay_seconds": (0, 900),
+    "stable_age_seconds": (0, 900),
     "jobs": (0, 1_000),
 }
 SPECIAL = {

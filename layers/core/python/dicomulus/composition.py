@@ -17,6 +17,7 @@ from dicomulus.services.ingest import Ingest
 from dicomulus.services.metadata import Metadata
 from dicomulus.services.retrieve import Retrieve
 from dicomulus.services.search import Search
+from dicomulus.services.stability import Stability
 from dicomulus.services.store import Store
 from dicomulus.wire.base_url import CANONICAL_LOOPBACK, Endpoint, base_url
 from dicomulus.wire.message import Headers
@@ -84,7 +85,12 @@ def compose(
     fragments = FragmentReader(index, cache, queue=queue)
     ingest = Ingest(index, storage, cache=cache, queue=queue, settings=settings, clock_ms=clock)
     compaction = Compaction(
-        index, cache, fragments=fragments, default_base_url=default_base_url(settings)
+        index,
+        cache,
+        fragments=fragments,
+        default_base_url=default_base_url(settings),
+        stable_age_seconds=settings.stable_age_seconds,
+        clock_ms=clock,
     )
     return Archive(
         settings=settings,
@@ -94,6 +100,9 @@ def compose(
         queue=queue,
         ingest=ingest,
         compaction=compaction,
+        stability=Stability(
+            index, queue, stable_age_seconds=settings.stable_age_seconds, clock_ms=clock
+        ),
         search=Search(index, fragments, max_results=settings.max_results),
         metadata=Metadata(
             index,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import IO, TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -91,6 +91,10 @@ class SeriesRow:
     version: int = 0
     folded_version: int = 0
     compact_due_ms: int | None = None
+    stable_version: int = 0
+    """The newest version that was quiet for the stable age; 0 for none."""
+    stable_due_ms: int | None = None
+    """When the version counts as stable; of an older version while there is a due time."""
     instance_count: int = 0
     total_size: int = 0
     answer: bytes = b"{}"
@@ -176,6 +180,30 @@ class DictionaryRow:
     """The dictionary itself, not compressed, at most 32,768 bytes."""
 
 
+class ChangeType(StrEnum):
+    """What the log of changes tells of."""
+
+    STABLE_SERIES = "StableSeries"
+    STABLE_STUDY = "StableStudy"
+
+
+ChangedResource: TypeAlias = "str | SeriesResource | InstanceResource"
+"""What a change is of; a study by its Study Instance UID."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """An entry of the log of changes."""
+
+    type: ChangeType
+    resource: ChangedResource
+    version: int
+    """Which change of the resource it is: those of one type and resource have rising versions."""
+    date_ms: int
+    sequence: int = 0
+    """Its place in the log, from 1; given by the log."""
+
+
 @dataclass(frozen=True, slots=True)
 class StudyEntry:
     """One study as an ordered index holds it."""
@@ -198,10 +226,8 @@ class InstanceChanges:
     """What one batch of objects changes.
 
     ``touched`` holds every series whose version moves, with the row to create where there is
-    none yet (its version and due time are ignored), or nothing for a series that is left alone
-    where there is none yet; ``studies`` the rows to create where there are none yet.
-    ``renewed`` holds rows made anew from themselves: each replaces the row of its key if that is
-    still of the same entity tag and time, and is dropped otherwise.
+    none yet (its version, due time and stability are ignored), or nothing for a series that is
+    left alone where there is none yet; ``studies`` the rows to create where there are none yet.
     """
 
     puts: Sequence[InstanceRow] = ()
@@ -289,15 +315,20 @@ class Index(Protocol):
         ...
 
     def fold_series(self, row: SeriesRow) -> bool:
-        """Write a fold if the series still has ``row.version``; the due time stays as it is.
+        """Write a fold if the series still has ``row.version``; due time and stability stay.
 
         Returns:
             Whether it was written.
         """
         ...
 
-    def settle_series(self, series: SeriesResource, version: int) -> bool:
+    def settle_series(
+        self, series: SeriesResource, version: int, *, stable_due_ms: int | None = None
+    ) -> bool:
         """Remove the due time if the series still has that version.
+
+        With the due time goes, in one step, the stable due time before; it becomes
+        ``stable_due_ms``. Where there is no due time any more, it stays as it is.
 
         Returns:
             Whether it was removed, or was absent already.
@@ -306,6 +337,50 @@ class Index(Protocol):
 
     def overdue_series(self, now_ms: int, *, limit: int = 1000) -> tuple[SeriesResource, ...]:
         """Find series due before a time, the longest overdue first (indexed)."""
+        ...
+
+    # stability
+    def quiet_series(self, now_ms: int, *, limit: int = 1000) -> tuple[SeriesResource, ...]:
+        """Find series whose stable due time is before a time, the longest first (indexed).
+
+        Those that are due for compaction as well may be left out.
+        """
+        ...
+
+    def mark_stable(self, series: SeriesResource, version: int) -> bool:
+        """Set ``stable_version`` if the series still has that version.
+
+        Returns:
+            Whether it has.
+        """
+        ...
+
+    def end_quiet(self, series: SeriesResource, version: int) -> bool:
+        """Remove the stable due time if the series still has that version.
+
+        Returns:
+            Whether it has.
+        """
+        ...
+
+    # changes
+    def record_change(self, change: Change) -> bool:
+        """Append a change to the log, unless this or a later version of it was recorded.
+
+        Its place is after every change that any reader has seen, and no other ever comes before
+        it: sequences have no gaps, and one is seen only when all lower ones are. So who reads on
+        from the last sequence it was given sees every change exactly once.
+
+        Returns:
+            Whether it was appended.
+        """
+        ...
+
+    def changes(self, since: int = 0, *, limit: int = 100) -> Page[Change]:
+        """Read the log in order, beginning after a sequence (strong).
+
+        ``next`` is the last sequence of the page where there are more.
+        """
         ...
 
     # studies
@@ -429,7 +504,7 @@ class ObjectStore(Protocol):
         ...
 
 
-# --- changes -------------------------------------------------------------------------------------
+# --- messages ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,11 +521,20 @@ class CompactSeries:
     series: SeriesResource
 
 
+@dataclass(frozen=True, slots=True)
+class StabiliseSeries:
+    """The series is stable by now if it still has that version, or whichever if none is named."""
+
+    series: SeriesResource
+    version: int | None = None
+
+
+Message: TypeAlias = LookAtObjects | CompactSeries | StabiliseSeries
+
+
 class ChangeQueue(Protocol):
     """Messages to whoever keeps the index in step; delivered at least once, in any order."""
 
-    def send(
-        self, messages: Sequence[LookAtObjects | CompactSeries], *, delay_seconds: float = 0
-    ) -> None:
+    def send(self, messages: Sequence[Message], *, delay_seconds: float = 0) -> None:
         """Enqueue messages that become visible after the delay, 0 to 900 seconds."""
         ...

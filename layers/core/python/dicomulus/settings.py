@@ -74,6 +74,8 @@ class Settings:
     """Bytes of a compressed fragment over which it goes to the cache store."""
     compact_delay_seconds: int = 5
     """Seconds from the first change of a quiet series to its compaction."""
+    stable_age_seconds: int = 60
+    """Seconds without change after which a series counts as stable."""
     max_bases: int = 4
     """Base URLs for which a series' bundle is kept."""
 
@@ -100,8 +102,9 @@ class Settings:
             raise ConfigurationError(f"port: {self.port} is not between 0 and 65535")
         if not 1 <= self.search_shards <= 64:
             raise ConfigurationError(f"search_shards: {self.search_shards} is not 1 to 64")
-        if not 0 <= self.compact_delay_seconds <= 900:
-            raise ConfigurationError("compact_delay_seconds: not between 0 and 900")
+        for name in ("compact_delay_seconds", "stable_age_seconds"):
+            if not 0 <= getattr(self, name) <= 900:
+                raise ConfigurationError(f"{name}: not between 0 and 900")
         if self.jobs < 0:
             raise ConfigurationError(f"jobs: {self.jobs} is negative")
         if self.store_policy not in ("keep", "replace"):
@@ -111,8 +114,7 @@ class Settings:
                 raise ConfigurationError(f"{name}: must be at least 1")
         if not self.base_path.startswith("/") or self.base_path.endswith("/"):
             raise ConfigurationError("base_path: must begin with a slash and not end with one")
-        if self.public_base_url:
-            _check_base_url(self.public_base_url)
+        _check_base_url(self.public_base_url)
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -141,6 +143,8 @@ class Settings:
 
 
 def _check_base_url(url: str) -> None:
+    if not url:
+        return
     # The text goes into JSON answers as it is, so it is held to what needs no escaping.
     allowed = all(0x20 < ord(char) < 0x7F and char not in '"\\<>' for char in url)
     if not url.startswith(("http://", "https://")) or url.endswith("/") or not allowed:

@@ -178,6 +178,7 @@ class Follower:
         now_ms = EVER_MS if at_once else clock_ms()
         self._upkeep.compact(self._runtime.archive.index.overdue_series(now_ms))
         self._had_backlog &= not at_once
+        self._runtime.archive.stability.record_due()
 
     def _note_failures(self, failed: Mapping[str, str]) -> None:
         for key in failed:

@@ -68,6 +68,7 @@ def index(settings: Settings, *, jobs: int) -> None:
         upkeep.look_at(_compare(runtime, totals))
         _look(upkeep, totals)
         _compact(runtime, upkeep)
+        _record_stable(runtime)
     finally:
         upkeep.close()
     unreadable = {**runtime.folder.unreadable, **totals.failed}
@@ -116,6 +117,12 @@ def _compact(runtime: LocalRuntime, upkeep: Upkeep) -> None:
             before = upkeep.compactions_left
             upkeep.step(_WAIT_SECONDS)
             bar.update(before - upkeep.compactions_left)
+
+
+def _record_stable(runtime: LocalRuntime) -> None:
+    """Record what became stable while nobody was there to do it."""
+    while runtime.archive.stability.record_due():
+        pass
 
 
 class _Lines:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dicomulus.services.metadata import Metadata
     from dicomulus.services.retrieve import Retrieve
     from dicomulus.services.search import Search
+    from dicomulus.services.stability import Stability
     from dicomulus.services.store import Store
     from dicomulus.settings import Settings
 
@@ -27,6 +28,7 @@ class Archive:
     queue: ChangeQueue
     ingest: Ingest
     compaction: Compaction
+    stability: Stability
     search: Search
     metadata: Metadata
     retrieve: Retrieve

@@ -27,7 +27,7 @@ from dicomulus.metadata.bundle import (
 from dicomulus.services.folds import chosen, fold_series, fold_study
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from dicomulus.dicom.resource import SeriesResource
     from dicomulus.ports import Index, InstanceRow, ObjectInfo, ObjectStore, SeriesRow
@@ -49,48 +49,62 @@ class Compaction:
         *,
         fragments: FragmentReader,
         default_base_url: str,
+        stable_age_seconds: int,
+        clock_ms: Callable[[], int],
     ) -> None:
-        """Publish for the default base URL, if it is not empty, and for those kept already."""
+        """Publish for the default base URL, if it is not empty, and for those kept already.
+
+        A series that is up to date counts as stable that many seconds later.
+        """
         self._index = index
         self._cache = cache
         self._fragments = fragments
         self._default_base_url = default_base_url
+        self._stable_age_ms = 1000 * stable_age_seconds
+        self._clock_ms = clock_ms
 
-    def compact(self, series: Collection[SeriesResource]) -> None:
+    def compact(self, series: Collection[SeriesResource]) -> dict[SeriesResource, int]:
         """Bring series and their studies up to date; one that cannot be stops no other.
+
+        Returns:
+            The versions at which they are up to date; those that do not exist are left out.
 
         Raises:
             UnavailableError: Something one of them needs is missing, or writes kept overtaking
                 it. It is still due; the others are done.
         """
         ordered = sorted(set(series))
+        done: dict[SeriesResource, int] = {}
         failures: list[UnavailableError] = []
         for study_instance_uid, group in groupby(ordered, key=lambda s: s.study_instance_uid):
             try:
-                self._compact_study(study_instance_uid, tuple(group), failures)
+                done |= self._compact_study(study_instance_uid, tuple(group), failures)
             except UnavailableError as exc:
                 failures.append(exc)
         if failures:
             raise failures[0]
+        return done
 
     def _compact_study(
         self,
         study_instance_uid: str,
         group: tuple[SeriesResource, ...],
         failures: list[UnavailableError],
-    ) -> None:
+    ) -> dict[SeriesResource, int]:
         pending = group
+        done: dict[SeriesResource, int] = {}
         for _ in range(_ATTEMPTS):
             versions = self._compact_each(pending, failures)
             self.fold_study(study_instance_uid)
-            pending = tuple(
-                series
-                for series, version in versions.items()
-                if not self._index.settle_series(series, version)
-            )
+            pending = tuple(s for s, version in versions.items() if not self._settle(s, version))
+            done |= {s: version for s, version in versions.items() if s not in pending}
             if not pending:
-                return
+                return done
         raise UnavailableError("a series changes faster than it can be compacted")
+
+    def _settle(self, series: SeriesResource, version: int) -> bool:
+        stable_due_ms = self._clock_ms() + self._stable_age_ms
+        return self._index.settle_series(series, version, stable_due_ms=stable_due_ms)
 
     def _compact_each(
         self, group: tuple[SeriesResource, ...], failures: list[UnavailableError]

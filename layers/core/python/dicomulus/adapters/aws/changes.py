@@ -6,30 +6,32 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus
 
-from dicomulus.dicom.resource import SeriesResource
+from dicomulus.dicom.resource import SeriesResource, uids_of
 from dicomulus.errors import InvalidBodyError
-from dicomulus.ports import CompactSeries, LookAtObjects
+from dicomulus.ports import CompactSeries, LookAtObjects, StabiliseSeries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-Change = LookAtObjects | CompactSeries
+    from dicomulus.ports import Message
 
 _LOOK_AT: Final = "look_at_objects"
 _COMPACT: Final = "compact_series"
+_STABILISE: Final = "stabilise_series"
 
 
-def format_change(change: Change) -> str:
+def format_change(change: Message) -> str:
     """Write a message as JSON."""
     if isinstance(change, LookAtObjects):
         content: dict[str, Any] = {_LOOK_AT: list(change.object_keys)}
+    elif isinstance(change, StabiliseSeries):
+        content = {_STABILISE: [*uids_of(change.series), change.version]}
     else:
-        series = change.series
-        content = {_COMPACT: [series.study_instance_uid, series.series_instance_uid]}
+        content = {_COMPACT: uids_of(change.series)}
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
-def parse_changes(body: str, *, bucket: str, prefix: str = "") -> tuple[Change, ...]:
+def parse_changes(body: str, *, bucket: str, prefix: str = "") -> tuple[Message, ...]:
     """Read the body of a queue's message: ours, an S3 notification or S3's event by EventBridge.
 
     Args:
@@ -47,12 +49,15 @@ def parse_changes(body: str, *, bucket: str, prefix: str = "") -> tuple[Change, 
         raise InvalidBodyError("a message of a queue is of no known kind") from exc
 
 
-def _changes(content: Mapping[str, Any], *, bucket: str, prefix: str) -> Iterator[Change]:
+def _changes(content: Mapping[str, Any], *, bucket: str, prefix: str) -> Iterator[Message]:
     if _LOOK_AT in content:
         yield LookAtObjects(tuple(str(key) for key in content[_LOOK_AT]))
     elif _COMPACT in content:
         study, series = content[_COMPACT]
         yield CompactSeries(SeriesResource(study, series))
+    elif _STABILISE in content:
+        study, series, version = content[_STABILISE]
+        yield StabiliseSeries(SeriesResource(study, series), version)
     elif content.get("Event") == "s3:TestEvent":
         return
     else:

@@ -17,6 +17,7 @@ from dicomulus.adapters.aws.keys import (
     OBJECT_PREFIX,
     SERIES_PREFIX,
     ItemKey,
+    change_key,
     dictionary_prefix,
     end_of,
     fit_high,
@@ -30,14 +31,26 @@ from dicomulus.adapters.aws.keys import (
     study_key,
     uid_key,
 )
-from dicomulus.adapters.aws.schema import CARRIED, COMPACT_DUE, DUE_INDEX, SEARCH_KEYS, UID_INDEX
+from dicomulus.adapters.aws.schema import (
+    CARRIED,
+    COMPACT_DUE,
+    DUE_INDEX,
+    QUIET_INDEX,
+    SEARCH_KEYS,
+    UID_INDEX,
+)
 from dicomulus.adapters.aws.table import (
+    ChangeItem,
+    ChangeVersionItem,
     DictionaryItem,
     InstanceItem,
     Item,
     ObjectItem,
     SeriesItem,
     StudyItem,
+    change_item,
+    change_row,
+    change_version_item,
     dictionary_item,
     dictionary_row,
     format_held,
@@ -54,17 +67,19 @@ from dicomulus.adapters.aws.table import (
     study_row,
 )
 from dicomulus.dicom.resource import InstanceResource, SeriesResource, instance_of_key
+from dicomulus.errors import UnavailableError
 from dicomulus.ports import ObjectRow, Page, SearchPath, StudyEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from pynamodb.attributes import UnicodeAttribute
+    from pynamodb.attributes import NumberAttribute, UnicodeAttribute
     from pynamodb.expressions.condition import Condition
     from pynamodb.expressions.update import Action
 
     from dicomulus.adapters.aws.table import RawItem
     from dicomulus.ports import (
+        Change,
         DictionaryRow,
         InstanceChanges,
         InstanceRow,
@@ -81,6 +96,9 @@ PARALLEL_REQUESTS: Final = 8
 
 _STUDIES_REMEMBERED: Final = 10_000
 """Studies whose items are known to exist; a study item is never removed."""
+
+_APPEND_ATTEMPTS: Final = 20
+"""Times that a change is appended to a log that others append to as well."""
 
 _AFTER_SORT_KEY: Final = "\n"
 """Between the sort key and the rest of a page token; no sort key contains it."""
@@ -332,29 +350,104 @@ class DynamoDbIndex:
         )
         return answer is not None
 
-    def settle_series(self, series: SeriesResource, version: int) -> bool:
+    def settle_series(
+        self, series: SeriesResource, version: int, *, stable_due_ms: int | None = None
+    ) -> bool:
+        """See ``Index``."""
+        stable_due = SeriesItem.stable_due_ms
+        answer = self._table.update(
+            series_key(series),
+            [
+                SeriesItem.compact_due_ms.remove(),
+                stable_due.remove() if stable_due_ms is None else stable_due.set(stable_due_ms),
+            ],
+            (SeriesItem.version == version) & SeriesItem.compact_due_ms.exists(),
+        )
+        if answer is not None:
+            return True
+        row = self.get_series(series)
+        return row is not None and row.version == version and row.compact_due_ms is None
+
+    def overdue_series(self, now_ms: int, *, limit: int = 1000) -> tuple[SeriesResource, ...]:
+        """See ``Index``."""
+        return self._due_series(DUE_INDEX, SeriesItem.compact_due_ms, now_ms, limit=limit)
+
+    def _due_series(
+        self, index_name: str, due: NumberAttribute, now_ms: int, *, limit: int
+    ) -> tuple[SeriesResource, ...]:
+        shards = self._for_each(
+            lambda shard: list(
+                self._table.query_index(index_name, str(shard), due < now_ms, limit=limit)
+            ),
+            range(self._search_shards),
+        )
+        items = [item for shard in shards for item in shard]
+        items.sort(key=lambda item: int(item[due.attr_name]["N"]))
+        named = [self._named(SeriesItem.from_raw_data(item)) for item in items[:limit]]
+        return tuple(each for each in named if isinstance(each, SeriesResource))
+
+    # stability
+
+    def quiet_series(self, now_ms: int, *, limit: int = 1000) -> tuple[SeriesResource, ...]:
+        """See ``Index``."""
+        return self._due_series(QUIET_INDEX, SeriesItem.stable_due_ms, now_ms, limit=limit)
+
+    def mark_stable(self, series: SeriesResource, version: int) -> bool:
         """See ``Index``."""
         answer = self._table.update(
             series_key(series),
-            [SeriesItem.compact_due_ms.remove()],
+            [SeriesItem.stable_version.set(version)],
             SeriesItem.version == version,
         )
         return answer is not None
 
-    def overdue_series(self, now_ms: int, *, limit: int = 1000) -> tuple[SeriesResource, ...]:
+    def end_quiet(self, series: SeriesResource, version: int) -> bool:
         """See ``Index``."""
-        shards = self._for_each(
-            lambda shard: list(
-                self._table.query_index(
-                    DUE_INDEX, str(shard), SeriesItem.compact_due_ms < now_ms, limit=limit
-                )
-            ),
-            range(self._search_shards),
+        answer = self._table.update(
+            series_key(series), [SeriesItem.stable_due_ms.remove()], SeriesItem.version == version
         )
-        items = [SeriesItem.from_raw_data(item) for shard in shards for item in shard]
-        items.sort(key=lambda item: item.compact_due_ms)
-        named = [self._named(item) for item in items[:limit]]
-        return tuple(each for each in named if isinstance(each, SeriesResource))
+        return answer is not None
+
+    # changes
+
+    def record_change(self, change: Change) -> bool:
+        """See ``Index``; an entry is only ever put after one that is there.
+
+        Raises:
+            UnavailableError: Others were quicker each time; it was not appended.
+        """
+        is_news = ChangeVersionItem.version.does_not_exist() | (
+            ChangeVersionItem.version < change.version
+        )
+        for attempt in range(_APPEND_ATTEMPTS):
+            entry = change_item(change, self._last_sequence() + 1)
+            taken, known = self._table.put_both(
+                (entry, ChangeItem.version.does_not_exist()),
+                (change_version_item(change), is_news),
+            )
+            if not (taken or known):
+                return True
+            if known and self._is_recorded(change):
+                return False
+            self._table.back_off(attempt)
+        raise UnavailableError("the log of changes is written to faster than it can be appended to")
+
+    def _last_sequence(self) -> int:
+        items = list(self._table.query(change_key(0).partition, limit=1, descending=True))
+        return change_row(ChangeItem.from_raw_data(items[0])).sequence if items else 0
+
+    def _is_recorded(self, change: Change) -> bool:
+        # Another transaction at the item is no answer yet.
+        expected = change_version_item(change)
+        item = self._table.get(ItemKey(expected.partition, expected.sort))
+        return item is not None and ChangeVersionItem.from_raw_data(item).version >= change.version
+
+    def changes(self, since: int = 0, *, limit: int = 100) -> Page[Change]:
+        """See ``Index``."""
+        after = change_key(since)
+        items = list(self._table.query(after.partition, Item.sort > after.sort, limit=limit + 1))
+        read = tuple(change_row(ChangeItem.from_raw_data(item)) for item in items[:limit])
+        return Page(read, str(read[-1].sequence) if len(items) > limit else None)
 
     # studies
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pynamodb.connection.base import MetaTable
 from pynamodb.connection.table import TableConnection
-from pynamodb.exceptions import PutError, UpdateError
+from pynamodb.exceptions import PutError, TransactWriteError, UpdateError
 
 from dicomulus.adapters.aws.failures import translated_failures
 from dicomulus.adapters.aws.keys import ItemKey
@@ -136,6 +136,34 @@ class DynamoDbTable:
             return _condition_failed(exc)
         return True
 
+    def put_both(
+        self, first: tuple[Item, Condition], second: tuple[Item, Condition]
+    ) -> tuple[bool, bool]:
+        """Put two items in one transaction, or neither.
+
+        Returns:
+            What stood in the way: for each item, whether its condition was not met, or another
+            transaction was at it. Twice false says that both are written.
+        """
+        puts = [self._put_arguments(item, condition) for item, condition in (first, second)]
+        try:
+            with self._failures():
+                self.connection.connection.transact_write_items([], [], puts, [])
+        except TransactWriteError as exc:
+            return _in_the_way(exc)
+        return False, False
+
+    def _put_arguments(self, item: Item, condition: Condition) -> dict[str, Any]:
+        arguments: dict[str, Any] = self.connection.connection.get_operation_kwargs(
+            self._table_name,
+            item.partition,
+            item.sort,
+            key="Item",
+            attributes=item.serialize(),
+            condition=condition,
+        )
+        return arguments
+
     def update(
         self,
         key: ItemKey,
@@ -169,9 +197,16 @@ class DynamoDbTable:
         condition: Condition | None = None,
         *,
         limit: int | None = None,
+        descending: bool = False,
     ) -> Iterator[RawItem]:
-        """Read items of a partition by ascending sort key (strong)."""
-        return self._query(partition, condition, limit=limit, consistent_read=True)
+        """Read items of a partition by their sort key (strong)."""
+        return self._query(
+            partition,
+            condition,
+            limit=limit,
+            consistent_read=True,
+            scan_index_forward=not descending,
+        )
 
     def query_index(
         self,
@@ -230,6 +265,10 @@ class DynamoDbTable:
 
     def _back_off(self, attempt: int, *, unprocessed: int) -> None:
         logger.info("batch partly unprocessed", extra={"attempt": attempt, "items": unprocessed})
+        self.back_off(attempt)
+
+    def back_off(self, attempt: int) -> None:
+        """Wait for a random time that grows with the attempts, counted from 0."""
         longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt)
         self._pause(random.uniform(0, longest))  # noqa: S311  (jitter, no secret)
 
@@ -248,3 +287,15 @@ def _condition_failed(error: PutError | UpdateError) -> bool:
     if error.cause_response_code != "ConditionalCheckFailedException":
         raise error
     return False
+
+
+_CONTENTION: Final = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
+
+
+def _in_the_way(error: TransactWriteError) -> tuple[bool, bool]:
+    """Give which items of a cancelled transaction others were quicker at; raise other failures."""
+    codes = [reason.code if reason else "" for reason in error.cancellation_reasons]
+    if len(codes) != 2 or not _CONTENTION.intersection(codes):
+        raise error
+    first, second = (code in _CONTENTION for code in codes)
+    return first, second

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from dicomulus.dicom.resource import InstanceResource, SeriesResource, quote_uid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_PARTITION_KEY_BYTES: Final = 2_048
 """Bytes of a partition key, those of secondary indexes included (DynamoDB quotas)."""
@@ -24,6 +27,11 @@ SERIES_PREFIX: Final = "SERIES#"
 INSTANCE_PREFIX: Final = "INSTANCE#"
 OBJECT_PREFIX: Final = "OBJECT#"
 _DICTIONARY_PREFIX: Final = "DICT#"
+_CHANGE_PREFIX: Final = "CHANGE#"
+_CHANGES_PARTITION: Final = "CHANGES#"
+"""Partition of the log of changes; no study has a name like this, since ``#`` is quoted."""
+
+_SEQUENCE_DIGITS: Final = 16
 _OBJECT_SORT: Final = "#"
 _END: Final = "$"
 """The character after ``#``: where the keys below a prefix end."""
@@ -98,6 +106,17 @@ def instance_key(instance: InstanceResource, object_key: str) -> ItemKey:
 def object_item_key(object_key: str) -> ItemKey:
     """Give the key of an object item, alone in its partition."""
     return ItemKey(OBJECT_PREFIX + object_key, _OBJECT_SORT)
+
+
+def change_key(sequence: int) -> ItemKey:
+    """Give the key of an entry of the log; sort keys are in the order of the sequences."""
+    return ItemKey(_CHANGES_PARTITION, f"{sequence:0{_SEQUENCE_DIGITS}d}")
+
+
+def change_version_key(kind: str, uids: Sequence[str]) -> ItemKey:
+    """Give the key of the item that holds the newest change of one kind and resource."""
+    parts = "#".join(_part(uid, MAX_UID_PART_BYTES) for uid in uids[1:])
+    return ItemKey(partition_key(uids[0]), f"{_CHANGE_PREFIX}{kind}#{parts}")
 
 
 def uid_key(uid: str) -> str:

@@ -61,6 +61,7 @@ SHARD: Final = KeyAttribute("h")
 UID: Final = KeyAttribute("u")
 """Series Instance UID of a series item, SOP Instance UID of an instance item."""
 COMPACT_DUE: Final = KeyAttribute("q", "N")
+STABLE_DUE: Final = KeyAttribute("g", "N")
 CARRIED: Final = "c"
 """What the date index carries for scans."""
 
@@ -74,6 +75,7 @@ SEARCH_KEYS: Final = {
 
 UID_INDEX: Final = "by_uid"
 DUE_INDEX: Final = "by_compact_due"
+QUIET_INDEX: Final = "by_stable_due"
 
 TABLE_SCHEMA: Final = TableSchema(
     partition_key=PARTITION_KEY,
@@ -90,6 +92,7 @@ TABLE_SCHEMA: Final = TableSchema(
         ),
         IndexSchema(name=UID_INDEX, partition_key=UID),
         IndexSchema(name=DUE_INDEX, partition_key=SHARD, sort_key=COMPACT_DUE),
+        IndexSchema(name=QUIET_INDEX, partition_key=SHARD, sort_key=STABLE_DUE),
     ),
 )
 

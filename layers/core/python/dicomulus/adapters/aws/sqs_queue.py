@@ -12,7 +12,7 @@ from botocore.config import Config
 from dicomulus.adapters.aws.changes import format_change
 from dicomulus.adapters.aws.failures import translated_failures
 from dicomulus.errors import ConfigurationError, UnavailableError
-from dicomulus.ports import CompactSeries, LookAtObjects
+from dicomulus.ports import CompactSeries, LookAtObjects, StabiliseSeries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
-    from dicomulus.adapters.aws.changes import Change
+    from dicomulus.ports import Message
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +53,15 @@ class SqsQueue:
         self, ingest_queue_url: str, compact_queue_url: str, *, client: SQSClient | None = None
     ) -> None:
         """Use two queues, by a client of one's own or the given one."""
-        self._urls = {LookAtObjects: ingest_queue_url, CompactSeries: compact_queue_url}
+        self._urls = {
+            LookAtObjects: ingest_queue_url,
+            CompactSeries: compact_queue_url,
+            StabiliseSeries: compact_queue_url,
+        }
         with translated_failures("SQS"):
             self.client = client or sqs_client()
 
-    def send(self, messages: Sequence[Change], *, delay_seconds: float = 0) -> None:
+    def send(self, messages: Sequence[Message], *, delay_seconds: float = 0) -> None:
         """See ``ChangeQueue``.
 
         Raises:
@@ -89,7 +93,7 @@ class SqsQueue:
         raise UnavailableError("SQS does not take messages")
 
 
-def _bodies(changes: Iterable[Change]) -> Iterator[str]:
+def _bodies(changes: Iterable[Message]) -> Iterator[str]:
     for change in changes:
         body = format_change(change)
         if len(body.encode()) <= MAX_MESSAGE_BYTES or not isinstance(change, LookAtObjects):

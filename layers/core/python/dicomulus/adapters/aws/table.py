@@ -17,6 +17,8 @@ from pynamodb.models import Model
 from dicomulus.adapters.aws.keys import (
     ItemKey,
     Keyed,
+    change_key,
+    change_version_key,
     dictionary_key,
     fit_sort_key,
     instance_key,
@@ -43,6 +45,7 @@ from dicomulus.adapters.aws.schema import (
     SEARCH_KEYS,
     SHARD,
     SORT_KEY,
+    STABLE_DUE,
     UID,
 )
 from dicomulus.dicom.resource import (
@@ -51,10 +54,14 @@ from dicomulus.dicom.resource import (
     canonical_key,
     instance_of_key,
     quote_uid,
+    resource_of,
     study_path,
+    uids_of,
 )
 from dicomulus.errors import CorruptFragmentError
 from dicomulus.ports import (
+    Change,
+    ChangeType,
     DictionaryRow,
     Fragment,
     InstanceRow,
@@ -111,12 +118,14 @@ class StudyItem(Item):
 
 
 class SeriesItem(Item):
-    """A series, in the index of those due while it has a due time."""
+    """A series, in the indexes of those due while it has a due time."""
 
     shard = UnicodeAttribute(attr_name=SHARD.name)
     uid = UnicodeAttribute(attr_name=UID.name)
     version = NumberAttribute(attr_name="v")
     compact_due_ms = NumberAttribute(null=True, attr_name=COMPACT_DUE.name)
+    stable_version = NumberAttribute(null=True, attr_name="x")
+    stable_due_ms = NumberAttribute(null=True, attr_name=STABLE_DUE.name)
     body = BinaryAttribute(legacy_encoding=False, attr_name="b")
 
 
@@ -148,6 +157,20 @@ class ObjectItem(Item):
 
     instances = UnicodeSetAttribute(null=True, attr_name="o")
     rejection = UnicodeAttribute(null=True, attr_name="j")
+
+
+class ChangeItem(Item):
+    """An entry of the log of changes; its UIDs are those of the resource."""
+
+    type = UnicodeAttribute(attr_name="t")
+    version = NumberAttribute(attr_name="v")
+    date_ms = NumberAttribute(attr_name="m")
+
+
+class ChangeVersionItem(Item):
+    """The newest version of which the log has a change of one kind and resource."""
+
+    version = NumberAttribute(attr_name="v")
 
 
 def item_size_bytes(item: RawItem) -> int:
@@ -280,6 +303,8 @@ def series_row(item: SeriesItem) -> SeriesRow:
         version=int(item.version),
         folded_version=folded_version,
         compact_due_ms=_whole(item.compact_due_ms),
+        stable_version=int(item.stable_version or 0),
+        stable_due_ms=_whole(item.stable_due_ms),
         instance_count=instance_count,
         total_size=total_size,
         answer=answer,
@@ -441,6 +466,39 @@ def _parse_rejection(text: str | None) -> Rejection | None:
         return None
     etag, reason = json.loads(text)
     return Rejection(etag=etag, reason=reason)
+
+
+# --- changes -------------------------------------------------------------------------------------
+
+
+def change_item(change: Change, sequence: int) -> ChangeItem:
+    """Write an entry of the log at its place."""
+    key = change_key(sequence)
+    return ChangeItem(
+        key.partition,
+        key.sort,
+        uids=json.dumps(uids_of(change.resource), ensure_ascii=False),
+        type=change.type.value,
+        version=change.version,
+        date_ms=change.date_ms,
+    )
+
+
+def change_version_item(change: Change) -> ChangeVersionItem:
+    """Write that the log has this change and none that is newer."""
+    key = change_version_key(change.type.value, uids_of(change.resource))
+    return ChangeVersionItem(key.partition, key.sort, version=change.version)
+
+
+def change_row(item: ChangeItem) -> Change:
+    """Read an entry of the log."""
+    return Change(
+        type=ChangeType(item.type),
+        resource=resource_of(json.loads(item.uids or "")),
+        version=int(item.version),
+        date_ms=int(item.date_ms),
+        sequence=int(item.sort),
+    )
 
 
 # --- keys ----------------------------------------------------------------------------------------

@@ -43,6 +43,8 @@ SERIES_COLUMNS: Final = (
     "study_attributes",
     "main_tags",
     "sop_class_uids",
+    "stable_version",
+    "stable_due_ms",
 )
 """Columns of ``series`` besides its key, in the order of their values everywhere."""
 
@@ -78,6 +80,8 @@ INDEX_SCHEMA: Final = Schema(
             study_attributes BLOB NOT NULL DEFAULT x'7b7d',
             main_tags TEXT NOT NULL DEFAULT '',
             sop_class_uids TEXT NOT NULL DEFAULT '[]',
+            stable_version INTEGER NOT NULL DEFAULT 0,
+            stable_due_ms INTEGER,
             UNIQUE (study_instance_uid, series_instance_uid)
         )
         """,
@@ -85,6 +89,10 @@ INDEX_SCHEMA: Final = Schema(
         """
         CREATE INDEX series_by_due ON series (compact_due_ms)
         WHERE compact_due_ms IS NOT NULL
+        """,
+        """
+        CREATE INDEX series_by_stable_due ON series (stable_due_ms)
+        WHERE stable_due_ms IS NOT NULL
         """,
         """
         CREATE TABLE instance (
@@ -158,6 +166,24 @@ INDEX_SCHEMA: Final = Schema(
             study_instance_uid TEXT NOT NULL,
             carried TEXT NOT NULL,
             PRIMARY KEY (path, sort_key, study_instance_uid)
+        ) WITHOUT ROWID
+        """,
+        # A number is never given twice, also when the last entry is removed.
+        """
+        CREATE TABLE change (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+            type TEXT NOT NULL,
+            resource TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            date_ms INTEGER NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE change_version (
+            type TEXT NOT NULL,
+            resource TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            PRIMARY KEY (type, resource)
         ) WITHOUT ROWID
         """,
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from dicomulus.adapters.local.database import Database
@@ -14,8 +14,16 @@ from dicomulus.adapters.local.index_schema import (
     SERIES_COLUMNS,
     STUDY_COLUMNS,
 )
-from dicomulus.dicom.resource import InstanceResource, SeriesResource, instance_of_key
+from dicomulus.dicom.resource import (
+    InstanceResource,
+    SeriesResource,
+    instance_of_key,
+    resource_of,
+    uids_of,
+)
 from dicomulus.ports import (
+    Change,
+    ChangeType,
     DictionaryRow,
     Fragment,
     InstanceRow,
@@ -48,7 +56,8 @@ def _marks(count: int) -> str:
 _INSTANCE_LIST: Final = _list(INSTANCE_COLUMNS)
 _SERIES_LIST: Final = _list(SERIES_COLUMNS)
 _STUDY_LIST: Final = _list(STUDY_COLUMNS)
-_FOLD_COLUMNS: Final = tuple(c for c in SERIES_COLUMNS if c not in ("version", "compact_due_ms"))
+_UNFOLDED: Final = ("version", "compact_due_ms", "stable_version", "stable_due_ms")
+_FOLD_COLUMNS: Final = tuple(c for c in SERIES_COLUMNS if c not in _UNFOLDED)
 
 # Only names of columns are joined into statements.
 # ruff: noqa: S608
@@ -78,13 +87,37 @@ FOLD_SERIES: Final = f"""
     WHERE study_instance_uid = ? AND series_instance_uid = ? AND version = ?
 """
 SETTLE_SERIES: Final = """
-    UPDATE series SET compact_due_ms = NULL
+    UPDATE series SET
+        stable_due_ms = CASE WHEN compact_due_ms IS NULL THEN stable_due_ms ELSE ? END,
+        compact_due_ms = NULL
     WHERE study_instance_uid = ? AND series_instance_uid = ? AND version = ?
 """
 OVERDUE_SERIES: Final = """
     SELECT study_instance_uid, series_instance_uid FROM series
     WHERE compact_due_ms IS NOT NULL AND compact_due_ms < ?
     ORDER BY compact_due_ms LIMIT ?
+"""
+QUIET_SERIES: Final = """
+    SELECT study_instance_uid, series_instance_uid FROM series
+    WHERE stable_due_ms IS NOT NULL AND stable_due_ms < ? AND compact_due_ms IS NULL
+    ORDER BY stable_due_ms LIMIT ?
+"""
+MARK_STABLE: Final = """
+    UPDATE series SET stable_version = version
+    WHERE study_instance_uid = ? AND series_instance_uid = ? AND version = ?
+"""
+END_QUIET: Final = """
+    UPDATE series SET stable_due_ms = NULL
+    WHERE study_instance_uid = ? AND series_instance_uid = ? AND version = ?
+"""
+NOTE_CHANGE: Final = """
+    INSERT INTO change_version (type, resource, version) VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET version = excluded.version WHERE excluded.version > version
+"""
+ADD_CHANGE: Final = "INSERT INTO change (type, resource, version, date_ms) VALUES (?, ?, ?, ?)"
+READ_CHANGES: Final = """
+    SELECT sequence, type, resource, version, date_ms FROM change
+    WHERE sequence > ? ORDER BY sequence LIMIT ?
 """
 PUT_INSTANCE: Final = f"""
     INSERT INTO instance (series_id, {_INSTANCE_LIST}) VALUES ({_marks(len(INSTANCE_COLUMNS) + 1)})
@@ -324,17 +357,55 @@ class SqliteIndex:
             done = connection.execute(FOLD_SERIES, (*values, *_key(row.series), row.version))
             return done.rowcount == 1
 
-    def settle_series(self, series: SeriesResource, version: int) -> bool:
+    def settle_series(
+        self, series: SeriesResource, version: int, *, stable_due_ms: int | None = None
+    ) -> bool:
         """Remove the due time if the series still has that version."""
-        with self._database.writing() as connection:
-            done = connection.execute(SETTLE_SERIES, (*_key(series), version))
-            return done.rowcount == 1
+        return self._update_series(SETTLE_SERIES, stable_due_ms, *_key(series), version)
 
     def overdue_series(self, now_ms: int, *, limit: int = 1000) -> tuple[SeriesResource, ...]:
         """Find series due before a time, the longest overdue first."""
         with self._database.reading() as connection:
             found = connection.execute(OVERDUE_SERIES, (now_ms, limit)).fetchall()
         return tuple(SeriesResource(*uids) for uids in found)
+
+    # stability
+
+    def quiet_series(self, now_ms: int, *, limit: int = 1000) -> tuple[SeriesResource, ...]:
+        """Find series whose stable due time is before a time, the longest first."""
+        with self._database.reading() as connection:
+            found = connection.execute(QUIET_SERIES, (now_ms, limit)).fetchall()
+        return tuple(SeriesResource(*uids) for uids in found)
+
+    def mark_stable(self, series: SeriesResource, version: int) -> bool:
+        """Set ``stable_version`` if the series still has that version."""
+        return self._update_series(MARK_STABLE, *_key(series), version)
+
+    def end_quiet(self, series: SeriesResource, version: int) -> bool:
+        """Remove the stable due time if the series still has that version."""
+        return self._update_series(END_QUIET, *_key(series), version)
+
+    def _update_series(self, statement: str, *values: object) -> bool:
+        with self._database.writing() as connection:
+            return connection.execute(statement, values).rowcount == 1
+
+    # changes
+
+    def record_change(self, change: Change) -> bool:
+        """Append a change; one transaction, and transactions come one after the other."""
+        named = (change.type.value, json.dumps(uids_of(change.resource)), change.version)
+        with self._database.writing() as connection:
+            if connection.execute(NOTE_CHANGE, named).rowcount == 0:
+                return False
+            connection.execute(ADD_CHANGE, (*named, change.date_ms))
+            return True
+
+    def changes(self, since: int = 0, *, limit: int = 100) -> Page[Change]:
+        """Read the log in order, beginning after a sequence."""
+        with self._database.reading() as connection:
+            found = connection.execute(READ_CHANGES, (since, limit + 1)).fetchall()
+        read = tuple(_change(values) for values in found[:limit])
+        return Page(read, str(read[-1].sequence) if len(found) > limit else None)
 
     # studies
 
@@ -459,7 +530,8 @@ def _move_version(
         return sets_due
     if row is None:
         return False
-    _, folded_version, _, *fold = _series_values(row)
+    fresh = replace(row, stable_version=0, stable_due_ms=None)
+    _, folded_version, _, *fold = _series_values(fresh)
     connection.execute(FILL_SERIES, (now_ms + 1, folded_version, due_ms, *fold, series_id))
     return True
 
@@ -480,17 +552,22 @@ def _series_values(row: SeriesRow) -> tuple[object, ...]:
         row.study_attributes,
         row.main_tags,
         json.dumps(row.sop_class_uids),
+        row.stable_version,
+        row.stable_due_ms,
     )
 
 
 def _series_row(series: SeriesResource, values: Any) -> SeriesRow:
-    version, folded_version, due, count, size, *texts, main_tags, classes = values
+    version, folded_version, due, count, size, *texts = values[:8]
+    main_tags, classes, stable_version, stable_due = values[8:]
     answer, attributes, study_attributes = texts
     return SeriesRow(
         series=series,
         version=version,
         folded_version=folded_version,
         compact_due_ms=due,
+        stable_version=stable_version,
+        stable_due_ms=stable_due,
         instance_count=count,
         total_size=size,
         answer=answer,
@@ -498,6 +575,20 @@ def _series_row(series: SeriesResource, values: Any) -> SeriesRow:
         study_attributes=study_attributes,
         main_tags=main_tags,
         sop_class_uids=tuple(json.loads(classes)),
+    )
+
+
+# --- changes -------------------------------------------------------------------------------------
+
+
+def _change(values: Any) -> Change:
+    sequence, kind, uids, version, date_ms = values
+    return Change(
+        type=ChangeType(kind),
+        resource=resource_of(json.loads(uids)),
+        version=version,
+        date_ms=date_ms,
+        sequence=sequence,
     )
 
 

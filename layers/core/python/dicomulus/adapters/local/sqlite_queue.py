@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.adapters.local.database import Database, Schema
-from dicomulus.dicom.resource import SeriesResource
-from dicomulus.ports import CompactSeries, LookAtObjects
+from dicomulus.dicom.resource import SeriesResource, uids_of
+from dicomulus.ports import CompactSeries, LookAtObjects, StabiliseSeries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
+
+    from dicomulus.ports import Message
 
 MAX_ATTEMPTS: Final = 5
 """Deliveries of a message before it is given up."""
@@ -68,8 +70,6 @@ READ_DEAD: Final = "SELECT body, reason, attempts, given_up_ms FROM dead_letter 
 REVIVE: Final = "INSERT INTO message (body, visible_ms) SELECT body, ? FROM dead_letter ORDER BY id"
 CLEAR_DEAD: Final = "DELETE FROM dead_letter"
 COUNT: Final = "SELECT (SELECT count(*) FROM message), (SELECT count(*) FROM dead_letter)"
-
-Message = LookAtObjects | CompactSeries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,14 +242,18 @@ class SqliteQueue:
 def _format(message: Message) -> str:
     if isinstance(message, LookAtObjects):
         return json.dumps({"objects": message.object_keys})
-    series = message.series
-    return json.dumps({"series": [series.study_instance_uid, series.series_instance_uid]})
+    uids = uids_of(message.series)
+    if isinstance(message, StabiliseSeries):
+        return json.dumps({"stable": uids, "version": message.version})
+    return json.dumps({"series": uids})
 
 
 def _parse(body: str) -> Message:
     members = json.loads(body)
     if "objects" in members:
         return LookAtObjects(tuple(members["objects"]))
+    if "stable" in members:
+        return StabiliseSeries(SeriesResource(*members["stable"]), members["version"])
     return CompactSeries(SeriesResource(*members["series"]))
 
 
