@@ -228,6 +228,8 @@ class InstanceChanges:
     ``touched`` holds every series whose version moves, with the row to create where there is
     none yet (its version, due time and stability are ignored), or nothing for a series that is
     left alone where there is none yet; ``studies`` the rows to create where there are none yet.
+    ``renewed`` holds rows made anew from themselves: each replaces the row of its key if that is
+    still of the same entity tag and time, and is dropped otherwise.
     """
 
     puts: Sequence[InstanceRow] = ()

@@ -10,10 +10,14 @@ from typing import Final
 
 import platformdirs
 
+from dicomulus.errors import ConfigurationError
+
 _UNUSUAL: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 SOURCE_FILE: Final = "source.txt"
 """In a data folder: the path of the folder whose data it is."""
+
+_INDEX_FILE: Final = "index.sqlite"
 
 
 def default_data_folder(source: Path) -> Path:
@@ -39,6 +43,19 @@ def note_source(data_folder: Path, source: Path) -> None:
     note = data_folder / SOURCE_FILE
     if not note.exists() or note.read_bytes() != content:
         note.write_bytes(content)
+
+
+def require_index(source: Path, data_folder: Path) -> None:
+    """Make sure that there is an index in a data folder.
+
+    Raises:
+        ConfigurationError: The source was never indexed.
+    """
+    if not (data_folder / _INDEX_FILE).exists():
+        raise ConfigurationError(
+            f"{source} has no index in {data_folder}; "
+            "`dicomulus index` or `dicomulus serve` makes one"
+        )
 
 
 def _home() -> Path:

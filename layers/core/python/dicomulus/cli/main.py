@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_index(commands)
     _add_status(commands)
+    _add_changes(commands)
     _add_sample(commands)
     _add_emulate(commands)
     return parser
@@ -144,6 +145,19 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     form.add_argument("--json", action="store_true", help="everything, for programs")
     form.add_argument("--all", action="store_true", help="all files, not just examples")
     parser.set_defaults(run=_status)
+
+
+def _add_changes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands, "changes", "list what has become of series and studies, in the order it did"
+    )
+    _add_folders(parser)
+    parser.add_argument(
+        "--since", type=int, default=0, metavar="N", help="only what comes after number N"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="at most so many (default: all)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
+    parser.set_defaults(run=_changes)
 
 
 def _add_sample(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -228,6 +242,13 @@ def _status(parsed: argparse.Namespace) -> None:
 
     status = read_status(_settings(parsed))
     print(format_json(status) if parsed.json else format_text(status, everything=parsed.all))
+
+
+def _changes(parsed: argparse.Namespace) -> None:
+    from dicomulus.cli.changes import format_json, format_text, read_changes
+
+    for change in read_changes(_settings(parsed), since=parsed.since, limit=parsed.limit):
+        print(format_json(change) if parsed.json else format_text(change))
 
 
 def _sample(parsed: argparse.Namespace) -> None:

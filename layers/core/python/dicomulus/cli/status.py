@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from dicomulus.cli.folders import require_index
 from dicomulus.cli.scan_record import read_record
 from dicomulus.composition import local_runtime
-from dicomulus.errors import ConfigurationError
 from dicomulus.services.status import duplicates
 
 if TYPE_CHECKING:
@@ -52,11 +52,7 @@ def read_status(settings: Settings) -> Status:
         ConfigurationError: It was never indexed.
     """
     data = Path(settings.data_folder)
-    if not (data / "index.sqlite").exists():
-        raise ConfigurationError(
-            f"{settings.source_folder} has no index in {data}; "
-            "`dicomulus index` or `dicomulus serve` makes one"
-        )
+    require_index(Path(settings.source_folder), data)
     runtime = local_runtime(settings)
     statistics = runtime.statistics
     return Status(

@@ -1,0 +1,69 @@
+"""``dicomulus changes``: the log of changes of an archive."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from dicomulus.cli.folders import require_index
+from dicomulus.composition import local_archive
+from dicomulus.dicom.resource import study_path, uids_of
+from dicomulus.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dicomulus.ports import Change
+    from dicomulus.settings import Settings
+
+_PAGE: Final = 1_000
+_UID_NAMES: Final = ("study_instance_uid", "series_instance_uid", "sop_instance_uid")
+
+
+def read_changes(settings: Settings, *, since: int, limit: int | None = None) -> Iterator[Change]:
+    """Read the log of a local archive in order, from after a number on.
+
+    Raises:
+        ConfigurationError: It was never indexed, or a number is negative.
+    """
+    if since < 0 or (limit or 0) < 0:
+        raise ConfigurationError("since and limit must not be negative")
+    require_index(Path(settings.source_folder), Path(settings.data_folder))
+    return _read(settings, since, limit)
+
+
+def _read(settings: Settings, since: int, limit: int | None) -> Iterator[Change]:
+    index = local_archive(settings).index
+    left = limit
+    while left is None or left > 0:
+        page = index.changes(since, limit=_PAGE if left is None else min(_PAGE, left))
+        yield from page.items
+        if page.next is None:
+            return
+        since = int(page.next)
+        left = None if left is None else left - len(page.items)
+
+
+def format_json(change: Change) -> str:
+    """Write a change for programs, on one line."""
+    members: dict[str, Any] = {
+        "sequence": change.sequence,
+        "type": change.type.value,
+        "date": _when(change).isoformat(timespec="milliseconds"),
+        **dict(zip(_UID_NAMES, uids_of(change.resource), strict=False)),
+    }
+    return json.dumps(members, ensure_ascii=False)
+
+
+def format_text(change: Change) -> str:
+    """Write a change for people, on one line."""
+    resource = change.resource
+    path = study_path(resource) if isinstance(resource, str) else resource.path
+    when = _when(change).astimezone()
+    return f"{change.sequence:>6}  {when:%Y-%m-%d %H:%M:%S}  {change.type.value:<12}  {path}"
+
+
+def _when(change: Change) -> datetime:
+    return datetime.fromtimestamp(change.date_ms / 1000, UTC)
