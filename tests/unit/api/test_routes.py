@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dicomulus.api.route import find_route
 from dicomulus.api.routes import ROUTES
+from dicomulus.dicom.resource import is_addressable
 from dicomulus.errors import InvalidResourceError, MethodNotAllowedError, RouteNotFoundError
 from dicomulus.wire.message import parse_segments
 from tests.support.archives import small_archive
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from dicomulus.api.route import Route
 
-uids = st.text(st.characters(codec="utf-8"), min_size=1, max_size=64)
+printable = st.characters(codec="utf-8", exclude_categories=("C", "Zl", "Zp", "Zs"))
+uids = st.text(printable, min_size=1, max_size=20).filter(is_addressable)
 
 
 @given(study=uids, series=uids, instance=uids)

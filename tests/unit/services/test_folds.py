@@ -41,7 +41,7 @@ def person(name: str) -> dict[str, Any]:
 def holding(number: int, *, sop: int | None = None, **elements: Any) -> InstanceRow:
     """Give an instance row whose JSON has some elements, by tag after an underscore."""
     tags = {tag.removeprefix("_"): each for tag, each in elements.items()}
-    text = json.dumps(tags).encode()
+    text = json.dumps(tags, separators=(",", ":")).encode()
     return instance_row(
         instance_of(sop=number if sop is None else sop),
         instance_number=number,

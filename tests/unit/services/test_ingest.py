@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -10,9 +11,9 @@ import pytest
 from pydicom.encaps import encapsulate
 
 from dicomulus.dicom.resource import canonical_key
-from dicomulus.errors import ObjectChangedError, UnavailableError
+from dicomulus.errors import ConfigurationError, ObjectChangedError, UnavailableError
 from dicomulus.ports import CompactSeries, Rejection
-from tests.support.archives import small_archive
+from tests.support.archives import body_of, small_archive
 from tests.support.crashing import Crashes
 from tests.support.datasets import (
     JPEG_BASELINE,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dicomulus.dicom.resource import InstanceResource
-    from dicomulus.ports import ObjectInfo, ObjectStore
+    from dicomulus.ports import ObjectInfo, ObjectRead, ObjectStore
     from tests.support.archives import Small
 
 
@@ -85,8 +86,19 @@ def touching_archive(folder: Path) -> tuple[Small, Touching]:
         (ct_instance(omit=("SeriesInstanceUID",)), "Series Instance UID"),
         (ct_instance(omit=("SOPInstanceUID",)), "SOP Instance UID"),
         (ct_instance()[:300], "UID"),
+        (ct_instance(study_instance_uid="1" * 241), "too long or of control characters: Study"),
+        (ct_instance(raw={0x0020000E: ("UI", b"1.2\0003")}), "control characters: Series"),
     ],
-    ids=["empty", "picture", "no study", "no series", "no instance", "cut early"],
+    ids=[
+        "empty",
+        "picture",
+        "no study",
+        "no series",
+        "no instance",
+        "cut early",
+        "long study",
+        "control code in series",
+    ],
 )
 def test_what_is_no_instance_is_rejected_with_its_reason(
     small: Small, content: bytes, reason: str
@@ -130,6 +142,54 @@ def test_odd_values_are_indexed_like_any_other(
     small.compact()
     study = row.instance.study_instance_uid
     assert small.index.get_studies([study])[study].instance_count == 1
+
+
+def test_rows_keep_no_text_beyond_measure(small: Small) -> None:
+    """A row has to fit into an item of 400 KB; the metadata says it all."""
+    comment, name = "c" * 60_000, "n" * 5_000
+    long_attributes = {"PatientComments": comment, "PatientName": name, "SOPClassUID": "1." * 5_000}
+    small.take({"a": ct_instance(attributes=long_attributes)})
+    small.compact()
+    row = small.row_of("a")
+    series = small.index.get_series(row.instance.series)
+    study = small.index.get_studies([row.instance.study_instance_uid])
+    assert series is not None
+    assert len(series.study_attributes) + len(series.attributes) + len(series.answer) < 20_000
+    assert all(len(each.answer) + len(each.attributes) < 20_000 for each in study.values())
+    assert row.sop_class_uid == ""
+    (metadata,) = json.loads(body_of(small.ask(f"{row.instance.path}/metadata")))
+    assert metadata["00104000"]["Value"] == [comment]
+    assert metadata["00100010"]["Value"] == [{"Alphabetic": name}]
+
+
+def test_a_key_whose_store_refuses_it_stops_no_other(tmp_path: Path) -> None:
+    small, store = touching_archive(tmp_path)
+
+    def get(key: str, **keywords: Any) -> ObjectRead:
+        if key == "refused":
+            raise ConfigurationError("access to the object is denied")
+        return small.storage.get(key, **keywords)
+
+    vars(store)["get"] = get
+    report = small.take({"refused": ct_instance(), "a": ct_instance(sop_instance_uid="1.9")})
+    assert [row.object_key for row in report.indexed] == ["a"]
+    assert list(report.failed) == ["refused"]
+
+
+def test_the_same_bytes_written_again_during_the_look_are_looked_at_again(tmp_path: Path) -> None:
+    """An object's age decides between duplicates, and equal bytes have equal entity tags."""
+    small, store = touching_archive(tmp_path)
+    content = ct_instance()
+
+    def write_again(key: str) -> None:
+        store.before_head = lambda _: None
+        small.storage.put(key, content)
+
+    store.before_head = write_again
+    (row,) = small.take({"a": content}).indexed
+    info = small.storage.head("a")
+    assert info is not None
+    assert row.object_modified_ms == info.modified_ms
 
 
 def test_a_number_beyond_all_instance_numbers_is_none(small: Small) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from dicomulus.dicom.resource import MAX_PATH_PART_LENGTH
+from dicomulus.dicom.resource import is_addressable
 from dicomulus.errors import InvalidResourceError, MethodNotAllowedError, RouteNotFoundError
 
 if TYPE_CHECKING:
@@ -93,5 +93,5 @@ def _methods(fitting: Sequence[tuple[Route, dict[str, str]]]) -> tuple[str, ...]
 
 def _check(variables: Mapping[str, str]) -> None:
     for name, value in variables.items():
-        if not value or (name in _UIDS and len(value) > MAX_PATH_PART_LENGTH):
-            raise InvalidResourceError(f"{name}: not 1 to {MAX_PATH_PART_LENGTH} characters")
+        if not value or (name in _UIDS and not is_addressable(value)):
+            raise InvalidResourceError(f"{name}: empty, too long or of control characters")

@@ -39,7 +39,7 @@ from dicomulus.dicom.part10 import (
     parse_file_meta,
     with_pixel,
 )
-from dicomulus.dicom.resource import InstanceResource
+from dicomulus.dicom.resource import InstanceResource, is_addressable
 from dicomulus.errors import RejectedObjectError
 
 if TYPE_CHECKING:
@@ -205,6 +205,9 @@ def _instance(uids: Mapping[str, str], header: Header) -> InstanceResource:
     missing = [name for name, uid in wanted.items() if not uid]
     if missing:
         raise RejectedObjectError(f"no {', '.join(missing)}")
+    unusable = [name for name, uid in wanted.items() if not is_addressable(uid)]
+    if unusable:
+        raise RejectedObjectError(f"too long or of control characters: {', '.join(unusable)}")
     return InstanceResource(*wanted.values())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -166,6 +166,16 @@ class EncapsulatedFrames:
     counts: tuple[int, ...]
     """Fragments of each frame; empty when nothing tells where frames begin."""
     deflated: bool = False
+    _starts: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """Where each fragment's item header begins."""
+    _firsts: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """The first fragment of each frame."""
+
+    def __post_init__(self) -> None:
+        """Add up lengths and counts once, as every frame's place is their sum."""
+        sizes = (length + ITEM_HEADER_BYTES for length in self.lengths)
+        object.__setattr__(self, "_starts", tuple(accumulate(sizes, initial=self.offset)))
+        object.__setattr__(self, "_firsts", tuple(accumulate(self.counts, initial=0)))
 
     @property
     def number_of_frames(self) -> int:
@@ -189,12 +199,10 @@ class EncapsulatedFrames:
             FrameNotFoundError: There is no frame of that number.
         """
         first, count = self._fragments_of(number)
-        position = self.offset + sum(self.lengths[:first]) + ITEM_HEADER_BYTES * first
-        ranges: list[ByteRange] = []
-        for length in self.lengths[first : first + count]:
-            ranges.append(ByteRange(position + ITEM_HEADER_BYTES, length))
-            position += ITEM_HEADER_BYTES + length
-        return tuple(ranges)
+        return tuple(
+            ByteRange(self._starts[fragment] + ITEM_HEADER_BYTES, self.lengths[fragment])
+            for fragment in range(first, first + count)
+        )
 
     def frame_range(self, number: int) -> ByteRange:
         """Give the bytes to read for a frame, counted from 1: its fragments and the headers between.
@@ -223,9 +231,7 @@ class EncapsulatedFrames:
 
     def _fragments_of(self, number: int) -> tuple[int, int]:
         _check_number(number, self.number_of_frames)
-        if len(self.counts) == len(self.lengths):
-            return number - 1, 1
-        return sum(self.counts[: number - 1]), self.counts[number - 1]
+        return self._firsts[number - 1], self.counts[number - 1]
 
     def encode(self) -> bytes:
         """Give the stored form: a few bytes for one fragment, about three for each of many."""

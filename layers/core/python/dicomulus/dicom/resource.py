@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 MAX_UID_LENGTH: Final = 64
 """Characters in a UID, separators included (PS3.5 §9.1)."""
 
-MAX_PATH_PART_LENGTH: Final = 512
-"""Characters of a UID taken from a path; real files break the 64 of the standard."""
+MAX_UID_PART_LENGTH: Final = 240
+"""Characters of a UID as a path or key part. Real files break the 64 of the standard, but a file
+name has at most 255 bytes, and a key of three UIDs at most 1,024."""
 
 
 def quote_uid(uid: str) -> str:
@@ -22,6 +23,11 @@ def quote_uid(uid: str) -> str:
     if uid.strip(".") == "":
         return uid.replace(".", "%2E")
     return quote(uid, safe="")
+
+
+def is_addressable(uid: str) -> bool:
+    """Whether a UID can be part of a path and of a key: neither too long nor of control codes."""
+    return uid.isprintable() and len(quote_uid(uid)) <= MAX_UID_PART_LENGTH
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -21,6 +21,7 @@ from dicomulus.dicom.attributes import (
     STUDY_TAGS,
 )
 from dicomulus.dicom.dictionary import vr_of
+from dicomulus.dicom.json_members import members
 from dicomulus.dicom.json_model import values
 from dicomulus.dicom.level_json import (
     Element,
@@ -44,10 +45,18 @@ UTF8: Final[Element] = {"vr": "CS", "Value": ["ISO_IR 192"]}
 ONLINE: Final[Element] = {"vr": "CS", "Value": ["ONLINE"]}
 """InstanceAvailability of everything in the storage area."""
 
+MAX_KEPT_LENGTH: Final = 4_096
+"""Characters of an attribute's JSON that a row keeps; a longer one is in the metadata only. All
+kept attributes together stay below the 400 KB of a DynamoDB item."""
+
 _LEVELS_TAGS: Final = tuple(sorted(STUDY_TAGS | SERIES_TAGS))
+_INSTANCE_TAGS: Final = tuple(sorted(INSTANCE_TAGS))
 
 _LEVEL_ROWS_HELD: Final = 256
 """Folds of single instances kept: mostly all instances of a series say the same of it."""
+
+_HELD_LEVELS_LENGTH: Final = 16_384
+"""Characters over which a fold is not kept, so that odd objects do not fill the memory."""
 
 _COMPUTED_VR: Final = {"00080061": "CS"}
 
@@ -81,13 +90,23 @@ def _instance_order(row: InstanceRow) -> tuple[bool, int, str]:
     return number is None, number or 0, row.instance.sop_instance_uid
 
 
-def levels_text(members: Mapping[str, str]) -> str:
+def levels_text(found: Mapping[str, str]) -> str:
     """Give what an instance says of its series and its study, as it is written.
 
     Args:
-        members: The members of its complete JSON, each with its tag, by tag.
+        found: The members of its complete JSON, each with its tag, by tag.
     """
-    return "{" + ",".join(members[tag] for tag in _LEVELS_TAGS if tag in members) + "}"
+    return _kept(found, _LEVELS_TAGS)
+
+
+def instance_text(found: Mapping[str, str]) -> str:
+    """Give what rows keep of an instance alone, likewise."""
+    return _kept(found, _INSTANCE_TAGS)
+
+
+def _kept(found: Mapping[str, str], tags: Iterable[str]) -> str:
+    texts = (found[tag] for tag in tags if tag in found)
+    return "{" + ",".join(text for text in texts if len(text) <= MAX_KEPT_LENGTH) + "}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +120,14 @@ class LevelRows:
     study: StudyRow
 
 
-@lru_cache(_LEVEL_ROWS_HELD)
 def level_rows(series: SeriesResource, levels: str) -> LevelRows:
     """Fold what one instance says of its series, as ``levels_text`` gives it."""
+    if len(levels) > _HELD_LEVELS_LENGTH:
+        return _level_rows(series, levels)
+    return _held_level_rows(series, levels)
+
+
+def _level_rows(series: SeriesResource, levels: str) -> LevelRows:
     instance_json = parse_json_object(levels)
     row = _series_row(series, [instance_json], count=1)
     return LevelRows(
@@ -111,6 +135,9 @@ def level_rows(series: SeriesResource, levels: str) -> LevelRows:
         series=row,
         study=fold_study(series.study_instance_uid, [row], version=1),
     )
+
+
+_held_level_rows = lru_cache(_LEVEL_ROWS_HELD)(_level_rows)
 
 
 def levels_digest(instance_json: Mapping[str, Element]) -> bytes:
@@ -142,7 +169,7 @@ def fold_series(
         rows: One row an instance, as ``chosen`` gives them.
         text_of: Gives a row's complete JSON; asked once for each distinct digest.
     """
-    parsed = [parse_json_object(text_of(first)) for first in _distinct(rows)]
+    parsed = [_levels_of(text_of(first)) for first in _distinct(rows)]
     return replace(
         _series_row(row.series, parsed, count=len(rows)),
         version=row.version,
@@ -151,6 +178,12 @@ def fold_series(
         total_size=sum(each.object_size for each in rows),
         sop_class_uids=tuple(sorted({each.sop_class_uid for each in rows})),
     )
+
+
+def _levels_of(text: bytes) -> dict[str, Element]:
+    """Read of an instance's complete JSON what ``levels_text`` gave when it arrived."""
+    found = members(text)
+    return parse_json_object(levels_text({tag: f'"{tag}":{found[tag]}' for tag in found}))
 
 
 def first_series_row(row: InstanceRow, instance_json: Mapping[str, Element]) -> SeriesRow:

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import OrderedDict
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from dicomulus.dicom.attributes import INSTANCE_TAGS
 from dicomulus.dicom.byte_source import RangedSource
-from dicomulus.dicom.dataset_json import convert, parse_members
+from dicomulus.dicom.dataset_json import convert
 from dicomulus.dicom.json_model import integer_of
-from dicomulus.dicom.resource import instance_of_key, quote_uid
+from dicomulus.dicom.level_json import parse_json_object
+from dicomulus.dicom.resource import instance_of_key, is_addressable, quote_uid
 from dicomulus.dicom.transfer_syntax import on_the_web
 from dicomulus.errors import (
+    DicomulusError,
     ObjectChangedError,
     ObjectNotFoundError,
     RejectedObjectError,
-    UnavailableError,
 )
 from dicomulus.metadata.fragment import MAX_DICTIONARY_BYTES, compress, dictionary_of
 from dicomulus.ports import (
@@ -32,7 +33,7 @@ from dicomulus.ports import (
     InstanceRowKey,
     Rejection,
 )
-from dicomulus.services.folds import instance_answer, level_rows, levels_text
+from dicomulus.services.folds import instance_answer, instance_text, level_rows, levels_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -64,6 +65,9 @@ _MAX_FRAME_TABLE_BYTES: Final = 256
 _LARGEST_INSTANCE_NUMBER: Final = 999_999_999_999
 """What twelve characters hold (PS3.5 §6.2, IS); more is no number to put instances in order by."""
 
+_MAX_WARNINGS: Final = 100
+"""Warnings that a row keeps; broken objects repeat themselves."""
+
 _DICTIONARIES_HELD: Final = 256
 """Dictionaries kept in memory, at most 32 KiB each."""
 
@@ -72,8 +76,8 @@ _DICTIONARIES_HELD: Final = 256
 class Look:
     """What one look at an object found."""
 
-    etag: str | None
-    """Entity tag of the object that was read; none if there was no object."""
+    state: tuple[str, int] | None
+    """Entity tag and time of the object that was read; none if there was no object."""
     row: InstanceRow | None = None
     series: SeriesRow | None = None
     study: StudyRow | None = None
@@ -88,7 +92,7 @@ class LookReport:
     rejected: Mapping[str, str] = field(default_factory=dict)
     """Object key to reason."""
     gone: tuple[str, ...] = ()
-    failed: Mapping[str, UnavailableError] = field(default_factory=dict)
+    failed: Mapping[str, DicomulusError] = field(default_factory=dict)
     """Objects that must be looked at again; their events are not done."""
 
 
@@ -112,7 +116,7 @@ class Ingest:
         self._queue = queue
         self._settings = settings
         self._clock_ms = clock_ms
-        self._dictionary = lru_cache(_DICTIONARIES_HELD)(self._find_dictionary)
+        self._dictionaries = _Dictionaries(index)
 
     def look_at(self, object_keys: Collection[str]) -> LookReport:
         """Make the rows of some objects agree with them; one bad object stops no other.
@@ -120,7 +124,7 @@ class Ingest:
         Some tens of keys at a time share the move of their series' versions.
         """
         looks: dict[str, Look] = {}
-        failed: dict[str, UnavailableError] = {}
+        failed: dict[str, DicomulusError] = {}
         pending = tuple(dict.fromkeys(object_keys))
         for _ in range(_LOOKS):
             seen = self._look_each(pending, failed)
@@ -133,13 +137,13 @@ class Ingest:
         return _report(looks, failed)
 
     def _look_each(
-        self, object_keys: tuple[str, ...], failed: dict[str, UnavailableError]
+        self, object_keys: tuple[str, ...], failed: dict[str, DicomulusError]
     ) -> dict[str, Look]:
         seen: dict[str, Look] = {}
         for key in object_keys:
             try:
                 seen[key] = self._look(key)
-            except UnavailableError as exc:
+            except DicomulusError as exc:
                 failed[key] = exc
         return seen
 
@@ -160,28 +164,28 @@ class Ingest:
                 return prefix[start : start + length]
             return self._storage.get(info.key, start=start, length=length, if_match=info.etag).data
 
+        state = info.etag, info.modified_ms
         try:
             converted = convert(RangedSource(fetch, info.size))
         except RejectedObjectError as exc:
-            return Look(info.etag, rejection=Rejection(etag=info.etag, reason=str(exc)))
+            return Look(state, rejection=Rejection(etag=info.etag, reason=str(exc)))
         levels = level_rows(converted.instance.series, levels_text(converted.members))
         row = self._row(info, converted, levels)
         series = replace(
             levels.series, total_size=row.object_size, sop_class_uids=(row.sop_class_uid,)
         )
-        return Look(info.etag, row, series, levels.study)
+        return Look(state, row, series, levels.study)
 
     def _row(
         self, info: ObjectInfo, converted: ConvertedInstance, levels: LevelRows
     ) -> InstanceRow:
         instance = converted.instance
-        attributes = parse_members(
-            member for tag, member in converted.members.items() if tag in INSTANCE_TAGS
-        )
+        attributes = parse_json_object(instance_text(converted.members))
         header = converted.header
         # Only a file meta that tells the truth lets the object be sent as it is.
         told = header.file_meta.get("00020010", "") == header.transfer_syntax_uid
         transfer_syntax_uid = header.transfer_syntax_uid if told else ""
+        sop_class_uid = converted.sop_class_uid if is_addressable(converted.sop_class_uid) else ""
         row = InstanceRow(
             instance=instance,
             object_key=info.key,
@@ -189,23 +193,23 @@ class Ingest:
             object_size=info.size,
             object_modified_ms=info.modified_ms,
             checksum=info.checksum,
-            sop_class_uid=converted.sop_class_uid,
+            sop_class_uid=sop_class_uid,
             transfer_syntax_uid=transfer_syntax_uid,
             instance_number=_instance_number(attributes),
             attributes=instance_answer(instance, attributes, on_the_web(transfer_syntax_uid)),
             levels_digest=levels.digest,
             fragment=self._fragment(instance, converted.json),
-            warnings=converted.warnings,
+            warnings=converted.warnings[:_MAX_WARNINGS],
             damaged=converted.damaged,
         )
         return self._with_frame_table(row, converted)
 
     def _fragment(self, instance: InstanceResource, text: bytes) -> Fragment:
-        dictionary = self._dictionary(instance.series)
+        dictionary = self._dictionaries.of(instance.series)
         if dictionary is None and len(text) <= MAX_DICTIONARY_BYTES:
             dictionary = dictionary_of(instance.series, text)
             self._index.put_dictionary(dictionary)
-            self._dictionary.cache_clear()
+            self._dictionaries.keep(dictionary)
         fragment = compress(text, dictionary)
         if len(fragment.data) <= self._settings.max_row_fragment_bytes:
             return fragment
@@ -225,10 +229,6 @@ class Ingest:
         key = pointed_key(instance, content)
         self._cache.put(key, content)
         return key
-
-    def _find_dictionary(self, series: SeriesResource) -> DictionaryRow | None:
-        rows = self._index.query_dictionaries(series)
-        return rows[0] if rows else None
 
     def _record(self, looks: Mapping[str, Look]) -> None:
         if not looks:
@@ -252,20 +252,48 @@ class Ingest:
             )
 
     def _moved(
-        self, looks: Mapping[str, Look], failed: dict[str, UnavailableError]
+        self, looks: Mapping[str, Look], failed: dict[str, DicomulusError]
     ) -> tuple[str, ...]:
         moved: list[str] = []
         for key, look in looks.items():
             try:
                 if self._has_moved(key, look):
                     moved.append(key)
-            except UnavailableError as exc:
+            except DicomulusError as exc:
                 failed[key] = exc
         return tuple(moved)
 
     def _has_moved(self, object_key: str, look: Look) -> bool:
         info = self._storage.head(object_key)
-        return (info.etag if info else None) != look.etag
+        # Equal bytes have equal entity tags in some stores, and when an object was written counts.
+        return (info and (info.etag, info.modified_ms)) != look.state
+
+
+class _Dictionaries:
+    """The dictionary that each series' fragments are compressed with; the last ones are kept."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._held: OrderedDict[SeriesResource, DictionaryRow] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, series: SeriesResource) -> DictionaryRow | None:
+        """Give the dictionary of a series, if it has one yet."""
+        with self._lock:
+            if series in self._held:
+                self._held.move_to_end(series)
+                return self._held[series]
+        rows = self._index.query_dictionaries(series)
+        if rows:
+            self.keep(rows[0])
+        return rows[0] if rows else None
+
+    def keep(self, row: DictionaryRow) -> None:
+        """Remember a dictionary that is in the index."""
+        with self._lock:
+            self._held[row.series] = row
+            if len(self._held) > _DICTIONARIES_HELD:
+                self._held.popitem(last=False)
 
 
 def pointed_key(instance: InstanceResource, content: bytes) -> str:
@@ -307,7 +335,7 @@ def _ever_held(row: ObjectRow) -> frozenset[InstanceResource]:
     return row.instances if canonical is None else row.instances | {canonical}
 
 
-def _report(looks: Mapping[str, Look], failed: Mapping[str, UnavailableError]) -> LookReport:
+def _report(looks: Mapping[str, Look], failed: Mapping[str, DicomulusError]) -> LookReport:
     done = {key: look for key, look in looks.items() if key not in failed}
     for key, look in done.items():
         if look.rejection is not None:
@@ -317,6 +345,6 @@ def _report(looks: Mapping[str, Look], failed: Mapping[str, UnavailableError]) -
     return LookReport(
         indexed=tuple(look.row for look in done.values() if look.row is not None),
         rejected={key: look.rejection.reason for key, look in done.items() if look.rejection},
-        gone=tuple(key for key, look in done.items() if look.etag is None),
+        gone=tuple(key for key, look in done.items() if look.state is None),
         failed=dict(failed),
     )

@@ -7,6 +7,7 @@ else is built from rows. Nothing here opens a DICOM object.
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ from dicomulus.errors import (
     PreconditionFailedError,
     SeriesNotFoundError,
     StudyNotFoundError,
+    UnavailableError,
 )
 from dicomulus.metadata.base_url import resolve
 from dicomulus.metadata.bundle import (
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from dicomulus.ports import Index, ObjectStore, SeriesRow
     from dicomulus.services.compaction import Compaction
     from dicomulus.services.fragments import FragmentReader
+
+logger = logging.getLogger(__name__)
 
 _FAST_LEVEL: Final = 1
 """Deflate level of what is built for one answer."""
@@ -167,6 +171,9 @@ class Metadata:
             )
         except PreconditionFailedError:
             return
+        except UnavailableError:
+            # The answer is made; it is only not kept for the next one.
+            logger.warning("bundle not kept", extra={"cache_key": key})
 
 
 def _is_empty(row: SeriesRow) -> bool:

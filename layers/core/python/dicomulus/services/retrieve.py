@@ -175,10 +175,6 @@ class Retrieve:
         """
         return self._of_current(instance, lambda row: self._frames(row, numbers))
 
-    def all_frames(self, instance: InstanceResource) -> Frames:
-        """Give all frames of an instance, in order."""
-        return self._of_current(instance, lambda row: self._frames(row, None))
-
     def bulk_data(self, instance: InstanceResource, path: Sequence[str]) -> Frames:
         """Give the value of an element: little endian, of compressed pixel data frame by frame.
 
