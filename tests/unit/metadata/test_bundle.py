@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -11,43 +14,79 @@ from hypothesis import strategies as st
 
 from dicomulus.dicom.resource import SeriesResource
 from dicomulus.errors import CorruptFragmentError
+from dicomulus.metadata.assembly import ENCODINGS, compress, encoded, json_array
 from dicomulus.metadata.bundle import (
-    TAG_BYTES,
-    build_bundle,
+    base_of,
     bundle_key,
     bundle_prefix,
     format_bundle,
-    parse_base_url,
+    make_bundle,
     parse_bundle,
 )
-from dicomulus.metadata.gzip_assembly import identity, json_array
 from tests.support.archives import BASE_URL
 from tests.support.builders import series_of
+from tests.support.encodings import decoded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dicomulus.metadata.block import Encoding
+    from dicomulus.metadata.bundle import Bundle
 
 urls = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=200)
-INSTANCE = b'{"00081190":{"vr":"UR","Value":["\x01/studies/1.2"]}}'
-BUNDLE = format_bundle(build_bundle([INSTANCE, INSTANCE], version=7, base_url=BASE_URL))
+encodings = pytest.mark.parametrize("encoding", ENCODINGS)
+
+
+def bundle_of(
+    texts: Sequence[bytes], encoding: Encoding, *, version: int = 7, base_url: str = BASE_URL
+) -> Bundle:
+    """Give a bundle of one part a text."""
+    parts = [
+        (bytes([number]) * 16, compress([text], encoding=encoding, level=1))
+        for number, text in enumerate(texts)
+    ]
+    return make_bundle(
+        parts, version=version, base_url=base_url, encoding=encoding, count=len(texts)
+    )
+
+
+BUNDLE = format_bundle(bundle_of([b"{}", b'{"a":1}'], "gzip"))
 
 
 @given(
     texts=st.lists(st.binary(max_size=300), max_size=5),
+    encoding=st.sampled_from(ENCODINGS),
     version=st.integers(0, 2**64 - 1),
     base_url=urls,
 )
 def test_a_bundle_is_read_as_it_was_written(
-    texts: list[bytes], version: int, base_url: str
+    texts: list[bytes], encoding: Encoding, version: int, base_url: str
 ) -> None:
-    bundle = build_bundle(texts, version=version, base_url=base_url)
-    written = format_bundle(bundle)
-    assert parse_bundle(written) == bundle
-    assert parse_base_url(written[:TAG_BYTES]) == base_url
-    assert (bundle.version, bundle.count) == (version, len(texts))
+    bundle = bundle_of(texts, encoding, version=version, base_url=base_url)
+    assert parse_bundle(format_bundle(bundle)) == bundle
+    assert (bundle.version, bundle.count, bundle.base_url) == (version, len(texts), base_url)
 
 
-def test_a_bundle_holds_its_instances_with_the_base_url() -> None:
-    bundle = parse_bundle(BUNDLE)
-    instances = json.loads(b"".join(identity(json_array([bundle.block]))))
-    assert [each["00081190"]["Value"] for each in instances] == [[BASE_URL + "/studies/1.2"]] * 2
+@given(
+    texts=st.lists(st.binary(max_size=300), max_size=5, unique=True),
+    encoding=st.sampled_from(ENCODINGS),
+)
+def test_each_part_of_a_bundle_can_be_taken_out(texts: list[bytes], encoding: Encoding) -> None:
+    """And put into another bundle, where it says the same."""
+    parts = bundle_of(texts, encoding).parts()
+    blocks = list(parts.values())
+    assert [bytes([number]) * 16 for number in range(len(texts))] == list(parts)
+    for block, text in zip(blocks, texts, strict=True):
+        assert decoded(b"".join(encoded([block], encoding=encoding)), encoding) == text
+        assert block.raw_length == len(text)
+
+
+@encodings
+def test_a_bundle_holds_its_instances_with_commas_between(encoding: Encoding) -> None:
+    bundle = parse_bundle(format_bundle(bundle_of([b"1,2", b"3", b"4"], encoding)))
+    answer = encoded(json_array([bundle.block], encoding=encoding), encoding=encoding)
+    assert json.loads(decoded(b"".join(answer), encoding)) == [1, 2, 3, 4]
+    assert bundle.block.raw_length == 7
 
 
 @pytest.mark.parametrize("length", [0, 3, 20, 39, 60, len(BUNDLE) - 5, len(BUNDLE) - 1])
@@ -65,23 +104,42 @@ def test_a_changed_bit_is_noticed(position: int, bit: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "head",
-    [b"GIF8" + BUNDLE[4:], BUNDLE[:4] + struct.pack("<H", 1) + BUNDLE[6:], b"", BUNDLE[:44]],
-    ids=["magic", "revision", "empty", "within the base URL"],
+    "other",
+    [b"GIF8" + BUNDLE[4:], BUNDLE[:4] + struct.pack("<H", 2) + BUNDLE[6:]],
+    ids=["magic", "revision"],
 )
-def test_the_base_url_of_something_else_is_not_read(head: bytes) -> None:
+def test_something_else_is_no_bundle(other: bytes) -> None:
     with pytest.raises(CorruptFragmentError):
-        parse_base_url(head)
+        parse_bundle(other)
 
 
-def test_every_series_and_base_url_has_a_key_of_its_own() -> None:
+@encodings
+def test_a_bundle_is_read_and_sent_without_a_zstd_library(encoding: Encoding) -> None:
+    bundle = format_bundle(bundle_of([b"{}"], encoding))
+    program = f"""if True:
+        import sys
+        from dicomulus.metadata.assembly import encoded, json_array
+        from dicomulus.metadata.bundle import parse_bundle
+        block = parse_bundle({bundle!r}).block
+        encoded(json_array([block], encoding={encoding!r}), encoding={encoding!r})
+        sys.exit(any("zstd" in name.split(".") for name in sys.modules))
+    """
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_every_series_base_url_and_encoding_has_a_key_of_its_own() -> None:
     series = [
         series_of(1, 1),
         series_of(1, 2),
         SeriesResource("1.2.1/1", "2"),
         series_of("..", "."),
     ]
-    keys = {bundle_key(each, url) for each in series for url in ("http://a", "http://b")}
-    assert len(keys) == 8
+    urls = ("http://a", "http://b")
+    keys = {bundle_key(each, url, kind) for each in series for url in urls for kind in ENCODINGS}
+    assert len(keys) == 16
     assert all(key.startswith(tuple(map(bundle_prefix, series))) for key in keys)
     assert not any(".." in key.split("/") for key in keys)
+    assert {base_of(key) for key in keys} == {
+        base_of(bundle_key(series_of(), url, kind)) for url in urls for kind in ENCODINGS
+    }
+    assert len({base_of(key) for key in keys}) == 2

@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicomulus.errors import CorruptFragmentError
-from dicomulus.metadata.fragment import MAX_DICTIONARY_BYTES, compress, decompress, dictionary_of
+from dicomulus.metadata.base_url import PLACEHOLDER
+from dicomulus.metadata.fragment import (
+    MAX_DICTIONARY_BYTES,
+    compress,
+    compress_apart,
+    decompress,
+    dictionary_of,
+    pieces_of,
+)
+from dicomulus.metadata.gzip_assembly import identity
 from tests.support.builders import series_of
 
 if TYPE_CHECKING:
@@ -95,3 +104,48 @@ def _peak_bytes(fragment: Fragment) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+# --- too large for a row -------------------------------------------------------------------------
+
+
+@given(pieces=st.lists(st.binary(max_size=2_000), min_size=1, max_size=80))
+def test_a_fragment_apart_is_read_as_it_was_written(pieces: list[bytes]) -> None:
+    text = PLACEHOLDER.join(pieces)
+    fragment, content = compress_apart(text)
+    assert fragment.data == b""
+    assert decompress(fragment, content, None) == text
+
+
+@given(
+    pieces=st.lists(
+        st.binary(max_size=2_000).map(lambda piece: piece.replace(PLACEHOLDER, b"")),
+        min_size=1,
+        max_size=64,
+    )
+)
+def test_its_pieces_are_those_between_the_places_of_the_base_url(pieces: list[bytes]) -> None:
+    text = PLACEHOLDER.join(pieces)
+    blocks = pieces_of(compress_apart(text)[1], text)
+    assert [b"".join(identity([block])) for block in blocks] == pieces
+    assert [(block.raw_length, block.crc32) for block in blocks] == [
+        (len(piece), zlib.crc32(piece)) for piece in pieces
+    ]
+
+
+def test_too_many_places_make_no_pieces() -> None:
+    text = PLACEHOLDER * 64
+    assert pieces_of(compress_apart(text)[1], text) == ()
+
+
+@pytest.mark.parametrize("content", [b"", b"short", compress(TEXT * 9).data])
+def test_content_that_is_not_in_pieces_has_none(content: bytes) -> None:
+    assert pieces_of(content, TEXT * 9) == ()
+
+
+def test_lengths_that_are_damaged_make_no_pieces() -> None:
+    text = TEXT + PLACEHOLDER + TEXT
+    content = bytearray(compress_apart(text)[1])
+    content[-16] ^= 1
+    assert pieces_of(bytes(content), text) == ()
+    assert pieces_of(compress_apart(text)[1], TEXT) == ()

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from dicomulus.errors import DerivedDataMissingError, UnavailableError
+from dicomulus.metadata.assembly import ENCODINGS
 from dicomulus.metadata.bundle import bundle_key, bundle_prefix, parse_bundle
+from dicomulus.services.compaction import Compaction
+from dicomulus.services.fragments import FragmentReader
 from tests.support.archives import BASE_URL, small_archive
 from tests.support.builders import series_of
 from tests.support.crashing import Crashes
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from dicomulus.dicom.resource import SeriesResource
     from dicomulus.metadata.bundle import Bundle
     from dicomulus.ports import Index, InstanceRow, SeriesRow
+    from dicomulus.services.fragments import InstanceText
     from tests.support.archives import Small
 
 OTHER_URL = "https://elsewhere.example/dicom-web"
@@ -46,7 +50,9 @@ def filled(small: Small, patient_id: str = "P1", *, instances: int = 3) -> Serie
 def bundles(small: Small, series: SeriesResource) -> dict[str, Bundle]:
     infos = small.cache.list(bundle_prefix(series))
     read = [parse_bundle(small.cache.get(info.key).data) for info in infos]
-    return {bundle.base_url: bundle for bundle in read}
+    held = {bundle.base_url: bundle for bundle in read}
+    assert len(read) == len(held) * len(ENCODINGS)
+    return held
 
 
 def row_of(small: Small, series: SeriesResource) -> SeriesRow:
@@ -89,6 +95,43 @@ def test_without_a_known_base_url_none_is_made_for(tmp_path: Path) -> None:
     assert is_settled(small, series)
 
 
+def test_a_bundle_whose_instances_are_the_same_is_not_compressed_again(small: Small) -> None:
+    series = filled(small)
+    small.compact()
+    before = bundles(small, series)[BASE_URL]
+    small.look_at(["P1/1"])
+    fragments = FragmentReader(small.index, small.cache, queue=small.queue)
+    read: list[InstanceRow] = []
+    compaction = Compaction(
+        small.index,
+        small.cache,
+        fragments=cast("FragmentReader", Recording(fragments, read)),
+        default_base_url=BASE_URL,
+        stable_age_seconds=60,
+        clock_ms=small.clock,
+    )
+    compaction.compact([series])
+    after = bundles(small, series)[BASE_URL]
+    assert (after.block, after.version) == (before.block, before.version + 1)
+    # The fold reads one of the instances, which all say the same of their series.
+    assert len(read) == 1
+
+
+class Recording:
+    """Writes down whose JSON is read."""
+
+    def __init__(self, inner: FragmentReader, rows: list[InstanceRow]) -> None:
+        self._inner = inner
+        self._rows = rows
+
+    def read(self, row: InstanceRow) -> InstanceText:
+        self._rows.append(row)
+        return self._inner.read(row)
+
+    def text(self, row: InstanceRow) -> bytes:
+        return self.read(row).text
+
+
 def test_an_emptied_series_loses_its_bundles(small: Small) -> None:
     series = filled(small, instances=1)
     small.compact()
@@ -104,8 +147,9 @@ def test_an_emptied_series_loses_its_bundles(small: Small) -> None:
 @pytest.mark.parametrize("content", [b"", b"DCMB", b"something else"])
 def test_what_is_no_bundle_is_replaced_or_removed(small: Small, content: bytes) -> None:
     series = filled(small)
-    small.cache.put(bundle_key(series, BASE_URL), content)
-    small.cache.put(bundle_key(series, OTHER_URL), content)
+    for encoding in ENCODINGS:
+        small.cache.put(bundle_key(series, BASE_URL, encoding), content)
+        small.cache.put(bundle_key(series, OTHER_URL, encoding), content)
     small.compact()
     assert list(bundles(small, series)) == [BASE_URL]
     assert is_settled(small, series)

@@ -9,16 +9,19 @@ import pytest
 
 from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.errors import InstanceNotFoundError, SeriesNotFoundError, StudyNotFoundError
-from dicomulus.metadata.bundle import bundle_key, bundle_prefix, parse_bundle
+from dicomulus.metadata.assembly import ENCODINGS, encoded
+from dicomulus.metadata.bundle import base_of, bundle_key, bundle_prefix, parse_bundle
 from dicomulus.metadata.gzip_assembly import identity
 from tests.support.archives import BASE_URL, small_archive
 from tests.support.datasets import ct_instance, generated_study
+from tests.support.encodings import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import Any
 
+    from dicomulus.metadata.block import Encoding
     from dicomulus.ports import InstanceRow
     from dicomulus.services.metadata import MetadataState
     from tests.support.archives import Small
@@ -67,6 +70,10 @@ def filled(small: Small, *, instances: int = 3) -> SeriesResource:
     report = small.take({f"{n}": ct_instance(instance_number=n) for n in numbers})
     small.compact()
     return report.indexed[0].instance.series
+
+
+def bases_held(small: Small, series: SeriesResource) -> set[str]:
+    return {base_of(info.key) for info in small.cache.list(bundle_prefix(series))}
 
 
 def uids_of(answer: list[dict[str, Any]]) -> list[str]:
@@ -201,8 +208,7 @@ def test_a_series_that_is_due_is_kept_for_no_other_base_url(small: Small) -> Non
     series = filled(small)
     small.look_at(["1"])
     read_series(small, series, OTHER_URL)
-    keys = [info.key for info in small.cache.list(bundle_prefix(series))]
-    assert keys == [bundle_key(series, BASE_URL)]
+    assert bases_held(small, series) == {base_of(bundle_key(series, BASE_URL))}
 
 
 def test_bundles_are_kept_for_so_many_base_urls_and_the_oldest_goes(tmp_path: Path) -> None:
@@ -211,9 +217,35 @@ def test_bundles_are_kept_for_so_many_base_urls_and_the_oldest_goes(tmp_path: Pa
     urls = [f"http://host-{number}/dicom-web" for number in range(6)]
     for url in urls:
         read_series(small, series, url)
-        assert len(list(small.cache.list(bundle_prefix(series)))) <= 3
-    held = {info.key for info in small.cache.list(bundle_prefix(series))}
-    assert held == {bundle_key(series, url) for url in urls[-3:]}
+        assert len(bases_held(small, series)) <= 3
+    assert bases_held(small, series) == {base_of(bundle_key(series, url)) for url in urls[-3:]}
+
+
+def test_another_encoding_takes_no_place_of_a_base_url(tmp_path: Path) -> None:
+    small = small_archive(tmp_path, max_bases=2)
+    series = filled(small)
+    state = small.archive.metadata.series_state(series)
+    for encoding in ENCODINGS:
+        small.archive.metadata.blocks(state, base_url=OTHER_URL, encoding=encoding)
+    assert {info.key for info in small.cache.list(bundle_prefix(series))} == {
+        bundle_key(series, url, encoding) for url in (BASE_URL, OTHER_URL) for encoding in ENCODINGS
+    }
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("is_compacted", [True, False])
+def test_every_encoding_says_the_same(small: Small, encoding: Encoding, is_compacted: bool) -> None:
+    series = filled(small)
+    if not is_compacted:
+        small.take({"late": ct_instance(instance_number=9)})
+    state = small.archive.metadata.series_state(series)
+    blocks, calls = small.ledger.of(
+        lambda: small.archive.metadata.blocks(state, base_url=BASE_URL, encoding=encoding)
+    )
+    assert ([call.operation for call in calls] == ["get"]) == is_compacted
+    answer = decoded(b"".join(encoded(blocks, encoding=encoding)), encoding)
+    assert json.loads(answer) == read_series(small, series)
+    assert len(answer) == sum(block.raw_length for block in blocks)
 
 
 @pytest.mark.parametrize("damage", [b"", b"DCMB", None])

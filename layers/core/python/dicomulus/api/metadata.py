@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.api.compression import CACHE_CONTROL, text_response
 from dicomulus.dicom.resource import InstanceResource, SeriesResource
-from dicomulus.metadata.gzip_assembly import gzip, identity
+from dicomulus.metadata.assembly import ENCODINGS, encoded
+from dicomulus.metadata.gzip_assembly import identity
 from dicomulus.wire.conditional import format_etag, is_not_modified
 from dicomulus.wire.content_coding import negotiate
 from dicomulus.wire.media_types import DICOM_JSON, JSON, Offer, accept_of, select
@@ -17,11 +18,9 @@ if TYPE_CHECKING:
 
     from dicomulus.services.archive import Archive
     from dicomulus.services.metadata import MetadataState
-    from dicomulus.wire.content_coding import ContentCoding
     from dicomulus.wire.message import Request
 
 _OFFERS: Final = (Offer(DICOM_JSON), Offer(JSON))
-_CODINGS: Final[tuple[ContentCoding, ...]] = ("gzip",)
 
 
 def study_metadata(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
@@ -46,7 +45,7 @@ def instance_metadata(archive: Archive, request: Request, variables: Mapping[str
 
 def _answer(archive: Archive, request: Request, state: MetadataState) -> Response:
     media_type = select(accept_of(request), _OFFERS).media_type
-    coding = negotiate(request.headers.get("Accept-Encoding"), _CODINGS)
+    coding = negotiate(request.headers.get("Accept-Encoding"), ENCODINGS)
     etag = format_etag(f"{state.tag(request.base_url)}-{coding}")
     headers: tuple[tuple[str, str], ...] = (
         ("ETag", etag),
@@ -55,9 +54,11 @@ def _answer(archive: Archive, request: Request, state: MetadataState) -> Respons
     )
     if is_not_modified(request.headers.get("If-None-Match"), etag):
         return Response(304, headers)
-    blocks = archive.metadata.blocks(state, base_url=request.base_url)
+    metadata, headers = archive.metadata, (*headers, ("Content-Type", media_type))
     if coding == "identity":
+        blocks = metadata.blocks(state, base_url=request.base_url)
         length = sum(block.raw_length for block in blocks)
-        return Response(200, (*headers, ("Content-Type", media_type)), identity(blocks), length)
-    headers = (*headers, ("Content-Type", media_type), ("Content-Encoding", coding))
-    return Response(200, headers, b"".join(gzip(blocks)))
+        return Response(200, headers, identity(blocks), length)
+    blocks = metadata.blocks(state, base_url=request.base_url, encoding=coding)
+    body = b"".join(encoded(blocks, encoding=coding))
+    return Response(200, (*headers, ("Content-Encoding", coding)), body)

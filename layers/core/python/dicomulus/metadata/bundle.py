@@ -1,9 +1,10 @@
-"""Bundles: the metadata of a whole series, ready to be sent, as one object of the cache store.
+"""Bundles: the metadata of a whole series, ready to be sent, as an object of the cache store.
 
-Layout, integers little-endian: the fields of ``_HEADER``, then the base URL, then the instances'
-JSON objects joined by commas as one deflate block that ends in a full flush, then the CRC-32 of
-all that. The tag and the body are one object, so that no reader can pair a body with another
-body's version.
+There is one for each encoding, so that no reader fetches what it does not send. Layout, integers
+little-endian: the fields of ``_HEADER``, the base URL, an ``_EXTENT`` for each part, then the
+instances' JSON objects joined by commas as one block, then the CRC-32 of all that. The block is
+that of the parts with commas between. The tag and the body are one object, so that no reader can
+pair a body with another body's version.
 """
 
 from __future__ import annotations
@@ -16,38 +17,65 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.resource import quote_uid
 from dicomulus.errors import CorruptFragmentError
-from dicomulus.metadata.base_url import resolve
-from dicomulus.metadata.gzip_assembly import Block, deflate
+from dicomulus.metadata.assembly import COMMA, members
+from dicomulus.metadata.block import Block, concatenate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Sequence
 
     from dicomulus.dicom.resource import SeriesResource
+    from dicomulus.metadata.block import Encoding
 
-FORMAT_REVISION: Final = 2
+FORMAT_REVISION: Final = 3
 """Moves when the bytes of a bundle, or the JSON in it, mean something else than before."""
 
 KEPT_LEVEL: Final = 9
-"""Deflate level of a bundle that is kept; it is compressed once and sent many times."""
+"""Level of a bundle that is kept; it is compressed once and sent many times."""
 
-_MAGIC: Final = b"DCMB"
-_HEADER: Final = struct.Struct("<4sHHQIIQ")
-"""Magic, format revision, base URL's length, version, count, CRC-32 of the JSON, raw length."""
+_MAGIC: Final[dict[Encoding, bytes]] = {"gzip": b"DCMB", "zstd": b"DCMZ"}
+_SUFFIX: Final[dict[Encoding, str]] = {"gzip": ".df", "zstd": ".zst"}
+
+_HEADER: Final = struct.Struct("<4sHHIQIIQ")
+"""Magic, format revision, base URL's length, parts, version, count, CRC-32 of the JSON, raw length.
+"""
+
+_EXTENT: Final = struct.Struct("<16sQQI")
+"""A part's digest, length, raw length, CRC-32."""
 
 _CHECK: Final = struct.Struct("<I")
 
-TAG_BYTES: Final = 8_192
-"""First bytes of a bundle that hold its tag; a base URL is no longer than a header line."""
-
 
 @dataclass(frozen=True, slots=True)
+class Extent:
+    """Where a part lies in a bundle: after the part before it and a comma."""
+
+    digest: bytes
+    """16 bytes that say of which rows the part was made."""
+    length: int
+    raw_length: int
+    crc32: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """The metadata of a series at one version, for one base URL."""
+    """The metadata of a series at one version, for one base URL, in one encoding."""
 
     version: int
     base_url: str
+    encoding: Encoding
     count: int
     block: Block
+    extents: tuple[Extent, ...]
+
+    def parts(self) -> dict[bytes, Block]:
+        """Give the parts by digest."""
+        found: dict[bytes, Block] = {}
+        start = 0
+        for extent in self.extents:
+            data = self.block.data[start : start + extent.length]
+            found[extent.digest] = Block(data, extent.raw_length, extent.crc32)
+            start += extent.length + len(COMMA[self.encoding].data)
+        return found
 
 
 def bundle_prefix(series: SeriesResource) -> str:
@@ -56,40 +84,64 @@ def bundle_prefix(series: SeriesResource) -> str:
     return f"bundles/{study}/{name}/"
 
 
-def bundle_key(series: SeriesResource, base_url: str) -> str:
+def bundle_key(series: SeriesResource, base_url: str, encoding: Encoding = "gzip") -> str:
     """Give the cache key of a series' bundle for a base URL."""
-    return bundle_prefix(series) + hashlib.sha256(base_url.encode()).hexdigest()[:16]
+    name = hashlib.sha256(base_url.encode()).hexdigest()[:16]
+    return bundle_prefix(series) + name + _SUFFIX[encoding]
 
 
-def build_bundle(
-    texts: Iterable[bytes], *, version: int, base_url: str, level: int = KEPT_LEVEL
+def base_of(key: str) -> str:
+    """Give a text that is the same for the bundles of one base URL, out of a bundle's key."""
+    return key.rpartition("/")[2].partition(".")[0]
+
+
+def make_bundle(
+    parts: Sequence[tuple[bytes, Block]],
+    *,
+    version: int,
+    base_url: str,
+    encoding: Encoding,
+    count: int,
 ) -> Bundle:
-    """Compress the instances' JSON, which has the placeholder where the base URL goes."""
-    count = 0
+    """Put a bundle together.
 
-    def joined() -> Iterator[bytes]:
-        nonlocal count
-        for text in texts:
-            yield resolve(text if count == 0 else b"," + text, base_url)
-            count += 1
-
-    block = deflate(joined(), level=level)
-    return Bundle(version, base_url, count, block)
+    Args:
+        parts: The parts in order, each with its digest; one holds instances' JSON joined by commas.
+        version: Version of the series.
+        base_url: What the parts have in place of the placeholder.
+        encoding: That of the parts.
+        count: Instances in them.
+    """
+    return Bundle(
+        version=version,
+        base_url=base_url,
+        encoding=encoding,
+        count=count,
+        block=concatenate(members((part for _, part in parts), encoding=encoding)),
+        extents=tuple(
+            Extent(digest, len(part.data), part.raw_length, part.crc32) for digest, part in parts
+        ),
+    )
 
 
 def format_bundle(bundle: Bundle) -> bytes:
     """Give the object that holds a bundle."""
     base_url = bundle.base_url.encode()
     header = _HEADER.pack(
-        _MAGIC,
+        _MAGIC[bundle.encoding],
         FORMAT_REVISION,
         len(base_url),
+        len(bundle.extents),
         bundle.version,
         bundle.count,
         bundle.block.crc32,
         bundle.block.raw_length,
     )
-    content = header + base_url + bundle.block.deflated
+    extents = b"".join(
+        _EXTENT.pack(each.digest, each.length, each.raw_length, each.crc32)
+        for each in bundle.extents
+    )
+    content = b"".join((header, base_url, extents, bundle.block.data))
     return content + _CHECK.pack(zlib.crc32(content))
 
 
@@ -99,30 +151,24 @@ def parse_bundle(data: bytes) -> Bundle:
     Raises:
         CorruptFragmentError: It is none, one of another format revision, or not as it was written.
     """
-    base_url = parse_base_url(data)
-    start, end = _HEADER.size + len(base_url.encode()), len(data) - _CHECK.size
-    if end < start or zlib.crc32(memoryview(data)[:end]) != _CHECK.unpack_from(data, end)[0]:
-        raise CorruptFragmentError("a bundle is not as it was written")
-    _, _, _, version, count, crc32, raw_length = _HEADER.unpack_from(data)
-    return Bundle(version, base_url, count, Block(data[start:end], raw_length, crc32))
-
-
-def parse_base_url(head: bytes) -> str:
-    """Read the base URL of a bundle from its first ``TAG_BYTES`` or more.
-
-    Raises:
-        CorruptFragmentError: It is none, or one of another format revision.
-    """
-    if len(head) < _HEADER.size:
+    end = len(data) - _CHECK.size
+    if end < _HEADER.size:
         raise CorruptFragmentError("a bundle is shorter than its header")
-    magic, revision, length, *_ = _HEADER.unpack_from(head)
-    base_url = head[_HEADER.size : _HEADER.size + length]
-    if magic != _MAGIC or revision != FORMAT_REVISION:
+    magic, revision, url_length, parts, version, count, crc32, raw_length = _HEADER.unpack_from(
+        data
+    )
+    encoding = next((each for each in _MAGIC if _MAGIC[each] == magic), None)
+    if encoding is None or revision != FORMAT_REVISION:
         raise CorruptFragmentError("a bundle is of another format")
-    try:
-        text = base_url.decode()
-    except UnicodeDecodeError as exc:
-        raise CorruptFragmentError("a bundle's base URL is no text") from exc
-    if len(base_url) < length:
-        raise CorruptFragmentError("a bundle ends within its base URL")
-    return text
+    if zlib.crc32(memoryview(data)[:end]) != _CHECK.unpack_from(data, end)[0]:
+        raise CorruptFragmentError("a bundle is not as it was written")
+    after_url = _HEADER.size + url_length
+    start = after_url + parts * _EXTENT.size
+    return Bundle(
+        version=version,
+        base_url=data[_HEADER.size : after_url].decode(),
+        encoding=encoding,
+        count=count,
+        block=Block(data[start:end], raw_length, crc32),
+        extents=tuple(Extent(*each) for each in _EXTENT.iter_unpack(data[after_url:start])),
+    )

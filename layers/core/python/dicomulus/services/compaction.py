@@ -7,6 +7,7 @@ version it still has, so whatever interrupts a compaction leaves the series due.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
@@ -16,20 +17,22 @@ from dicomulus.errors import (
     PreconditionFailedError,
     UnavailableError,
 )
+from dicomulus.metadata.assembly import ENCODINGS
 from dicomulus.metadata.bundle import (
-    TAG_BYTES,
-    build_bundle,
+    KEPT_LEVEL,
     bundle_key,
     bundle_prefix,
     format_bundle,
-    parse_base_url,
+    parse_bundle,
 )
+from dicomulus.services.bundles import Wanted, build_bundles
 from dicomulus.services.folds import chosen, fold_series, fold_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from dicomulus.dicom.resource import SeriesResource
+    from dicomulus.metadata.bundle import Bundle
     from dicomulus.ports import Index, InstanceRow, ObjectInfo, ObjectStore, SeriesRow
     from dicomulus.services.fragments import FragmentReader
 
@@ -37,6 +40,14 @@ logger = logging.getLogger(__name__)
 
 _ATTEMPTS: Final = 20
 """Times that a compaction overtaken by writes begins anew before it is left for later."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A bundle that is there, and the entity tag under which it was read."""
+
+    bundle: Bundle
+    etag: str
 
 
 class Compaction:
@@ -164,37 +175,58 @@ class Compaction:
 
     def _publish(self, row: SeriesRow, rows: list[InstanceRow]) -> bool:
         """Write the series' bundles; whether none was overtaken by somebody else's."""
-        seen = {info.key: info for info in self._cache.list(bundle_prefix(row.series))}
         if not rows:
-            for key in seen:
-                self._cache.delete(key)
+            for info in self._cache.list(bundle_prefix(row.series)):
+                self._cache.delete(info.key)
             return True
-        bases = {base for info in seen.values() if (base := self._base_url_of(info))}
+        held = self._held(row.series)
+        bases = dict.fromkeys(each.bundle.base_url for each in held.values())
         if self._default_base_url:
-            bases.add(self._default_base_url)
-        published = [self._publish_for(row, rows, base_url=base, seen=seen) for base in bases]
+            bases[self._default_base_url] = None
+        before = {
+            (base_url, encoding): held.get(bundle_key(row.series, base_url, encoding))
+            for base_url in bases
+            for encoding in ENCODINGS
+        }
+        bundles = build_bundles(
+            rows,
+            [Wanted(*kind, each.bundle.parts() if each else {}) for kind, each in before.items()],
+            version=row.version,
+            level=KEPT_LEVEL,
+            fragments=self._fragments,
+        )
+        published = [
+            self._put(row.series, bundle, each)
+            for bundle, each in zip(bundles, before.values(), strict=True)
+        ]
         return all(published)
 
-    def _base_url_of(self, info: ObjectInfo) -> str:
-        try:
-            return parse_base_url(self._cache.get(info.key, length=TAG_BYTES).data)
-        except ObjectNotFoundError:
-            return ""
-        except CorruptFragmentError:
-            # One of an older format is of no use to any reader.
-            self._cache.delete(info.key)
-            return ""
+    def _held(self, series: SeriesResource) -> dict[str, _Held]:
+        """Read the series' bundles; what is of no use to any reader is removed."""
+        held: dict[str, _Held] = {}
+        for info in self._cache.list(bundle_prefix(series)):
+            try:
+                read = self._cache.get(info.key)
+                bundle = parse_bundle(read.data)
+            except ObjectNotFoundError:
+                continue
+            except CorruptFragmentError:
+                self._remove(info)
+                continue
+            held[info.key] = _Held(bundle, read.info.etag)
+        return held
 
-    def _publish_for(
-        self, row: SeriesRow, rows: list[InstanceRow], *, base_url: str, seen: dict[str, ObjectInfo]
-    ) -> bool:
-        key = bundle_key(row.series, base_url)
-        before = seen.get(key)
-        texts = map(self._fragments.text, rows)
-        bundle = build_bundle(texts, version=row.version, base_url=base_url)
+    def _remove(self, info: ObjectInfo) -> None:
+        try:
+            self._cache.delete(info.key, if_match=info.etag)
+        except PreconditionFailedError:
+            # Somebody has replaced it, which publishing will notice.
+            return
+
+    def _put(self, series: SeriesResource, bundle: Bundle, before: _Held | None) -> bool:
         try:
             self._cache.put(
-                key,
+                bundle_key(series, bundle.base_url, bundle.encoding),
                 format_bundle(bundle),
                 if_match=before.etag if before else None,
                 if_none_match=before is None,

@@ -25,7 +25,12 @@ from dicomulus.errors import (
     ObjectNotFoundError,
     RejectedObjectError,
 )
-from dicomulus.metadata.fragment import MAX_DICTIONARY_BYTES, compress, dictionary_of
+from dicomulus.metadata.fragment import (
+    MAX_DICTIONARY_BYTES,
+    compress,
+    compress_apart,
+    dictionary_of,
+)
 from dicomulus.ports import (
     CompactSeries,
     InstanceChanges,
@@ -213,8 +218,8 @@ class Ingest:
         fragment = compress(text, dictionary)
         if len(fragment.data) <= self._settings.max_row_fragment_bytes:
             return fragment
-        alone = compress(text)
-        return replace(alone, data=b"", pointer=self._put_aside(instance, alone.data))
+        apart, content = compress_apart(text)
+        return replace(apart, pointer=self._put_aside(instance, content))
 
     def _with_frame_table(self, row: InstanceRow, converted: ConvertedInstance) -> InstanceRow:
         if converted.frame_table is None:

@@ -20,32 +20,34 @@ from dicomulus.errors import (
     StudyNotFoundError,
     UnavailableError,
 )
+from dicomulus.metadata.assembly import json_array
 from dicomulus.metadata.base_url import resolve
 from dicomulus.metadata.bundle import (
     FORMAT_REVISION,
     KEPT_LEVEL,
     Bundle,
-    build_bundle,
+    base_of,
     bundle_key,
     bundle_prefix,
     format_bundle,
     parse_bundle,
 )
-from dicomulus.metadata.gzip_assembly import Block, json_array
+from dicomulus.services.bundles import Wanted, build_bundles
 from dicomulus.services.folds import choose, chosen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from dicomulus.dicom.resource import InstanceResource, SeriesResource
-    from dicomulus.ports import Index, ObjectStore, SeriesRow
+    from dicomulus.metadata.block import Block, Encoding
+    from dicomulus.ports import Index, ObjectInfo, ObjectStore, SeriesRow
     from dicomulus.services.compaction import Compaction
     from dicomulus.services.fragments import FragmentReader
 
 logger = logging.getLogger(__name__)
 
 _FAST_LEVEL: Final = 1
-"""Deflate level of what is built for one answer."""
+"""Level of what is built for one answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class MetadataState:
 
 
 class Metadata:
-    """Gives metadata as blocks of one JSON array, ready to be glued into a gzip."""
+    """Gives metadata as blocks of one JSON array, ready to be sent one after the other."""
 
     def __init__(
         self,
@@ -107,17 +109,22 @@ class Metadata:
             raise StudyNotFoundError("no such study")
         return MetadataState(held)
 
-    def blocks(self, state: MetadataState, *, base_url: str) -> tuple[Block, ...]:
+    def blocks(
+        self, state: MetadataState, *, base_url: str, encoding: Encoding = "gzip"
+    ) -> tuple[Block, ...]:
         """Give the answer for a state: a JSON array over all its series, in order.
 
         Raises:
             SeriesNotFoundError: There turned out to be no instance.
         """
-        reads = [lambda row=row: self._bundle(row, base_url=base_url) for row in state.rows]
+        reads = [
+            lambda row=row: self._bundle(row, base_url=base_url, encoding=encoding)
+            for row in state.rows
+        ]
         bundles = [bundle for bundle in self._run_all(reads) if bundle.count]
         if not bundles:
             raise SeriesNotFoundError("no instance in it")
-        return json_array(bundle.block for bundle in bundles)
+        return json_array((bundle.block for bundle in bundles), encoding=encoding)
 
     def instance(self, instance: InstanceResource, *, base_url: str) -> bytes:
         """Give an instance's metadata: a JSON array of one object.
@@ -130,25 +137,28 @@ class Metadata:
             raise InstanceNotFoundError("no such instance")
         return b"[" + resolve(self._fragments.text(choose(rows)), base_url) + b"]"
 
-    def _bundle(self, row: SeriesRow, *, base_url: str) -> Bundle:
+    def _bundle(self, row: SeriesRow, *, base_url: str, encoding: Encoding) -> Bundle:
+        key = bundle_key(row.series, base_url, encoding)
+        wanted = Wanted(base_url, encoding)
         try:
-            bundle = parse_bundle(self._cache.get(bundle_key(row.series, base_url)).data)
+            bundle = parse_bundle(self._cache.get(key).data)
         except (ObjectNotFoundError, CorruptFragmentError):
-            return self._from_rows(row, base_url=base_url)
+            return self._from_rows(row, wanted)
         # A version is never used twice, so an equal one is this very state or a newer one's row
         # set that was published before the version moved on.
         if bundle.version == row.version and bundle.base_url == base_url:
             return bundle
-        return self._from_rows(row, base_url=base_url)
+        return self._from_rows(row, wanted)
 
-    def _from_rows(self, row: SeriesRow, *, base_url: str) -> Bundle:
+    def _from_rows(self, row: SeriesRow, wanted: Wanted) -> Bundle:
         rows = chosen(self._compaction.instance_rows(row.series))
         settled = row.compact_due_ms is None and bool(rows)
-        bundle = build_bundle(
-            map(self._fragments.text, rows),
+        (bundle,) = build_bundles(
+            rows,
+            [wanted],
             version=row.version,
-            base_url=base_url,
             level=KEPT_LEVEL if settled else _FAST_LEVEL,
+            fragments=self._fragments,
         )
         if settled:
             self._keep(row.series, bundle)
@@ -156,13 +166,12 @@ class Metadata:
 
     def _keep(self, series: SeriesResource, bundle: Bundle) -> None:
         """Publish a bundle for a base URL that had none, in place of the oldest if need be."""
-        key = bundle_key(series, bundle.base_url)
+        key = bundle_key(series, bundle.base_url, bundle.encoding)
         held = sorted(self._cache.list(bundle_prefix(series)), key=lambda info: info.modified_ms)
         before = next((info for info in held if info.key == key), None)
         try:
-            if before is None:
-                for info in held[: max(0, len(held) - self._max_bases + 1)]:
-                    self._cache.delete(info.key, if_match=info.etag)
+            for info in self._in_the_way(key, held):
+                self._cache.delete(info.key, if_match=info.etag)
             self._cache.put(
                 key,
                 format_bundle(bundle),
@@ -174,6 +183,14 @@ class Metadata:
         except UnavailableError:
             # The answer is made; it is only not kept for the next one.
             logger.warning("bundle not kept", extra={"cache_key": key})
+
+    def _in_the_way(self, key: str, held: list[ObjectInfo]) -> list[ObjectInfo]:
+        """Find the bundles, the oldest first, of base URLs that leave no place for another's."""
+        bases = list(dict.fromkeys(base_of(info.key) for info in held))
+        if base_of(key) in bases:
+            return []
+        gone = bases[: max(0, len(bases) - self._max_bases + 1)]
+        return [info for info in held if base_of(info.key) in gone]
 
 
 def _is_empty(row: SeriesRow) -> bool:
