@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import random
 import re
+import shutil
 import sqlite3
 import threading
 from contextlib import closing
@@ -211,3 +212,23 @@ def test_indexes_opened_side_by_side_wait_for_each_others_writes(file: Path) -> 
     in_threads(work, workers)
     with closing(SqliteIndex(file)) as index:
         assert version_of(index, series_of()) == NOW_MS + workers * 25
+
+
+def test_versions_do_not_come_again_when_the_file_is_set_back(tmp_path: Path) -> None:
+    """A power cut may take back what no checkpoint has written, but not a bundle made since."""
+    path, earlier = tmp_path / "index.sqlite", tmp_path / "earlier.sqlite"
+    index = SqliteIndex(path)
+    index.commit(putting(instance_row()), now_ms=1_000, due_ms=2_000)
+    index.close()
+    shutil.copy(path, earlier)
+    index = SqliteIndex(path)
+    index.commit(putting(instance_row()), now_ms=5_000, due_ms=6_000)
+    lost = index.get_series(series_of())
+    index.close()
+    index = SqliteIndex(earlier)
+    index.commit(putting(instance_row()), now_ms=9_000, due_ms=9_500)
+    again = index.get_series(series_of())
+    index.close()
+    assert lost is not None
+    assert again is not None
+    assert again.version > lost.version

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from dicomulus.dicom.resource import InstanceResource, SeriesResource, canonical_key
-from dicomulus.ports import InstanceChanges, ObjectRow, Rejection, SearchPath
+from dicomulus.ports import (
+    Change,
+    ChangeType,
+    InstanceChanges,
+    ObjectRow,
+    Page,
+    Rejection,
+    SearchPath,
+)
 from tests.support.builders import (
     deleting,
     dictionary_row,
@@ -29,16 +38,20 @@ from tests.support.builders import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dicomulus.ports import Index, InstanceRow, Page, StudyEntry, StudyRow
-
-NOW_MS = 1_800_000_000_000
-DUE_MS = NOW_MS + 5_000
-
+    from dicomulus.ports import (
+        ChangedResource,
+        Index,
+        InstanceRow,
+        SeriesRow,
+        StudyEntry,
+        StudyRow,
+    )
 
 T = TypeVar("T")
 
 NOW_MS = 1_800_000_000_000
 DUE_MS = NOW_MS + 5_000
+QUIET_MS = NOW_MS + 60_000
 
 
 def commit(
@@ -49,6 +62,27 @@ def commit(
 
 def touching(*series: SeriesResource) -> InstanceChanges:
     return InstanceChanges(touched={each: series_row(each) for each in series})
+
+
+def change(
+    resource: ChangedResource, version: int, kind: ChangeType = ChangeType.STABLE_SERIES
+) -> Change:
+    return Change(type=kind, resource=resource, version=version, date_ms=NOW_MS)
+
+
+def settled(index: Index, series: SeriesResource, *, stable_due_ms: int) -> SeriesRow:
+    """Give a series that has changed and been compacted."""
+    commit(index, touching(series))
+    assert index.settle_series(series, version_of(index, series), stable_due_ms=stable_due_ms)
+    row = index.get_series(series)
+    assert row is not None
+    return row
+
+
+def stable(index: Index, series: SeriesResource) -> SeriesRow:
+    row = settled(index, series, stable_due_ms=QUIET_MS)
+    assert index.mark_stable(series, row.version)
+    return replace(row, stable_version=row.version)
 
 
 def walk(read: Callable[[str | None], Page[T]]) -> Iterator[T]:
@@ -355,7 +389,7 @@ class IndexContract:
         before = version_of(index, series_of())
         commit(index, InstanceChanges(renewed=[new], touched={series_of(): None}))
         assert index.get_instance(new.instance) == (new,)
-        assert version_of(index, series_of()) == before + 1
+        assert version_of(index, series_of()) > before
 
     @pytest.mark.parametrize("fields", [{"object_etag": "e2"}, {"object_modified_ms": 5}])
     def test_a_renewed_row_never_replaces_that_of_a_newer_object(
@@ -388,7 +422,7 @@ class IndexContract:
         commit(index, putting(instance_row()))
         before = version_of(index, series_of())
         commit(index, deleting(instance_row(object_key="never")))
-        assert version_of(index, series_of()) == before + 1
+        assert version_of(index, series_of()) > before
         assert len(index.get_instance(instance_of())) == 1
 
     def test_one_commit_puts_and_deletes_many_rows(self, index: Index) -> None:
@@ -442,18 +476,18 @@ class IndexContract:
             given, version=NOW_MS + 1, compact_due_ms=DUE_MS
         )
 
-    def test_every_commit_moves_the_version_of_touched_series_by_one(self, index: Index) -> None:
+    def test_every_commit_moves_the_version_of_touched_series_on(self, index: Index) -> None:
         commit(index, touching(series_of(1, 1), series_of(1, 2)))
         first, second = (version_of(index, series_of(1, i)) for i in (1, 2))
         commit(index, touching(series_of(1, 1)), now_ms=NOW_MS + 10)
-        assert version_of(index, series_of(1, 1)) == first + 1
+        assert version_of(index, series_of(1, 1)) > first
         assert version_of(index, series_of(1, 2)) == second
 
     def test_putting_an_equal_row_again_moves_the_version(self, index: Index) -> None:
         commit(index, putting(instance_row()))
         before = version_of(index, series_of())
         commit(index, putting(instance_row()))
-        assert version_of(index, series_of()) == before + 1
+        assert version_of(index, series_of()) > before
 
     def test_a_commit_leaves_the_fold_of_a_series_that_exists(self, index: Index) -> None:
         commit(index, touching(series_of()))
@@ -469,7 +503,7 @@ class IndexContract:
         changes = InstanceChanges(touched=dict.fromkeys((series_of(1, 1), series_of(1, 2))))
         due = commit(index, changes, now_ms=DUE_MS + 1, due_ms=DUE_MS + 9)
         assert due == {series_of(1, 1)}
-        assert version_of(index, series_of(1, 1)) == before + 1
+        assert version_of(index, series_of(1, 1)) > before
         assert index.get_series(series_of(1, 2)) is None
         assert index.query_series("1.2.1") == (index.get_series(series_of(1, 1)),)
 
@@ -758,7 +792,150 @@ class IndexContract:
         commit(index, putting(row))
         assert set(index.find_uid("7")) == {row.instance.series, row.instance}
 
+    # stability
+
+    def test_settling_begins_the_quiet_time(self, index: Index) -> None:
+        row = settled(index, series_of(), stable_due_ms=QUIET_MS)
+        assert (row.compact_due_ms, row.stable_due_ms, row.stable_version) == (None, QUIET_MS, 0)
+
+    def test_settling_again_leaves_the_quiet_time(self, index: Index) -> None:
+        row = settled(index, series_of(), stable_due_ms=QUIET_MS)
+        assert index.settle_series(series_of(), row.version, stable_due_ms=QUIET_MS + 9)
+        assert index.get_series(series_of()) == row
+        assert index.end_quiet(series_of(), row.version)
+        assert index.settle_series(series_of(), row.version, stable_due_ms=QUIET_MS + 9)
+        assert index.get_series(series_of()) == replace(row, stable_due_ms=None)
+
+    def test_a_series_that_moved_begins_no_quiet_time(self, index: Index) -> None:
+        commit(index, touching(series_of()))
+        before = index.get_series(series_of())
+        assert before is not None
+        assert not index.settle_series(series_of(), before.version - 1, stable_due_ms=QUIET_MS)
+        assert index.get_series(series_of()) == before
+
+    def test_settling_after_a_commit_begins_anew(self, index: Index) -> None:
+        settled(index, series_of(), stable_due_ms=QUIET_MS)
+        row = settled(index, series_of(), stable_due_ms=QUIET_MS + 9)
+        assert row.stable_due_ms == QUIET_MS + 9
+
+    def test_a_commit_leaves_what_is_known_of_stability(self, index: Index) -> None:
+        before = stable(index, series_of())
+        commit(index, touching(series_of()), now_ms=NOW_MS + 1)
+        after = index.get_series(series_of())
+        assert after == replace(before, version=before.version + 1, compact_due_ms=DUE_MS)
+
+    def test_a_fold_leaves_what_is_known_of_stability(self, index: Index) -> None:
+        before = stable(index, series_of())
+        fold = replace(before, instance_count=2, stable_version=3, stable_due_ms=4)
+        assert index.fold_series(fold)
+        assert index.get_series(series_of()) == replace(before, instance_count=2)
+
+    def test_only_the_version_it_has_is_marked(self, index: Index) -> None:
+        row = settled(index, series_of(), stable_due_ms=QUIET_MS)
+        assert not index.mark_stable(series_of(), row.version - 1)
+        assert index.get_series(series_of()) == row
+        assert index.mark_stable(series_of(), row.version)
+        assert index.query_series("1.2.1") == (replace(row, stable_version=row.version),)
+
+    def test_only_of_the_version_it_has_the_quiet_time_ends(self, index: Index) -> None:
+        row = settled(index, series_of(), stable_due_ms=QUIET_MS)
+        assert not index.end_quiet(series_of(), row.version - 1)
+        assert index.get_series(series_of()) == row
+        assert index.end_quiet(series_of(), row.version)
+        assert index.get_series(series_of()) == replace(row, stable_due_ms=None)
+
+    def test_what_does_not_exist_is_neither_marked_nor_ended(self, index: Index) -> None:
+        assert not index.mark_stable(series_of(), 1)
+        assert not index.end_quiet(series_of(), 1)
+        assert index.get_series(series_of()) is None
+
+    def test_quiet_series_come_the_longest_quiet_first(self, index: Index) -> None:
+        for number, due in ((1, 300), (2, 100), (3, 200), (4, 400)):
+            settled(index, series_of(1, number), stable_due_ms=due)
+        assert index.quiet_series(301) == (series_of(1, 2), series_of(1, 3), series_of(1, 1))
+        assert index.quiet_series(300) == (series_of(1, 2), series_of(1, 3))
+        assert index.quiet_series(301, limit=1) == (series_of(1, 2),)
+        assert index.quiet_series(100) == ()
+
+    def test_a_series_whose_quiet_time_has_ended_is_not_found(self, index: Index) -> None:
+        row = settled(index, series_of(), stable_due_ms=QUIET_MS)
+        index.end_quiet(series_of(), row.version)
+        assert index.quiet_series(QUIET_MS + 1) == ()
+
+    # changes
+
+    def test_changes_come_in_the_order_they_were_recorded(self, index: Index) -> None:
+        given = [
+            change(series_of(2, 1), 5),
+            change("1.2.1", 9, ChangeType.STABLE_STUDY),
+            change(instance_of(), 3),
+            change(SeriesResource("1#2", "ÄÖ/%41"), 2**53),
+        ]
+        assert all(index.record_change(each) for each in given)
+        expected = tuple(replace(each, sequence=n) for n, each in enumerate(given, 1))
+        assert index.changes() == Page(expected)
+
+    def test_a_log_without_changes_is_empty(self, index: Index) -> None:
+        assert index.changes() == index.changes(7) == Page(())
+
+    def test_a_change_is_recorded_once(self, index: Index) -> None:
+        assert index.record_change(change(series_of(), 5))
+        assert not index.record_change(replace(change(series_of(), 5), date_ms=NOW_MS + 9))
+        assert len(index.changes().items) == 1
+
+    def test_an_older_change_is_not_recorded_after_a_newer_one(self, index: Index) -> None:
+        assert index.record_change(change(series_of(), 5))
+        assert not index.record_change(change(series_of(), 4))
+        assert index.record_change(change(series_of(), 6))
+        assert [each.version for each in index.changes().items] == [5, 6]
+
+    def test_changes_of_another_type_or_resource_are_others(self, index: Index) -> None:
+        assert index.record_change(change("1.2.1", 5, ChangeType.STABLE_SERIES))
+        assert index.record_change(change("1.2.1", 5, ChangeType.STABLE_STUDY))
+        assert index.record_change(change(series_of(1, 1), 5))
+        assert index.record_change(change(series_of(1, 2), 5))
+        assert index.record_change(change(instance_of(1, 1), 5))
+
+    @pytest.mark.parametrize("limit", [1, 3, 7, 8])
+    def test_pages_of_the_log_are_its_changes_in_order(self, index: Index, limit: int) -> None:
+        for number in range(7):
+            index.record_change(change(series_of(1, number), 1))
+        read = list(
+            walk(lambda after: index.changes(int(after) if after else 0, limit=limit)),
+        )
+        assert [each.sequence for each in read] == [1, 2, 3, 4, 5, 6, 7]
+        assert [each.resource for each in read] == [series_of(1, n) for n in range(7)]
+
+    def test_reading_goes_on_after_a_sequence(self, index: Index) -> None:
+        for number in range(3):
+            index.record_change(change(series_of(1, number), 1))
+        assert [each.sequence for each in index.changes(1).items] == [2, 3]
+        assert index.changes(3) == index.changes(99) == Page(())
+
     # several at once
+
+    def test_a_reader_sees_every_concurrent_change_once_and_in_order(self, index: Index) -> None:
+        workers, rounds = 3, 5
+        start = threading.Barrier(workers + 1)
+
+        def record(worker: int) -> list[int]:
+            start.wait()
+            for turn in range(rounds):
+                # Two of the workers record the same, one of them first.
+                assert index.record_change(change(series_of(worker // 2, turn), 1)) or worker < 2
+            return []
+
+        def read() -> list[int]:
+            start.wait()
+            seen: list[int] = []
+            deadline = time.monotonic() + 60
+            while len(seen) < 2 * rounds and time.monotonic() < deadline:
+                seen += [each.sequence for each in index.changes(seen[-1] if seen else 0).items]
+            return seen
+
+        *_, seen = in_threads(lambda n: record(n) if n < workers else read(), workers + 1)
+        assert seen == list(range(1, 2 * rounds + 1))
+        assert index.changes(seen[-1]) == Page(())
 
     def test_concurrent_commits_lose_no_row_and_no_version(self, index: Index) -> None:
         workers, rounds = 4, 5

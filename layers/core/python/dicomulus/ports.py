@@ -285,12 +285,12 @@ class Index(Protocol):
     def commit(
         self, changes: InstanceChanges, *, now_ms: int, due_ms: int
     ) -> frozenset[SeriesResource]:
-        """Put and delete instance rows, then move the version of every touched series by one.
+        """Put and delete instance rows, then move the version of every touched series.
 
         The order is the promise: rows first, versions after; an adapter may make it one
-        transaction, or fail anywhere between. A series row that is not there is created first
-        with version ``now_ms``. ``compact_due_ms`` becomes ``due_ms`` where it is absent or
-        before ``now_ms``.
+        transaction, or fail anywhere between. A version moves by one, or on to ``now_ms``.
+        A series row that is not there is created first with version ``now_ms``.
+        ``compact_due_ms`` becomes ``due_ms`` where it is absent or before ``now_ms``.
 
         Returns:
             The series whose due time this call has set, whose compaction the caller must enqueue.

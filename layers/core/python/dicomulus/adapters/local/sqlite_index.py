@@ -81,7 +81,11 @@ READ_VERSION: Final = "SELECT version, compact_due_ms FROM series WHERE id = ?"
 FILL_SERIES: Final = f"""
     UPDATE series SET {_list(f"{c} = ?" for c in SERIES_COLUMNS)} WHERE id = ?
 """
-MOVE_VERSION: Final = "UPDATE series SET version = version + 1, compact_due_ms = ? WHERE id = ?"
+# A power cut can set the file back behind bundles that are on disk already; as versions are never
+# behind the time of day, none that such a bundle has comes again.
+MOVE_VERSION: Final = """
+    UPDATE series SET version = max(version + 1, ?), compact_due_ms = ? WHERE id = ?
+"""
 FOLD_SERIES: Final = f"""
     UPDATE series SET {_list(f"{c} = ?" for c in _FOLD_COLUMNS)}
     WHERE study_instance_uid = ? AND series_instance_uid = ? AND version = ?
@@ -526,7 +530,7 @@ def _move_version(
     version, due = connection.execute(READ_VERSION, (series_id,)).fetchone()
     sets_due = due is None or due < now_ms
     if version is not None:
-        connection.execute(MOVE_VERSION, (due_ms if sets_due else due, series_id))
+        connection.execute(MOVE_VERSION, (now_ms, due_ms if sets_due else due, series_id))
         return sets_due
     if row is None:
         return False
