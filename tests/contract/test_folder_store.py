@@ -148,6 +148,17 @@ def test_hidden_folders_hold_no_objects(tmp_path: Path) -> None:
         store.put("data/index.sqlite", b"3")
 
 
+def test_a_hidden_folder_around_hides_only_what_lies_beside(tmp_path: Path) -> None:
+    folder = tmp_path / "scans"
+    file = write(folder / "a", b"1")
+    write(tmp_path / "index.sqlite", b"2")
+    (folder / "link").symlink_to(tmp_path)
+    store = FolderStore(folder, hidden=[tmp_path])
+    assert keys_in(store) == ["a"]
+    assert store.get("a").data == b"1"
+    assert store.key_of(file) == "a"
+
+
 def test_the_key_of_a_path(tmp_path: Path) -> None:
     folder = tmp_path / "real"
     folder.mkdir()

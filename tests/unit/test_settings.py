@@ -29,6 +29,12 @@ RANGES = {
 SPECIAL = {
     "store_policy": st.sampled_from(("keep", "replace")),
     "base_path": st.sampled_from(("/dicom-web", "/a/b")),
+    "trusted_proxies": st.sampled_from(((), ("10.0.0.0/8", "fe80::1"))),
+    "allowed_origins": st.sampled_from(
+        ((), ("https://viewer.example:8443", "http://[::1]"), ("*",))
+    ),
+    "data_folder": plain.map(lambda name: f"/data/{name}"),
+    "source_folder": plain.map(lambda name: f"/scans/{name}"),
     "public_base_url": st.sampled_from(("", "https://pacs.example/dicom-web")),
 }
 
@@ -91,8 +97,18 @@ def test_a_flag_is_switched_on_by_any_usual_word(text: str) -> None:
         ("PUBLIC_BASE_URL", "https://pacs.example/"),
         ("PUBLIC_BASE_URL", 'https://pacs.example/"quoted"'),
         ("PUBLIC_BASE_URL", "https://pacs.example/ü"),
+        ("TRUSTED_PROXIES", "proxy.example"),
+        ("TRUSTED_PROXIES", "10.0.0.1,10.0.0.0/33"),
+        ("ALLOWED_ORIGINS", "viewer.example"),
+        ("ALLOWED_ORIGINS", "https://viewer.example/"),
+        ("ALLOWED_ORIGINS", "*,https://Viewer.example"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError, match=name.lower()):
         Settings.from_env({PREFIX + name: text})
+
+
+def test_the_source_is_no_data_folder() -> None:
+    with pytest.raises(ConfigurationError, match="data_folder: /scans is the source itself"):
+        Settings(source_folder="/scans", data_folder="/scans")

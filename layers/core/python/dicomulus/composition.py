@@ -176,7 +176,10 @@ def local_runtime(settings: Settings) -> LocalRuntime:
     if not source.is_dir():
         raise ConfigurationError(f"source_folder: {source} is no folder")
     refuse_network_file_system(data)
-    (data / "cache").mkdir(parents=True, exist_ok=True)
+    try:
+        (data / "cache").mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigurationError(f"data_folder: {data}: {exc.strerror}") from exc
     folder = FolderStore(source, writable=settings.allow_store, hidden=(data,))
     queue = SqliteQueue(data / "queue.sqlite")
     index_path = data / "index.sqlite"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dicomulus.errors import ConfigurationError
@@ -15,6 +17,8 @@ PREFIX: Final = "DICOMULUS_"
 """What the name of every environment variable begins with."""
 
 StorePolicy = Literal["keep", "replace"]
+
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
@@ -115,6 +119,9 @@ class Settings:
         if not self.base_path.startswith("/") or self.base_path.endswith("/"):
             raise ConfigurationError("base_path: must begin with a slash and not end with one")
         _check_base_url(self.public_base_url)
+        _check_proxies(self.trusted_proxies)
+        _check_origins(self.allowed_origins)
+        _check_folders(self.source_folder, self.data_folder)
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -149,6 +156,30 @@ def _check_base_url(url: str) -> None:
     allowed = all(0x20 < ord(char) < 0x7F and char not in '"\\<>' for char in url)
     if not url.startswith(("http://", "https://")) or url.endswith("/") or not allowed:
         raise ConfigurationError("public_base_url: not an http(s) URL without a slash at its end")
+
+
+def _check_folders(source: str, data: str) -> None:
+    if source and source == data:
+        raise ConfigurationError(f"data_folder: {data} is the source itself, which holds no index")
+
+
+def _check_proxies(proxies: tuple[str, ...]) -> None:
+    for proxy in proxies:
+        try:
+            ip_network(proxy, strict=False)
+        except ValueError as exc:
+            raise ConfigurationError(
+                f"trusted_proxies: {proxy!r} is neither an address nor a network"
+            ) from exc
+
+
+def _check_origins(origins: tuple[str, ...]) -> None:
+    for origin in origins:
+        if origin not in ("*", "null") and _ORIGIN.fullmatch(origin) is None:
+            raise ConfigurationError(
+                f"allowed_origins: {origin!r} is neither * nor an origin as browsers name it, "
+                "such as https://viewer.example: in lower case, without a path"
+            )
 
 
 def _parse(name: str, text: str, *, like: object) -> object:

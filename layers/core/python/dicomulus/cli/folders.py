@@ -31,31 +31,60 @@ def default_data_folder(source: Path) -> Path:
 def known_sources() -> dict[Path, Path]:
     """Give the sources that have a default data folder, with that folder."""
     return {
-        Path(os.fsdecode(note.read_bytes())): note.parent
+        Path(os.fsdecode(noted)): note.parent
         for note in sorted(_home().glob(f"*/{SOURCE_FILE}"))
+        if (noted := note.read_bytes())
     }
 
 
 def note_source(data_folder: Path, source: Path) -> None:
-    """Write down in a data folder whose data it is."""
-    data_folder.mkdir(parents=True, exist_ok=True)
-    content = os.fsencode(source.resolve())
-    note = data_folder / SOURCE_FILE
-    if not note.exists() or note.read_bytes() != content:
-        note.write_bytes(content)
+    """Make a data folder and write down in it whose data it is.
+
+    Raises:
+        ConfigurationError: It is the data folder of another source, or cannot be written to.
+    """
+    try:
+        data_folder.mkdir(parents=True, exist_ok=True)
+        if _refuse_other_source(data_folder, source) is None:
+            (data_folder / SOURCE_FILE).write_bytes(os.fsencode(source.resolve()))
+    except OSError as exc:
+        raise _unusable(data_folder, exc) from exc
 
 
 def require_index(source: Path, data_folder: Path) -> None:
-    """Make sure that there is an index in a data folder.
+    """Make sure that there is an index of a source in a data folder.
 
     Raises:
-        ConfigurationError: The source was never indexed.
+        ConfigurationError: The source was never indexed, or the index there is of another one.
     """
-    if not (data_folder / _INDEX_FILE).exists():
+    try:
+        if (data_folder / _INDEX_FILE).exists():
+            _refuse_other_source(data_folder, source)
+            return
+    except OSError as exc:
+        raise _unusable(data_folder, exc) from exc
+    raise ConfigurationError(
+        f"{source} has no index in {data_folder}; `dicomulus index` or `dicomulus serve` makes one"
+    )
+
+
+def _refuse_other_source(data_folder: Path, source: Path) -> bytes | None:
+    """Give what is written down in a data folder, if it is this source; none if nothing is."""
+    try:
+        # It is empty after a disk was full.
+        noted = (data_folder / SOURCE_FILE).read_bytes() or None
+    except FileNotFoundError:
+        return None
+    if noted not in (None, os.fsencode(source.resolve())):
         raise ConfigurationError(
-            f"{source} has no index in {data_folder}; "
-            "`dicomulus index` or `dicomulus serve` makes one"
+            f"{data_folder} is the data folder of {Path(os.fsdecode(noted))}; "
+            "choose another --data-dir or delete it"
         )
+    return noted
+
+
+def _unusable(data_folder: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"data_folder: {data_folder}: {error.strerror}")
 
 
 def _home() -> Path:

@@ -71,7 +71,8 @@ class FolderStore:
         Args:
             folder: Where the files are.
             writable: Whether ``put`` and ``delete`` are allowed; without, nothing is ever written.
-            hidden: Folders inside that hold no objects; they need not exist yet.
+            hidden: Folders that hold no objects, nor by a link to them; they need not exist yet.
+                What lies in the folder itself is not hidden by one around it.
             clock_tick_seconds: A file younger than this is read only when it has come of age.
 
         Raises:
@@ -82,6 +83,9 @@ class FolderStore:
         self._root = os.path.realpath(os.fsencode(folder))
         self._writable = writable
         self._hidden = tuple(os.path.realpath(os.fsencode(path)) for path in hidden)
+        self._hidden_inside = tuple(
+            path for path in self._hidden if path != self._root and _is_within(path, self._root)
+        )
         self._tick_ns = round(clock_tick_seconds * 1e9)
         self._lock = FileLock(
             Path(os.fsdecode(self._root), os.fsdecode(RESERVED_PREFIX + b".lock"))
@@ -241,8 +245,7 @@ class FolderStore:
         if relative is None:
             return None
         path = self._root + b"/" + relative
-        inside = any(path == each or path.startswith(each + b"/") for each in self._hidden)
-        return None if inside else relative
+        return None if any(_is_within(path, each) for each in self._hidden_inside) else relative
 
     def _relative(self, path: bytes) -> bytes | None:
         start = self._root.rstrip(b"/") + b"/"
@@ -332,6 +335,10 @@ def _obstacles(key: str) -> Iterator[None]:
     except ObjectNotFoundError as exc:
         message = f"{key} cannot be written: its name is too long, or another object is in its way"
         raise InvalidResourceError(message) from exc
+
+
+def _is_within(path: bytes, folder: bytes) -> bool:
+    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
 
 
 def _regular(path: bytes) -> os.stat_result:
