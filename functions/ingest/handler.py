@@ -20,6 +20,8 @@ from dicomulus.ports import LookAtObjects
 from dicomulus.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -54,14 +56,27 @@ def keys_of_all(records: list[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(keys)
 
 
+def look_at(keys: tuple[str, ...]) -> Mapping[str, Exception]:
+    """Look at objects, give what failed; an unforeseen failure is the one object's that has it."""
+    try:
+        return archive.ingest.look_at(keys).failed
+    except Exception as exc:  # noqa: BLE001 (one defect must not hold up the other objects)
+        if len(keys) == 1:
+            # The text of such an exception may hold anything, so only its kind is kept.
+            kind = type(exc).__qualname__
+            logger.error("look failed", extra={"object_key": keys[0], "error": kind})  # noqa: TRY400
+            return {keys[0]: exc}
+    return {key: error for key in keys for error in look_at((key,)).values()}
+
+
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """Look at everything the batch names at once; give back the messages that are not done."""
-    report = archive.ingest.look_at(keys_of_all(event["Records"]))
+    failed = look_at(keys_of_all(event["Records"]))
 
     def settle(record: SQSRecord) -> None:
         for key in keys_of(record.body):
-            if key in report.failed:
-                raise report.failed[key]
+            if key in failed:
+                raise failed[key]
 
     return process_partial_response(event, settle, processor, context)

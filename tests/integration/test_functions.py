@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dicomulus.cli.emulate.event_source import Context
+from dicomulus.composition import aws_archive
 from dicomulus.errors import UnavailableError
+from dicomulus.settings import Settings
 from dicomulus.wire.message import Headers, Request
 from tests.support.datasets import ct_instance
 from tests.support.deployed import BASE_URL, deployed
+from tests.support.serving import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,8 +128,9 @@ def test_a_message_that_is_none_is_given_back_and_the_others_are_done(system: De
     assert len(studies(system)) == 1
 
 
+@pytest.mark.parametrize("error", [UnavailableError("S3: SlowDown"), ValueError("unforeseen")])
 def test_an_object_that_cannot_be_read_now_brings_back_its_message_alone(
-    system: Deployed, monkeypatch: pytest.MonkeyPatch
+    error: Exception, system: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     system.put("a.dcm", ct_instance())
     system.put("b.dcm", ct_instance(patient_id="another"))
@@ -136,7 +140,7 @@ def test_an_object_that_cannot_be_read_now_brings_back_its_message_alone(
 
     def failing_get(key: str, **arguments: Any) -> Any:
         if key == "b.dcm":
-            raise UnavailableError("S3: SlowDown")
+            raise error
         return get(key, **arguments)
 
     monkeypatch.setattr(archive.storage, "get", failing_get)
@@ -176,12 +180,47 @@ def test_a_compaction_that_was_missed_is_announced_by_the_sweep(
         pass
     system.clients.sqs.purge_queue(QueueUrl=system.settings.compact_queue_url)
     sweep = system.handler("sweep")
-    assert sweep({}, Context(function_name="sweep")) == {"series": 0}
+    assert sweep({}, Context(function_name="sweep")) == {"series": 0, "stable": 0}
     monkeypatch.setattr(module_of(sweep), "GRACE_MS", -1)
-    assert sweep({}, Context(function_name="sweep")) == {"series": 1}
+    assert sweep({}, Context(function_name="sweep")) == {"series": 1, "stable": 0}
     compact = system.source("compact", handler=system.handler("compact"))
     assert compact.pump() == 1
-    assert sweep({}, Context(function_name="sweep")) == {"series": 0}
+    assert sweep({}, Context(function_name="sweep")) == {"series": 0, "stable": 0}
+
+
+def recorded(system: Deployed) -> list[str]:
+    """Give the types of all changes in the log."""
+    with system.environment_of("compact"):
+        index = aws_archive(Settings.from_env()).index
+    return [change.type.value for change in index.changes().items]
+
+
+def test_what_is_stable_is_recorded_by_the_delayed_message() -> None:
+    with deployed(stable_age_seconds=1) as system:
+        system.put("a.dcm", ct_instance())
+        system.settle()
+        assert recorded(system) == []
+        compact = system.source("compact", handler=system.handler("compact"))
+        eventually(lambda: compact.pump() == 1, "the delayed message")
+        assert recorded(system) == ["StableSeries", "StableStudy"]
+        system.settle()
+        assert recorded(system) == ["StableSeries", "StableStudy"]
+
+
+def test_what_is_stable_though_its_message_was_lost_is_announced_by_the_sweep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with deployed(stable_age_seconds=1) as system:
+        system.put("a.dcm", ct_instance())
+        system.settle()
+        system.clients.sqs.purge_queue(QueueUrl=system.settings.compact_queue_url)
+        sweep = system.handler("sweep")
+        monkeypatch.setattr(module_of(sweep), "GRACE_MS", 0)
+        told = {"series": 0, "stable": 1}
+        eventually(lambda: sweep({}, Context(function_name="sweep")) == told, "its time")
+        system.settle()
+        assert recorded(system) == ["StableSeries", "StableStudy"]
+        assert sweep({}, Context(function_name="sweep")) == {"series": 0, "stable": 0}
 
 
 def test_a_message_that_is_given_back_stays_in_the_queue(system: Deployed) -> None:
