@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dicomulus.errors import ConfigurationError
-from dicomulus.settings import PREFIX, Settings
+from dicomulus.settings import PREFIX, MetadataModeName, Settings
 
 plain = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x2FF), max_size=20)
 listed = st.lists(
@@ -28,6 +28,8 @@ RANGES = {
 }
 SPECIAL = {
     "store_policy": st.sampled_from(("keep", "replace")),
+    "studies_metadata": st.sampled_from(get_args(MetadataModeName)),
+    "series_metadata": st.sampled_from(get_args(MetadataModeName)),
     "base_path": st.sampled_from(("/dicom-web", "/a/b")),
     "trusted_proxies": st.sampled_from(((), ("10.0.0.0/8", "fe80::1"))),
     "allowed_origins": st.sampled_from(

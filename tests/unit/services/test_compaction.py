@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from dicomulus.dicom.main_tags import BUILT_IN
 from dicomulus.errors import DerivedDataMissingError, UnavailableError
 from dicomulus.metadata.assembly import ENCODINGS
 from dicomulus.metadata.bundle import bundle_key, bundle_prefix, parse_bundle
@@ -105,6 +106,7 @@ def test_a_bundle_whose_instances_are_the_same_is_not_compressed_again(small: Sm
     compaction = Compaction(
         small.index,
         small.cache,
+        tags=BUILT_IN,
         fragments=cast("FragmentReader", Recording(fragments, read)),
         default_base_url=BASE_URL,
         stable_age_seconds=60,

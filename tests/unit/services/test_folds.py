@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicomulus.dicom.level_json import parse_json_object
+from dicomulus.dicom.main_tags import BUILT_IN, main_tags
 from dicomulus.dicom.resource import canonical_key
 from dicomulus.ports import SeriesRow
 from dicomulus.services.folds import (
@@ -45,6 +47,7 @@ def holding(number: int, *, sop: int | None = None, **elements: Any) -> Instance
     return instance_row(
         instance_of(sop=number if sop is None else sop),
         instance_number=number,
+        main_tags=BUILT_IN.name,
         levels_digest=levels_digest(tags),
         fragment=fragment(text),
         frame_table=text,
@@ -145,7 +148,9 @@ def test_a_fold_is_of_the_version_its_rows_were_read_at() -> None:
 
 def test_an_emptied_series_keeps_its_version_and_nothing_else() -> None:
     fold = folded([])
-    assert fold == SeriesRow(series=series_of(), version=5, folded_version=5)
+    assert fold == SeriesRow(
+        series=series_of(), version=5, folded_version=5, main_tags=BUILT_IN.name
+    )
 
 
 def test_each_distinct_level_is_read_once() -> None:
@@ -158,6 +163,19 @@ def test_each_distinct_level_is_read_once() -> None:
     rows = [holding(number, _00080060=element("CS", "CT")) for number in range(1, 50)]
     fold_series(series_row(), chosen(rows), text_of=text_of)
     assert asked == ["1.2.1.1.1"]
+
+
+def test_rows_made_under_other_lists_are_all_read_for_their_levels() -> None:
+    """Their digests may be equal although they differ in what the new lists add."""
+    rows = [
+        replace(holding(number, _00189999=element("LO", f"{number}")), levels_digest=b"1" * 8)
+        for number in (1, 2)
+    ]
+    rows[0] = replace(rows[0], fragment=fragment(b"{}"), frame_table=b"{}")
+    tags = main_tags(series=["00189999"])
+    fold = fold_series(series_row(), chosen(rows), text_of=lambda each: each.frame_table, tags=tags)
+    assert parse_json_object(fold.attributes) == {"00189999": element("LO", "2")}
+    assert fold.main_tags == tags.name != rows[0].main_tags
 
 
 def test_bulk_data_is_no_part_of_a_fold_not_even_within_a_sequence() -> None:

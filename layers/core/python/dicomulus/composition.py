@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from dicomulus.dicom.main_tags import main_tags
 from dicomulus.errors import ConfigurationError
 from dicomulus.ports import LookAtObjects
 from dicomulus.services.archive import Archive
@@ -15,6 +16,8 @@ from dicomulus.services.compaction import Compaction
 from dicomulus.services.fragments import FragmentReader
 from dicomulus.services.ingest import Ingest
 from dicomulus.services.metadata import Metadata
+from dicomulus.services.modes import Modes
+from dicomulus.services.reindex import Reindex
 from dicomulus.services.retrieve import Retrieve
 from dicomulus.services.search import Search
 from dicomulus.services.stability import Stability
@@ -29,8 +32,8 @@ if TYPE_CHECKING:
     from dicomulus.adapters.local.folder_store import FolderStore
     from dicomulus.adapters.local.sqlite_queue import SqliteQueue
     from dicomulus.adapters.local.statistics import SqliteStatistics
-    from dicomulus.metadata.bundle import Bundle
     from dicomulus.ports import ChangeQueue, Index, ObjectStore
+    from dicomulus.services.modes import RunAll
     from dicomulus.settings import Settings
 
 T = TypeVar("T")
@@ -66,7 +69,7 @@ def compose(
     storage: ObjectStore,
     cache: ObjectStore,
     queue: ChangeQueue,
-    run_all: Callable[[Sequence[Callable[[], Bundle]]], Iterable[Bundle]] = one_by_one,
+    run_all: RunAll = one_by_one,
     index_here: bool = True,
     clock: Callable[[], int] = clock_ms,
 ) -> Archive:
@@ -83,14 +86,36 @@ def compose(
         clock: Gives milliseconds since the epoch.
     """
     fragments = FragmentReader(index, cache, queue=queue)
-    ingest = Ingest(index, storage, cache=cache, queue=queue, settings=settings, clock_ms=clock)
+    tags = main_tags(
+        settings.main_study_tags,
+        settings.main_series_tags,
+        instance=settings.main_instance_tags,
+    )
+    ingest = Ingest(
+        index,
+        storage,
+        cache=cache,
+        queue=queue,
+        settings=settings,
+        tags=tags,
+        clock_ms=clock,
+    )
     compaction = Compaction(
         index,
         cache,
         fragments=fragments,
+        tags=tags,
         default_base_url=default_base_url(settings),
         stable_age_seconds=settings.stable_age_seconds,
         clock_ms=clock,
+    )
+    metadata = Metadata(
+        index,
+        cache,
+        fragments=fragments,
+        compaction=compaction,
+        max_bases=settings.max_bases,
+        run_all=run_all,
     )
     return Archive(
         settings=settings,
@@ -104,13 +129,21 @@ def compose(
             index, queue, stable_age_seconds=settings.stable_age_seconds, clock_ms=clock
         ),
         search=Search(index, fragments, max_results=settings.max_results),
-        metadata=Metadata(
-            index,
-            cache,
+        metadata=metadata,
+        modes=Modes(
+            metadata,
+            compaction,
             fragments=fragments,
-            compaction=compaction,
-            max_bases=settings.max_bases,
+            tags=tags,
+            settings=settings,
             run_all=run_all,
+        ),
+        reindex=Reindex(
+            index,
+            fragments,
+            tags=tags,
+            compact_delay_seconds=settings.compact_delay_seconds,
+            clock_ms=clock,
         ),
         retrieve=Retrieve(
             index,

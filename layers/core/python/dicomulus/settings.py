@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from dicomulus.errors import ConfigurationError
 
@@ -17,6 +17,7 @@ PREFIX: Final = "DICOMULUS_"
 """What the name of every environment variable begins with."""
 
 StorePolicy = Literal["keep", "replace"]
+MetadataModeName = Literal["full", "main-dicom-tags", "extrapolate"]
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
@@ -83,6 +84,36 @@ class Settings:
     max_bases: int = 4
     """Base URLs for which a series' bundle is kept."""
 
+    # metadata modes
+    studies_metadata: MetadataModeName = "full"
+    """Mode of study metadata where the request does not say."""
+    series_metadata: MetadataModeName = "full"
+    """Mode of series metadata where the request does not say."""
+    main_study_tags: tuple[str, ...] = ()
+    """Study-level main tags beyond the built-in ones, by keyword or as 8 hexadecimal digits."""
+    main_series_tags: tuple[str, ...] = ()
+    """Series-level main tags beyond the built-in ones."""
+    main_instance_tags: tuple[str, ...] = ()
+    """Instance-level main tags beyond the built-in ones."""
+    studies_extrapolated_tags: tuple[str, ...] = ("AcquisitionDate",)
+    """Attributes that the mode ``extrapolate`` adds to study metadata."""
+    series_extrapolated_tags: tuple[str, ...] = (
+        "BitsAllocated",
+        "BitsStored",
+        "Columns",
+        "HighBit",
+        "PhotometricInterpretation",
+        "PixelSpacing",
+        "PlanarConfiguration",
+        "RescaleIntercept",
+        "RescaleSlope",
+        "Rows",
+        "SOPClassUID",
+        "SamplesPerPixel",
+        "SliceThickness",
+    )
+    """Attributes that the mode ``extrapolate`` adds to series metadata."""
+
     # store
     allow_store: bool = False
     """Accept STOW-RS."""
@@ -116,6 +147,8 @@ class Settings:
         for name in ("prefix_bytes", "max_row_fragment_bytes", "max_bases", "max_results"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name}: must be at least 1")
+        _check_mode("studies_metadata", self.studies_metadata)
+        _check_mode("series_metadata", self.series_metadata)
         if not self.base_path.startswith("/") or self.base_path.endswith("/"):
             raise ConfigurationError("base_path: must begin with a slash and not end with one")
         _check_base_url(self.public_base_url)
@@ -147,6 +180,12 @@ class Settings:
             for f in fields(self)
             if f.name != "extra" and getattr(self, f.name) != f.default
         }
+
+
+def _check_mode(name: str, mode: str) -> None:
+    modes = get_args(MetadataModeName)
+    if mode not in modes:
+        raise ConfigurationError(f"{name}: {mode!r} is none of {', '.join(modes)}")
 
 
 def _check_base_url(url: str) -> None:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.api.compression import CACHE_CONTROL, text_response
 from dicomulus.dicom.resource import InstanceResource, SeriesResource
+from dicomulus.errors import InvalidQueryError
 from dicomulus.metadata.assembly import ENCODINGS, encoded
 from dicomulus.metadata.gzip_assembly import identity
+from dicomulus.services.modes import MetadataMode
 from dicomulus.wire.conditional import format_etag, is_not_modified
 from dicomulus.wire.content_coding import negotiate
 from dicomulus.wire.media_types import DICOM_JSON, JSON, Offer, accept_of, select
@@ -18,21 +20,29 @@ if TYPE_CHECKING:
 
     from dicomulus.services.archive import Archive
     from dicomulus.services.metadata import MetadataState
+    from dicomulus.services.modes import View
     from dicomulus.wire.message import Request
 
 _OFFERS: Final = (Offer(DICOM_JSON), Offer(JSON))
+_MODES: Final = {
+    "full": MetadataMode.FULL,
+    "maindicomtags": MetadataMode.MAIN_DICOM_TAGS,
+    "extrapolate": MetadataMode.EXTRAPOLATE,
+}
 
 
 def study_metadata(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}/metadata``."""
+    view = archive.modes.study_view(_mode(request))
     state = archive.metadata.study_state(variables["study"])
-    return _answer(archive, request, state)
+    return _answer(archive, request, state, view=view)
 
 
 def series_metadata(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}/series/{series}/metadata``."""
     series = SeriesResource(variables["study"], variables["series"])
-    return _answer(archive, request, archive.metadata.series_state(series))
+    view = archive.modes.series_view(_mode(request))
+    return _answer(archive, request, archive.metadata.series_state(series), view=view)
 
 
 def instance_metadata(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
@@ -43,10 +53,24 @@ def instance_metadata(archive: Archive, request: Request, variables: Mapping[str
     return text_response(request, text, media_type=media_type)
 
 
-def _answer(archive: Archive, request: Request, state: MetadataState) -> Response:
+def _mode(request: Request) -> MetadataMode | None:
+    """Read the parameter ``mode``, which is Orthanc's setting made a choice of each request."""
+    texts = request.parameters("mode")
+    if len({text.lower() for text in texts}) > 1:
+        raise InvalidQueryError("mode", "may be given only once")
+    for text in texts:
+        mode = _MODES.get(text.lower())
+        if mode is None:
+            rule = f"{text!r} is none of Full, MainDicomTags, Extrapolate"
+            raise InvalidQueryError("mode", rule)
+        return mode
+    return None
+
+
+def _answer(archive: Archive, request: Request, state: MetadataState, *, view: View) -> Response:
     media_type = select(accept_of(request), _OFFERS).media_type
     coding = negotiate(request.headers.get("Accept-Encoding"), ENCODINGS)
-    etag = format_etag(f"{state.tag(request.base_url)}-{coding}")
+    etag = format_etag(f"{state.tag(request.base_url, view=view.name)}-{coding}")
     headers: tuple[tuple[str, str], ...] = (
         ("ETag", etag),
         ("Cache-Control", CACHE_CONTROL),
@@ -54,11 +78,11 @@ def _answer(archive: Archive, request: Request, state: MetadataState) -> Respons
     )
     if is_not_modified(request.headers.get("If-None-Match"), etag):
         return Response(304, headers)
-    metadata, headers = archive.metadata, (*headers, ("Content-Type", media_type))
+    modes, headers = archive.modes, (*headers, ("Content-Type", media_type))
     if coding == "identity":
-        blocks = metadata.blocks(state, base_url=request.base_url)
+        blocks = modes.blocks(state, base_url=request.base_url, view=view)
         length = sum(block.raw_length for block in blocks)
         return Response(200, headers, identity(blocks), length)
-    blocks = metadata.blocks(state, base_url=request.base_url, encoding=coding)
+    blocks = modes.blocks(state, base_url=request.base_url, view=view, encoding=coding)
     body = b"".join(encoded(blocks, encoding=coding))
     return Response(200, (*headers, ("Content-Encoding", coding)), body)

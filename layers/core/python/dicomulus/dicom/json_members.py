@@ -12,22 +12,34 @@ _DECODER: Final = json.JSONDecoder(strict=False)
 _TAG_LENGTH: Final = 8
 
 
+_KEY_LENGTH: Final = len('"00080005":')
+
+
 def members(text: bytes) -> dict[str, str]:
     """Give the text of each element of an object in compact form, by tag.
 
     The texts are slices: the base URL's placeholder and escaped characters stay as they are,
     which parsing and writing again would confuse.
     """
+    return {tag: member[_KEY_LENGTH:] for tag, member in tagged_members(text).items()}
+
+
+def tagged_members(text: bytes) -> dict[str, str]:
+    """Give what ``members`` gives, each with its tag before it."""
     source = text.decode()
     found: dict[str, str] = {}
     position = 1
     while position < len(source) - 1:
         tag = source[position + 1 : position + 1 + _TAG_LENGTH]
-        start = position + _TAG_LENGTH + 3
-        _, end = _DECODER.raw_decode(source, start)
-        found[tag] = source[start:end]
+        _, end = _DECODER.raw_decode(source, position + _KEY_LENGTH)
+        found[tag] = source[position:end]
         position = end + 1
     return found
+
+
+def join_tagged(parts: Mapping[str, str]) -> str:
+    """Write an object of texts with their tags, in ascending order of tags."""
+    return "{" + ",".join(parts[tag] for tag in sorted(parts)) + "}"
 
 
 def format_members(parts: Mapping[str, str]) -> bytes:

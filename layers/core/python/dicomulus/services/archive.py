@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from dicomulus.services.compaction import Compaction
     from dicomulus.services.ingest import Ingest
     from dicomulus.services.metadata import Metadata
+    from dicomulus.services.modes import Modes
+    from dicomulus.services.reindex import Reindex
     from dicomulus.services.retrieve import Retrieve
     from dicomulus.services.search import Search
     from dicomulus.services.stability import Stability
@@ -31,5 +33,7 @@ class Archive:
     stability: Stability
     search: Search
     metadata: Metadata
+    modes: Modes
+    reindex: Reindex
     retrieve: Retrieve
     store: Store

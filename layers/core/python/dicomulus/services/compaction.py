@@ -31,6 +31,7 @@ from dicomulus.services.folds import chosen, fold_series, fold_study
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
+    from dicomulus.dicom.main_tags import MainTags
     from dicomulus.dicom.resource import SeriesResource
     from dicomulus.metadata.bundle import Bundle
     from dicomulus.ports import Index, InstanceRow, ObjectInfo, ObjectStore, SeriesRow
@@ -59,6 +60,7 @@ class Compaction:
         cache: ObjectStore,
         *,
         fragments: FragmentReader,
+        tags: MainTags,
         default_base_url: str,
         stable_age_seconds: int,
         clock_ms: Callable[[], int],
@@ -70,6 +72,7 @@ class Compaction:
         self._index = index
         self._cache = cache
         self._fragments = fragments
+        self._tags = tags
         self._default_base_url = default_base_url
         self._stable_age_ms = 1000 * stable_age_seconds
         self._clock_ms = clock_ms
@@ -139,7 +142,7 @@ class Compaction:
                 return None
             rows = chosen(self.instance_rows(series))
             published = self._publish(row, rows)
-            folded = fold_series(row, rows, text_of=self._fragments.text)
+            folded = fold_series(row, rows, text_of=self._fragments.text, tags=self._tags)
             if self._index.fold_series(folded) and published:
                 logger.info(
                     "series compacted",

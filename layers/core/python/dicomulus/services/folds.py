@@ -16,12 +16,10 @@ from dicomulus.dicom.attributes import (
     INSTANCE_RETURN,
     INSTANCE_TAGS,
     SERIES_RETURN,
-    SERIES_TAGS,
     STUDY_RETURN,
-    STUDY_TAGS,
 )
 from dicomulus.dicom.dictionary import vr_of
-from dicomulus.dicom.json_members import members
+from dicomulus.dicom.json_members import tagged_members
 from dicomulus.dicom.json_model import values
 from dicomulus.dicom.level_json import (
     Element,
@@ -29,6 +27,7 @@ from dicomulus.dicom.level_json import (
     json_object,
     parse_json_object,
 )
+from dicomulus.dicom.main_tags import BUILT_IN
 from dicomulus.dicom.resource import canonical_key, study_path
 from dicomulus.ports import SeriesRow, StudyRow
 from dicomulus.services.search_keys import search_keys
@@ -36,6 +35,7 @@ from dicomulus.services.search_keys import search_keys
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from dicomulus.dicom.main_tags import MainTags
     from dicomulus.dicom.resource import InstanceResource, SeriesResource
     from dicomulus.ports import InstanceRow
 
@@ -49,7 +49,6 @@ MAX_KEPT_LENGTH: Final = 4_096
 """Characters of an attribute's JSON that a row keeps; a longer one is in the metadata only. All
 kept attributes together stay below the 400 KB of a DynamoDB item."""
 
-_LEVELS_TAGS: Final = tuple(sorted(STUDY_TAGS | SERIES_TAGS))
 _INSTANCE_TAGS: Final = tuple(sorted(INSTANCE_TAGS))
 
 _LEVEL_ROWS_HELD: Final = 256
@@ -90,13 +89,14 @@ def _instance_order(row: InstanceRow) -> tuple[bool, int, str]:
     return number is None, number or 0, row.instance.sop_instance_uid
 
 
-def levels_text(found: Mapping[str, str]) -> str:
+def levels_text(found: Mapping[str, str], tags: MainTags = BUILT_IN) -> str:
     """Give what an instance says of its series and its study, as it is written.
 
     Args:
         found: The members of its complete JSON, each with its tag, by tag.
+        tags: Which attributes that are.
     """
-    return _kept(found, _LEVELS_TAGS)
+    return _kept(found, tags.levels)
 
 
 def instance_text(found: Mapping[str, str]) -> str:
@@ -120,18 +120,18 @@ class LevelRows:
     study: StudyRow
 
 
-def level_rows(series: SeriesResource, levels: str) -> LevelRows:
+def level_rows(series: SeriesResource, levels: str, tags: MainTags = BUILT_IN) -> LevelRows:
     """Fold what one instance says of its series, as ``levels_text`` gives it."""
     if len(levels) > _HELD_LEVELS_LENGTH:
-        return _level_rows(series, levels)
-    return _held_level_rows(series, levels)
+        return _level_rows(series, levels, tags)
+    return _held_level_rows(series, levels, tags)
 
 
-def _level_rows(series: SeriesResource, levels: str) -> LevelRows:
+def _level_rows(series: SeriesResource, levels: str, tags: MainTags) -> LevelRows:
     instance_json = parse_json_object(levels)
-    row = _series_row(series, [instance_json], count=1)
+    row = _series_row(series, [instance_json], count=1, tags=tags)
     return LevelRows(
-        digest=levels_digest(instance_json),
+        digest=levels_digest(instance_json, tags),
         series=row,
         study=fold_study(series.study_instance_uid, [row], version=1),
     )
@@ -140,10 +140,14 @@ def _level_rows(series: SeriesResource, levels: str) -> LevelRows:
 _held_level_rows = lru_cache(_LEVEL_ROWS_HELD)(_level_rows)
 
 
-def levels_digest(instance_json: Mapping[str, Element]) -> bytes:
+def levels_json(elements: Mapping[str, Element], tags: MainTags) -> bytes:
+    """Give the study- and series-level attributes among some, as one JSON object."""
+    return json_object(_of_level(elements, tags.study | tags.series))
+
+
+def levels_digest(instance_json: Mapping[str, Element], tags: MainTags = BUILT_IN) -> bytes:
     """Give 8 bytes that are equal exactly where what the instance says of its series is."""
-    levels = _of_level(instance_json, STUDY_TAGS | SERIES_TAGS)
-    return hashlib.blake2b(json_object(levels), digest_size=8).digest()
+    return hashlib.blake2b(levels_json(instance_json, tags), digest_size=8).digest()
 
 
 def instance_answer(
@@ -160,18 +164,24 @@ def instance_answer(
 
 
 def fold_series(
-    row: SeriesRow, rows: Sequence[InstanceRow], *, text_of: Callable[[InstanceRow], bytes]
+    row: SeriesRow,
+    rows: Sequence[InstanceRow],
+    *,
+    text_of: Callable[[InstanceRow], bytes],
+    tags: MainTags = BUILT_IN,
 ) -> SeriesRow:
     """Fold a series.
 
     Args:
         row: The series as it is; its version is the one the rows were read at.
         rows: One row an instance, as ``chosen`` gives them.
-        text_of: Gives a row's complete JSON; asked once for each distinct digest.
+        text_of: Gives a row's complete JSON; asked once for each distinct digest, and for each
+            row that was made under other lists.
+        tags: The lists to fold under.
     """
-    parsed = [_levels_of(text_of(first)) for first in _distinct(rows)]
+    parsed = [_levels_of(text_of(first), tags) for first in _distinct(rows, tags)]
     return replace(
-        _series_row(row.series, parsed, count=len(rows)),
+        _series_row(row.series, parsed, count=len(rows), tags=tags),
         version=row.version,
         folded_version=row.version,
         compact_due_ms=row.compact_due_ms,
@@ -180,37 +190,41 @@ def fold_series(
     )
 
 
-def _levels_of(text: bytes) -> dict[str, Element]:
+def _levels_of(text: bytes, tags: MainTags) -> dict[str, Element]:
     """Read of an instance's complete JSON what ``levels_text`` gave when it arrived."""
-    found = members(text)
-    return parse_json_object(levels_text({tag: f'"{tag}":{found[tag]}' for tag in found}))
+    return parse_json_object(levels_text(tagged_members(text), tags))
 
 
 def first_series_row(row: InstanceRow, instance_json: Mapping[str, Element]) -> SeriesRow:
     """Give the row of a series that holds nothing but this instance."""
     return replace(
-        _series_row(row.instance.series, [instance_json], count=1),
+        _series_row(row.instance.series, [instance_json], count=1, tags=BUILT_IN),
         total_size=row.object_size,
         sop_class_uids=(row.sop_class_uid,),
     )
 
 
 def _series_row(
-    series: SeriesResource, instances: Sequence[Mapping[str, Element]], *, count: int
+    series: SeriesResource,
+    instances: Sequence[Mapping[str, Element]],
+    *,
+    count: int,
+    tags: MainTags,
 ) -> SeriesRow:
     if not instances:
-        return SeriesRow(series=series)
-    merged = first_known([_of_level(each, SERIES_TAGS) for each in instances])
+        return SeriesRow(series=series, main_tags=tags.name)
+    merged = first_known([_of_level(each, tags.series) for each in instances])
     computed = {"00080005": UTF8, "00201209": _number(count)}
     answer = _answer(merged | computed, SERIES_RETURN)
     further = {tag: element for tag, element in merged.items() if tag not in answer}
-    study = first_known([_of_level(each, STUDY_TAGS) for each in instances])
+    study = first_known([_of_level(each, tags.study) for each in instances])
     return SeriesRow(
         series=series,
         instance_count=count,
         answer=json_object(answer, retrieve_path=series.path),
         attributes=json_object(further),
         study_attributes=json_object(study),
+        main_tags=tags.name,
     )
 
 
@@ -252,9 +266,17 @@ def fold_study(study_instance_uid: str, rows: Iterable[SeriesRow], *, version: i
     )
 
 
-def _distinct(rows: Sequence[InstanceRow]) -> list[InstanceRow]:
-    """Give the first row of each digest, in the order of the rows."""
-    return list({row.levels_digest: row for row in reversed(rows)}.values())[::-1]
+def _distinct(rows: Sequence[InstanceRow], tags: MainTags) -> list[InstanceRow]:
+    """Give the first row of each digest, in the order of the rows.
+
+    The digest of a row that was made under other lists says nothing under these.
+    """
+    return list(
+        {
+            row.levels_digest if row.main_tags == tags.name else row.instance: row
+            for row in reversed(rows)
+        }.values()
+    )[::-1]
 
 
 def _of_level(elements: Mapping[str, Element], tags: frozenset[str]) -> dict[str, Element]:
@@ -262,16 +284,17 @@ def _of_level(elements: Mapping[str, Element], tags: frozenset[str]) -> dict[str
     return {
         tag: element
         for tag, element in elements.items()
-        if tag in tags and not _has_bulk_data(element)
+        if tag in tags and not has_bulk_data(element)
     }
 
 
-def _has_bulk_data(element: Element) -> bool:
+def has_bulk_data(element: Element) -> bool:
+    """Whether a value of an attribute, or of one within it, lies outside the JSON."""
     if "BulkDataURI" in element:
         return True
     if element["vr"] != "SQ":
         return False
-    return any(_has_bulk_data(each) for item in element.get("Value", ()) for each in item.values())
+    return any(has_bulk_data(each) for item in element.get("Value", ()) for each in item.values())
 
 
 def _answer(elements: Mapping[str, Element], returned: Mapping[str, str]) -> dict[str, Element]:

@@ -39,11 +39,13 @@ from dicomulus.ports import (
     Rejection,
 )
 from dicomulus.services.folds import instance_answer, instance_text, level_rows, levels_text
+from dicomulus.services.row_tags import further_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from dicomulus.dicom.dataset_json import ConvertedInstance
+    from dicomulus.dicom.main_tags import MainTags
     from dicomulus.dicom.resource import InstanceResource, SeriesResource
     from dicomulus.ports import (
         ChangeQueue,
@@ -112,14 +114,16 @@ class Ingest:
         cache: ObjectStore,
         queue: ChangeQueue,
         settings: Settings,
+        tags: MainTags,
         clock_ms: Callable[[], int],
     ) -> None:
-        """Write rows to the index, what is too large for them to the cache store."""
+        """Write rows with these tags to the index, what is too large to the cache store."""
         self._index = index
         self._storage = storage
         self._cache = cache
         self._queue = queue
         self._settings = settings
+        self._tags = tags
         self._clock_ms = clock_ms
         self._dictionaries = _Dictionaries(index)
 
@@ -174,7 +178,9 @@ class Ingest:
             converted = convert(RangedSource(fetch, info.size))
         except RejectedObjectError as exc:
             return Look(state, rejection=Rejection(etag=info.etag, reason=str(exc)))
-        levels = level_rows(converted.instance.series, levels_text(converted.members))
+        levels = level_rows(
+            converted.instance.series, levels_text(converted.members, self._tags), self._tags
+        )
         row = self._row(info, converted, levels)
         series = replace(
             levels.series, total_size=row.object_size, sop_class_uids=(row.sop_class_uid,)
@@ -191,6 +197,7 @@ class Ingest:
         told = header.file_meta.get("00020010", "") == header.transfer_syntax_uid
         transfer_syntax_uid = header.transfer_syntax_uid if told else ""
         sop_class_uid = converted.sop_class_uid if is_addressable(converted.sop_class_uid) else ""
+        further, main_tags = further_of(converted.members, self._tags)
         row = InstanceRow(
             instance=instance,
             object_key=info.key,
@@ -202,6 +209,8 @@ class Ingest:
             transfer_syntax_uid=transfer_syntax_uid,
             instance_number=_instance_number(attributes),
             attributes=instance_answer(instance, attributes, on_the_web(transfer_syntax_uid)),
+            further=further,
+            main_tags=main_tags,
             levels_digest=levels.digest,
             fragment=self._fragment(instance, converted.json),
             warnings=converted.warnings[:_MAX_WARNINGS],

@@ -56,10 +56,10 @@ class MetadataState:
 
     rows: tuple[SeriesRow, ...]
 
-    def tag(self, base_url: str) -> str:
-        """Give a text that changes whenever the answer does."""
+    def tag(self, base_url: str, *, view: str = "full") -> str:
+        """Give a text that changes whenever the answer in a view does."""
         digest = hashlib.blake2b(digest_size=12)
-        digest.update(f"{FORMAT_REVISION} full {base_url}".encode())
+        digest.update(f"{FORMAT_REVISION} {view} {base_url}".encode())
         for row in self.rows:
             digest.update(f" {row.series.series_instance_uid} {row.version}".encode())
         return digest.hexdigest()
