@@ -9,13 +9,20 @@ import signal
 import sqlite3
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from dicomulus.adapters.local import database as subject
-from dicomulus.adapters.local.database import Database, Schema
+from dicomulus.adapters.local.database import (
+    CACHE_KIB,
+    FULL_CACHES,
+    FURTHER_CACHE_KIB,
+    Database,
+    Schema,
+)
 from dicomulus.errors import ConfigurationError, DerivedDataMissingError, UnavailableError
 
 if TYPE_CHECKING:
@@ -250,3 +257,19 @@ def test_a_place_without_write_ahead_mode_is_refused() -> None:
         pytest.raises(sqlite3.OperationalError, match="journal mode is memory"),
     ):
         subject._switch_to_write_ahead(connection)
+
+
+def test_many_connections_have_little_cache_each(path: Path) -> None:
+    """A thread for each of many clients that stall would otherwise hold 16 MiB."""
+    threads = FULL_CACHES + 4
+    together = threading.Barrier(threads)
+
+    def cache_kib(_number: int) -> int:
+        with database.reading() as connection:
+            together.wait(30)
+            return -int(connection.execute("PRAGMA cache_size").fetchone()[0])
+
+    with closing(Database(path, SCHEMA)) as database, ThreadPoolExecutor(threads) as pool:
+        found = sorted(pool.map(cache_kib, range(threads)))
+    # The first one is of the thread that opened it.
+    assert found == [FURTHER_CACHE_KIB] * 5 + [CACHE_KIB] * (FULL_CACHES - 1)

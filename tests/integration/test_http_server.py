@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from http.client import HTTPConnection, IncompleteRead
@@ -46,9 +47,10 @@ class Running:
 
 
 @contextmanager
-def running(workers: int = 1) -> Iterator[Running]:
+def running(workers: int = 1, *, stall_seconds: int = 600) -> Iterator[Running]:
+    program = [sys.executable, "-m", "tests.support.http_server_program"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.http_server_program", str(workers)],
+        [*program, str(workers), str(stall_seconds)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT / "layers/core/python")},
         stdout=subprocess.PIPE,
@@ -87,6 +89,22 @@ def stalled_reader(port: int, path: str) -> socket.socket:
     return client
 
 
+@contextmanager
+def connected(server: Running) -> Iterator[socket.socket]:
+    client = socket.socket()
+    with client:
+        client.settimeout(PATIENCE_SECONDS)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        client.connect(("127.0.0.1", server.port))
+        yield client
+
+
+def everything(client: socket.socket) -> bytes:
+    """What the server sends until it closes the connection."""
+    pieces = iter(lambda: client.recv(65_536), b"")
+    return b"".join(pieces)
+
+
 def test_a_request_arrives_as_it_was_sent(server: Running) -> None:
     facts = (
         ("dicom-web", "1/2", "..", "x"),
@@ -110,14 +128,104 @@ def test_a_body_in_chunks_is_read_as_it_comes(server: Running) -> None:
     connection.close()
 
 
-def test_a_body_in_broken_chunks_is_a_bad_request(server: Running) -> None:
-    with socket.create_connection(("127.0.0.1", server.port)) as client:
-        client.sendall(
-            b"POST /digest HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )
-        client.sendall(b"5\r\nab")
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"5\r\nab",
+        b"zz\r\nab\r\n0\r\n\r\n",
+        b"2\r\nabc\r\n0\r\n\r\n",
+        b"2;=\r\nab\r\n0\r\n\r\n",
+        b"2\r\nab\r\n0\r\nbad trailer\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("path", ["/digest", "/%zz/?%FF"])
+def test_a_body_in_broken_chunks_is_a_bad_request(server: Running, path: str, body: bytes) -> None:
+    """Whether the body is read, or only taken off the wire before a refusal."""
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connected(server) as client:
+        client.sendall(head.encode() + body)
         client.shutdown(socket.SHUT_WR)
-        assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+        answer = everything(client)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"code": "invalid-' in answer
+
+
+@pytest.mark.parametrize(
+    ("request_head", "status", "code"),
+    [
+        (b"GET /" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: localhost", 414, "target-too-long"),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000, 431, "headers-too-large"),
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200, 431, "headers-too-large"),
+        (b"GET / HTTP/1.1\r\nNo Header", 400, "invalid-request"),
+        (b"GET / HTTP/9.9\r\nHost: localhost", 400, "invalid-request"),
+        (b"G\x01T / HTTP/1.1\r\nHost: localhost", 400, "invalid-request"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: brotli", 501, "transfer-coding"),
+    ],
+)
+def test_what_is_no_request_is_answered_by_a_problem(
+    server: Running, request_head: bytes, status: int, code: str
+) -> None:
+    with connected(server) as client:
+        client.sendall(request_head + b"\r\n\r\n")
+        head, _, body = everything(client).partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    assert lines[0].split()[1] == str(status)
+    assert "Content-Type: application/problem+json" in lines
+    assert "X-Content-Type-Options: nosniff" in lines
+    assert "Connection: close" in lines
+    assert f"Content-Length: {len(body)}" in lines
+    problem = json.loads(body)
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert "xxx" not in problem["detail"]
+
+
+def test_requests_come_in_pieces_and_behind_each_other(server: Running) -> None:
+    with connected(server) as client:
+        for piece in (
+            b"GET /a HTT",
+            b"P/1.1\r\nHost: loc",
+            b"alhost\r\n\r",
+            b"\nGET /b HTTP/1.1\r\n",
+        ):
+            client.sendall(piece)
+            time.sleep(0.05)
+        client.sendall(b"Host: localhost\r\n\r\nGET /c HTTP/1.1\r\nHost: localhost\r\n")
+        client.sendall(b"Connection: close\r\n\r\n")
+        answers = everything(client)
+    assert [answers.count(f"(('{name}',)".encode()) for name in "abc"] == [1, 1, 1]
+
+
+STALLED_REQUESTS = {
+    "idle": b"",
+    "headers": b"GET /x HTTP/1.1\r\nHost: local",
+    "upload": b"POST /digest HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nab",
+    "chunks": b"POST /digest HTTP/1.1\r\nHost: localhost\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+    "download": b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", STALLED_REQUESTS)
+def test_clients_that_stall_leave_room_for_others(kind: str) -> None:
+    with ExitStack() as stack, running(workers=2) as server:
+        for _ in range(80):
+            stack.enter_context(connected(server)).sendall(STALLED_REQUESTS[kind])
+        for _ in range(10):
+            assert server.get("/x")
+
+
+@pytest.mark.parametrize("kind", STALLED_REQUESTS)
+def test_a_client_that_stalls_has_to_go_without_a_word_in_the_log(kind: str) -> None:
+    with running(stall_seconds=1) as server:
+        with connected(server) as client:
+            client.sendall(STALLED_REQUESTS[kind])
+            if kind == "download":
+                assert until(lambda: server.get("/taken").endswith(b"True"))
+            else:
+                assert everything(client)[:12] in (b"", b"HTTP/1.1 400")
+        assert server.get("/x")
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.communicate(timeout=PATIENCE_SECONDS) == ("ended\n", "")
 
 
 def test_a_stalled_reader_holds_the_source_back_and_its_leaving_frees_it() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.http_server import listen, serve
 from dicomulus.settings import Settings
+from dicomulus.wire import gunicorn_worker
 from dicomulus.wire.message import Response
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def handle(request: Request) -> Response:
 
 
 def main() -> None:
-    """Serve with as many processes as the argument says."""
+    """Serve with as many processes, and as patient with clients that stall, as is said."""
+    gunicorn_worker.STALL_SECONDS = gunicorn_worker.HEAD_SECONDS = int(sys.argv[2])  # type: ignore[misc]
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     serve(

@@ -5,7 +5,10 @@
     │   ├── InvalidQueryError          a search parameter, named, and the rule it breaks
     │   ├── InvalidResourceError       a path part that no resource has
     │   ├── InvalidHeaderError         a header that does not parse
-    │   └── InvalidBodyError           a body that does not parse
+    │   ├── InvalidBodyError           a body that does not parse
+    │   ├── TargetTooLongError         a path and query over a limit
+    │   ├── HeadersTooLargeError       headers over a limit
+    │   └── TransferCodingError        a body sent in a way that is not known
     ├── NotFoundError                  nothing there
     │   ├── RouteNotFoundError
     │   ├── StudyNotFoundError
@@ -88,6 +91,24 @@ class InvalidBodyError(InvalidRequestError):
     """The body does not parse."""
 
     code = "invalid-body"
+
+
+class TargetTooLongError(InvalidRequestError):
+    """The path and the query are over a limit."""
+
+    code = "target-too-long"
+
+
+class HeadersTooLargeError(InvalidRequestError):
+    """The headers are over a limit."""
+
+    code = "headers-too-large"
+
+
+class TransferCodingError(InvalidRequestError):
+    """The body has a transfer coding other than chunked."""
+
+    code = "transfer-coding"
 
 
 class NotFoundError(DicomulusError):

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 """Methods that a page may use; which of them a resource has, the request itself finds out."""
 
-DEFAULT_THREADS: Final = 16
-"""Requests that one process answers at the same time."""
+DEFAULT_THREADS: Final = 64
+"""Requests that one process answers at the same time; those of clients that stall are some."""
 
 KEEP_ALIVE_SECONDS: Final = 65
 """Seconds that an idle connection stays open: longer than proxies keep theirs, usually 60."""
@@ -50,7 +50,13 @@ MAX_HEADER_BYTES: Final = 32_768
 logger = logging.getLogger(__name__)
 
 
-def application(handle: Handle, *, settings: Settings, port: int) -> WSGIApplication:
+def application(
+    handle: Handle,
+    *,
+    settings: Settings,
+    port: int,
+    body_errors: tuple[type[Exception], ...] = (OSError,),
+) -> WSGIApplication:
     """Wrap the routes into a WSGI application.
 
     It finds the base URL, refuses foreign hosts and origins, answers preflights, turns errors into
@@ -60,8 +66,9 @@ def application(handle: Handle, *, settings: Settings, port: int) -> WSGIApplica
         handle: Answers a request; HEAD as if it were GET.
         settings: Where the archive is and who may use it.
         port: The port that is listened on.
+        body_errors: What the server's input raises for a body that breaks off or does not parse.
     """
-    return _Edge(handle, settings, port)
+    return _Edge(handle, settings, port, body_errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +76,15 @@ class _Edge:
     handle: Handle
     settings: Settings
     port: int
+    body_errors: tuple[type[Exception], ...]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         started = time.perf_counter()
-        incoming = Incoming.of(environ, max_body_bytes=self.settings.max_request_bytes)
+        incoming = Incoming.of(
+            environ,
+            max_body_bytes=self.settings.max_request_bytes,
+            body_errors=self.body_errors,
+        )
         response = self._respond(incoming)
         if response.status >= HTTPStatus.BAD_REQUEST:
             incoming.body.drain()
@@ -191,7 +203,7 @@ def serve(
     Raises:
         SystemExit: A process could not be started.
     """
-    from dicomulus.wire.gunicorn_server import run  # gunicorn is for those who serve
+    from dicomulus.wire.gunicorn_server import BODY_ERRORS, run  # for those who serve
 
     port = listener.getsockname()[1]
     options: dict[str, Any] = {
@@ -203,4 +215,8 @@ def serve(
         "limit_request_line": MAX_REQUEST_LINE_BYTES,
         "limit_request_field_size": MAX_HEADER_BYTES,
     }
-    run(lambda: application(build(), settings=settings, port=port), options, ready=ready)
+
+    def make() -> WSGIApplication:
+        return application(build(), settings=settings, port=port, body_errors=BODY_ERRORS)
+
+    run(make, options, ready=ready)

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
+from gunicorn.http.errors import ParseException
+
+from dicomulus.wire.gunicorn_worker import PatientWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,11 +21,14 @@ if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
     from gunicorn.workers.base import Worker
 
+BODY_ERRORS: Final = (ParseException, OSError)
+"""What reading a request's body raises when the client does not send one."""
+
 ORPHAN_CHECK_SECONDS: Final = 0.5
 """Seconds between looks whether the parent process is still there."""
 
 _OPTIONS: Final[Mapping[str, Any]] = {
-    "worker_class": "gthread",
+    "worker_class": PatientWorker,
     # A hung process looks like one whose machine was suspended, so none is killed for it.
     "timeout": 0,
     # By default forwarding headers of loopback peers are believed.

@@ -21,6 +21,9 @@ TYPE_PREFIX: Final = "urn:dicomulus:problem:"
 
 STATUS: Final[dict[type[DicomulusError], HTTPStatus]] = {
     errors.InvalidRequestError: HTTPStatus.BAD_REQUEST,
+    errors.TargetTooLongError: HTTPStatus.REQUEST_URI_TOO_LONG,
+    errors.HeadersTooLargeError: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    errors.TransferCodingError: HTTPStatus.NOT_IMPLEMENTED,
     errors.NotFoundError: HTTPStatus.NOT_FOUND,
     errors.MethodNotAllowedError: HTTPStatus.METHOD_NOT_ALLOWED,
     errors.ForbiddenError: HTTPStatus.FORBIDDEN,

@@ -36,11 +36,19 @@ class Incoming:
     body: RequestBody
 
     @classmethod
-    def of(cls, environ: WSGIEnvironment, *, max_body_bytes: int) -> Incoming:
-        """Take the environment of a WSGI application."""
+    def of(
+        cls,
+        environ: WSGIEnvironment,
+        *,
+        max_body_bytes: int,
+        body_errors: tuple[type[Exception], ...] = (OSError,),
+    ) -> Incoming:
+        """Take the environment of a WSGI application, whose input raises ``body_errors``."""
         path, query = _target(environ)
         headers = Headers(tuple(_headers(environ)))
-        body = RequestBody(environ["wsgi.input"], headers, max_bytes=max_body_bytes)
+        body = RequestBody(
+            environ["wsgi.input"], headers, max_bytes=max_body_bytes, errors=body_errors
+        )
         peer = environ.get("REMOTE_ADDR", "")
         return cls(environ["REQUEST_METHOD"], path, query, headers, peer, body)
 
@@ -57,13 +65,22 @@ class Incoming:
 class RequestBody:
     """The body of a request, checked against its announced length and the largest one taken."""
 
-    def __init__(self, stream: InputStream, headers: Headers, *, max_bytes: int) -> None:
-        """Read nothing yet."""
+    def __init__(
+        self,
+        stream: InputStream,
+        headers: Headers,
+        *,
+        max_bytes: int,
+        errors: tuple[type[Exception], ...] = (OSError,),
+    ) -> None:
+        """Read nothing yet; ``errors`` are what the stream raises if the body is none."""
         length = headers.get("Content-Length") or ""
         self._stream = stream
         self._announced = int(length) if length.isascii() and length.isdigit() else None
         self._is_chunked = "Transfer-Encoding" in headers
         self._max_bytes = max_bytes
+        self._errors = errors
+        self._is_broken = False
         self._taken = 0
 
     def read(self, size: int = -1, /) -> bytes:
@@ -95,12 +112,13 @@ class RequestBody:
             size = min(size, self._announced - self._taken)
         elif not self._is_chunked:
             return b""
-        if size <= 0:
+        if size <= 0 or self._is_broken:
             return b""
         try:
             content = self._stream.read(size)
-        except OSError as exc:  # gunicorn's errors about chunks are of this kind
-            raise InvalidBodyError("The body broke off") from exc
+        except self._errors as exc:
+            self._is_broken = True
+            raise InvalidBodyError("The body broke off, or its chunks do not parse") from exc
         self._taken += len(content)
         if not content and self._announced is not None:
             raise InvalidBodyError("The body is shorter than announced")

@@ -21,7 +21,13 @@ BUSY_TIMEOUT_SECONDS: Final = 30
 """How long a writer waits for the writers of other processes."""
 
 CACHE_KIB: Final = 16_384
-"""Page cache of one connection."""
+"""Page cache of one connection, among the first ones."""
+
+FULL_CACHES: Final = 16
+"""Connections that have so large a cache."""
+
+FURTHER_CACHE_KIB: Final = 2_048
+"""Page cache of each further connection: there are many only while clients stall."""
 
 CACHED_STATEMENTS: Final = 256
 """Prepared statements that a connection keeps; more than all adapters have."""
@@ -150,9 +156,10 @@ class Database:
         # The log is synced at checkpoints only: kill -9 loses nothing, a power cut at most the
         # newest transactions, and the file stays whole.
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         with self._open_lock:
             self._open.add(holder)
+            cache_kib = CACHE_KIB if len(self._open) <= FULL_CACHES else FURTHER_CACHE_KIB
+        connection.execute(f"PRAGMA cache_size = -{cache_kib}")
         return holder
 
     def _prepare(self) -> None:
