@@ -137,7 +137,7 @@ def bar_chart(title: str, bars: Sequence[Bar], unit: str) -> str:
         parts.append(_stroke(x, 56, x, bottom, _FAINT))
         parts.append(_text(x, bottom + 20, _tick(tick), anchor="middle", colour=_GREY))
     parts.append(
-        _text(_BAR_LEFT - 10, bottom + 20, f"{unit}, logarithmic", anchor="end", colour=_GREY)
+        _text(_BAR_LEFT - 40, bottom + 20, f"{unit}, logarithmic", anchor="end", colour=_GREY)
     )
     for number, bar in enumerate(bars):
         y = 60 + _BAR_PITCH * number

@@ -175,10 +175,14 @@ def _share(
         return
     by_clock = one.per_second / other.per_second
     by_cpu = other.cpu_ms / one.cpu_ms
-    is_busy = float(results.data["load_before"]) >= _BUSY_LOAD
     measured = f"{by_clock:.0%} (by CPU {by_cpu:.0%})"
-    is_kept = (by_cpu if is_busy else by_clock) >= limit
+    is_kept = (by_cpu if is_busy(results) else by_clock) >= limit
     yield Verdict(promise, f"at least {limit:.0%}", measured, is_kept)
+
+
+def is_busy(results: Results) -> bool:
+    """Tell whether others worked on the machine before the run began."""
+    return float(results.data["load_before"]) >= _BUSY_LOAD
 
 
 def compared(results: Results, request: str, peer: str, variant: str) -> Measurement | None:

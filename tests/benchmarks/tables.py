@@ -15,7 +15,7 @@ from tests.benchmarks.aws_prices import (
     USD_PER_SQS_REQUEST,
     USD_PER_WRITE_UNIT,
 )
-from tests.benchmarks.limits import compared, verdicts
+from tests.benchmarks.limits import compared, is_busy, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -67,6 +67,10 @@ def _run(results: Results) -> str:
         lines.append(
             f"- load average {data['load_before']} before, {min(loads):.1f} to {max(loads):.1f} "
             "during the run, its own servers and clients included"
+        )
+    if is_busy(results):
+        lines.append(
+            "- **others worked on this machine during the run: CPU times tell, medians less**"
         )
     lines += [f"- not measured: {what}: {why}" for what, why in results.skipped.items()]
     return "\n".join(lines)
