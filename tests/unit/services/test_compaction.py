@@ -114,7 +114,8 @@ def test_a_bundle_whose_instances_are_the_same_is_not_compressed_again(small: Sm
     )
     compaction.compact([series])
     after = bundles(small, series)[BASE_URL]
-    assert (after.block, after.version) == (before.block, before.version + 1)
+    assert after.block == before.block
+    assert after.version > before.version
     # The fold reads one of the instances, which all say the same of their series.
     assert len(read) == 1
 
