@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_index(commands)
     _add_status(commands)
     _add_changes(commands)
+    _add_reindex(commands)
     _add_sample(commands)
     _add_emulate(commands)
     return parser
@@ -145,6 +146,16 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     form.add_argument("--json", action="store_true", help="everything, for programs")
     form.add_argument("--all", action="store_true", help="all files, not just examples")
     parser.set_defaults(run=_status)
+
+
+def _add_reindex(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands,
+        "reindex",
+        "bring the index in step with changed lists of main tags, without reading any file",
+    )
+    _add_folders(parser)
+    parser.set_defaults(run=_reindex)
 
 
 def _add_changes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -242,6 +253,12 @@ def _status(parsed: argparse.Namespace) -> None:
 
     status = read_status(_settings(parsed))
     print(format_json(status) if parsed.json else format_text(status, everything=parsed.all))
+
+
+def _reindex(parsed: argparse.Namespace) -> None:
+    from dicomulus.cli.reindex import reindex
+
+    reindex(_settings(parsed))
 
 
 def _changes(parsed: argparse.Namespace) -> None:
