@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from dicomulus.ports import ChangeQueue
-    from tests.support.queue_contract import Message
+    from dicomulus.ports import ChangeQueue, Message
 
 LOOK = LookAtObjects(("a/1",))
 

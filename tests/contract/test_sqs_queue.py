@@ -18,7 +18,7 @@ from dicomulus.adapters.aws.sqs_queue import (
     sqs_client,
 )
 from dicomulus.errors import ConfigurationError, InvalidBodyError, UnavailableError
-from dicomulus.ports import CompactSeries, LookAtObjects
+from dicomulus.ports import CompactSeries, LookAtObjects, StabiliseSeries
 from tests.support.aws import REGION, STORAGE_BUCKET, moto_aws
 from tests.support.builders import series_of
 from tests.support.queue_contract import ChangeQueueContract
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_sqs import SQSClient
 
-    from dicomulus.ports import ChangeQueue
+    from dicomulus.ports import ChangeQueue, Message
     from tests.support.aws import MotoAws
 
 
@@ -65,9 +65,7 @@ class TestSqsQueue(ChangeQueueContract):
         self.urls = urls
         yield SqsQueue(*urls, client=client)  # noqa: PT022  (as the contract has it)
 
-    def receive(
-        self, queue: ChangeQueue, *, after_seconds: float = 0
-    ) -> list[LookAtObjects | CompactSeries]:
+    def receive(self, queue: ChangeQueue, *, after_seconds: float = 0) -> list[Message]:
         assert isinstance(queue, SqsQueue)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
@@ -79,9 +77,14 @@ class TestSqsQueue(ChangeQueueContract):
 
 
 def test_each_kind_of_change_has_its_queue(client: SQSClient, urls: tuple[str, str]) -> None:
-    SqsQueue(*urls, client=client).send([CompactSeries(series_of()), LookAtObjects(("a",))])
-    assert bodies_in(client, urls[0]) == [format_change(LookAtObjects(("a",)))]
-    assert bodies_in(client, urls[1]) == [format_change(CompactSeries(series_of()))]
+    look, compact, stabilise = (
+        LookAtObjects(("a",)),
+        CompactSeries(series_of()),
+        StabiliseSeries(series_of(), 7),
+    )
+    SqsQueue(*urls, client=client).send([compact, look, stabilise])
+    assert bodies_in(client, urls[0]) == [format_change(look)]
+    assert set(bodies_in(client, urls[1])) == {format_change(compact), format_change(stabilise)}
 
 
 def test_a_batch_keeps_to_the_limits_of_sqs(client: SQSClient, urls: tuple[str, str]) -> None:

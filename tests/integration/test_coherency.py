@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dicomulus.dicom.resource import SeriesResource
-    from dicomulus.ports import Index
+    from dicomulus.ports import Change, Index
 
 STEPS = 400
 SEEDS = range(40)
@@ -141,3 +141,24 @@ def test_with_versions_moved_before_rows_it_would_not(
     make_index: Callable[[int], Index],
 ) -> None:
     assert is_noticed(lambda seed: cast("Index", _VersionFirst(make_index(seed))))
+
+
+class _WithoutMemory:
+    """Records whatever it is told, also what it has recorded before."""
+
+    def __init__(self, inner: Index) -> None:
+        self._inner = inner
+        self._recorded = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def record_change(self, change: Change) -> bool:
+        self._recorded += 1
+        return self._inner.record_change(replace(change, version=change.version + self._recorded))
+
+
+def test_if_changes_were_recorded_without_looking_it_would_not(
+    make_index: Callable[[int], Index],
+) -> None:
+    assert is_noticed(lambda seed: cast("Index", _WithoutMemory(make_index(seed))))

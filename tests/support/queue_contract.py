@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dicomulus.dicom.resource import SeriesResource
-from dicomulus.ports import CompactSeries, LookAtObjects
+from dicomulus.ports import CompactSeries, LookAtObjects, StabiliseSeries
 from tests.support.builders import series_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dicomulus.ports import ChangeQueue
-
-    Message = LookAtObjects | CompactSeries
+    from dicomulus.ports import ChangeQueue, Message
 
 
 class ChangeQueueContract:
@@ -38,15 +36,18 @@ class ChangeQueueContract:
             LookAtObjects(("Müller+1 2%25.dcm", "\u65e5\u672c/\U0001f642", 'a"b\\c', "<&>\x7f")),
             CompactSeries(series_of()),
             CompactSeries(SeriesResource("1#2", "ÄÖ/%41")),
+            StabiliseSeries(series_of()),
+            StabiliseSeries(SeriesResource("1#2", "ÄÖ/%41"), 1_800_000_000_000),
         ],
     )
     def test_a_message_arrives_as_it_was_sent(self, queue: ChangeQueue, message: Message) -> None:
         queue.send([message])
         assert self.receive(queue) == [message]
 
-    def test_many_messages_of_both_kinds_all_arrive(self, queue: ChangeQueue) -> None:
+    def test_many_messages_of_all_kinds_all_arrive(self, queue: ChangeQueue) -> None:
         sent: list[Message] = [LookAtObjects((f"a/{i}",)) for i in range(23)]
         sent += [CompactSeries(series_of(series=i)) for i in range(12)]
+        sent += [StabiliseSeries(series_of(series=i), i) for i in range(12)]
         queue.send(sent)
         assert set(self.receive(queue)) == set(sent)
 
