@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
@@ -17,8 +18,14 @@ MAX_UID_PART_LENGTH: Final = 240
 name has at most 255 bytes, and a key of three UIDs at most 1,024."""
 
 
+_PLAIN_UID: Final = re.compile(r"[0-9][0-9.]*")
+"""A UID that needs no quoting, as nearly all."""
+
+
 def quote_uid(uid: str) -> str:
     """Give a UID as one path or key part; those of digits and dots are left as they are."""
+    if _PLAIN_UID.fullmatch(uid):
+        return uid
     # "." and ".." would be path navigation to clients and file systems.
     if uid.strip(".") == "":
         return uid.replace(".", "%2E")

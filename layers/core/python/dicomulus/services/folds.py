@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.attributes import (
@@ -79,9 +78,12 @@ def choose(rows: Sequence[InstanceRow]) -> InstanceRow:
 
 def chosen(rows: Iterable[InstanceRow]) -> list[InstanceRow]:
     """Choose one row an instance, ordered by InstanceNumber, then SOP Instance UID."""
-    by_instance = sorted(rows, key=lambda row: row.instance)
-    grouped = groupby(by_instance, key=lambda row: row.instance)
-    return sorted((choose(tuple(group)) for _, group in grouped), key=_instance_order)
+    by_instance: dict[InstanceResource, list[InstanceRow]] = {}
+    for row in rows:
+        by_instance.setdefault(row.instance, []).append(row)
+    # Most instances have one object, and then there is nothing to weigh.
+    found = (each[0] if len(each) == 1 else choose(each) for each in by_instance.values())
+    return sorted(found, key=_instance_order)
 
 
 def _instance_order(row: InstanceRow) -> tuple[bool, int, str]:
