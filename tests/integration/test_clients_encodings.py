@@ -130,6 +130,9 @@ def test_a_client_reads_what_it_asks_for(
     url = url_of(served_clinic, level)
     coding, content = read(url, encoding)
     expected = "zstd" if has_zstd and encoding in (None, OF_BROWSERS) else encoding or "gzip"
+    if level == "study" and expected == "zstd":
+        # Frames of several series cannot be made one, and some clients read but the first.
+        expected = "identity" if encoding == "zstd" else "gzip"
     if client == "curl" and encoding is None:
         # What it asks for is what it was built with.
         assert coding in ("zstd", "gzip")

@@ -10,8 +10,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicomulus.metadata.assembly import json_array
-from dicomulus.metadata.gzip_assembly import compress, gzip, identity
+from dicomulus.metadata.gzip_assembly import compress, gzip, identity, json_array
 
 texts = st.lists(st.binary(max_size=2_000), max_size=6)
 
@@ -55,5 +54,5 @@ def test_identity_of_a_large_text_comes_in_pieces() -> None:
 @given(members=st.lists(st.lists(st.integers(), min_size=1), max_size=4))
 def test_members_of_blocks_stand_in_one_array(members: list[list[int]]) -> None:
     blocks = [compress([",".join(map(str, each)).encode()], level=1) for each in members]
-    text = reference.decompress(b"".join(gzip(json_array(blocks, encoding="gzip"))))
+    text = reference.decompress(b"".join(gzip(json_array(blocks))))
     assert json.loads(text) == [number for each in members for number in each]

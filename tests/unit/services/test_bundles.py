@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dicomulus.metadata import gzip_assembly
-from dicomulus.metadata.assembly import ENCODINGS, compress, encoded, json_array
+from dicomulus.metadata import bundle_parts, gzip_assembly
+from dicomulus.metadata.block import ENCODINGS, Block
 from dicomulus.metadata.fragment import pieces_of
+from dicomulus.metadata.zstd_frame import FrameWriter
 from dicomulus.services.bundles import Wanted, build_bundles
 from dicomulus.services.fragments import FragmentReader
 from tests.support.archives import BASE_URL, small_archive
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from dicomulus.metadata.block import Encoding
     from dicomulus.metadata.bundle import Bundle
     from dicomulus.ports import InstanceRow
     from tests.support.archives import Small
@@ -47,9 +49,14 @@ def built(small: Small, rows: list[InstanceRow], *wanted: Wanted, level: int = 9
 
 
 def texts_of(bundle: Bundle) -> list[dict[str, Any]]:
-    blocks = json_array([bundle.block], encoding=bundle.encoding)
-    answer = decoded(b"".join(encoded(blocks, encoding=bundle.encoding)), bundle.encoding)
-    assert len(answer) == bundle.block.raw_length + 2
+    if bundle.encoding == "zstd":
+        answer = decoded(bundle.block.data, "zstd")
+        assert len(answer) == bundle.block.raw_length
+    else:
+        answer = decoded(
+            b"".join(gzip_assembly.gzip(gzip_assembly.json_array([bundle.block]))), "gzip"
+        )
+        assert len(answer) == bundle.block.raw_length + 2
     found: list[dict[str, Any]] = json.loads(answer)
     return found
 
@@ -93,13 +100,50 @@ def test_fragments_are_read_once_for_all_bundles(tmp_path: Path) -> None:
     assert len(calls) == len(rows)
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_parts_that_are_held_are_taken_as_they_are(tmp_path: Path, encoding: Any) -> None:
+def test_parts_that_are_held_are_taken_as_they_are(tmp_path: Path) -> None:
     small, rows = rows_with_large_ones(tmp_path, 1)
-    (bundle,) = built(small, rows, Wanted(BASE_URL, encoding))
-    mark = compress([b'{"held":1}'], encoding=encoding, level=1)
-    held = dict.fromkeys(bundle.parts(), mark)
-    (again,) = built(small, rows, Wanted(BASE_URL, encoding, held))
-    assert texts_of(again) == [{"held": 1}]
-    (changed,) = built(small, rows[:-1], Wanted(BASE_URL, encoding, held))
-    assert len(texts_of(changed)) == 4
+    marks: dict[Encoding, Block] = {
+        "gzip": gzip_assembly.compress([b'{"held":1}'], level=1),
+        "zstd": framed(b'[{"held":1}]'),
+    }
+    for encoding, mark in marks.items():
+        (bundle,) = built(small, rows, Wanted(BASE_URL, encoding))
+        held = dict.fromkeys(bundle.parts(), mark)
+        (again,) = built(small, rows, Wanted(BASE_URL, encoding, held))
+        assert texts_of(again) == [{"held": 1}]
+        (changed,) = built(small, rows[:-1], Wanted(BASE_URL, encoding, held))
+        assert len(texts_of(changed)) == 4
+
+
+def framed(text: bytes) -> Block:
+    writer = FrameWriter(level=1)
+    writer.write(text)
+    return writer.finish()
+
+
+def test_a_change_leaves_the_other_parts_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle_parts, "MOST_BYTES", 1)
+    small, rows = rows_with_large_ones(tmp_path, 1, 3)
+    (before,) = built(small, rows, Wanted(BASE_URL, "gzip"))
+    assert len(before.extents) == len(rows)
+    (after,), calls = small.ledger.of(
+        lambda: build_bundles(
+            rows[1:],
+            [Wanted(BASE_URL, "gzip", before.parts())],
+            version=8,
+            level=9,
+            fragments=FragmentReader(
+                small.index, small.ledger.store(small.cache, "cache"), queue=small.queue
+            ),
+        )
+    )
+    assert calls == []
+    assert texts_of(after) == texts_of(before)[1:]
+
+
+def test_a_series_without_instances_is_an_empty_array(tmp_path: Path) -> None:
+    small = small_archive(tmp_path)
+    for bundle in built(small, [], *(Wanted(BASE_URL, each) for each in ENCODINGS)):
+        assert (bundle.count, texts_of(bundle)) == (0, [])

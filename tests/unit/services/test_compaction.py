@@ -9,7 +9,7 @@ import pytest
 
 from dicomulus.dicom.main_tags import BUILT_IN
 from dicomulus.errors import DerivedDataMissingError, UnavailableError
-from dicomulus.metadata.assembly import ENCODINGS
+from dicomulus.metadata.block import ENCODINGS
 from dicomulus.metadata.bundle import bundle_key, bundle_prefix, parse_bundle
 from dicomulus.services.compaction import Compaction
 from dicomulus.services.fragments import FragmentReader

@@ -9,7 +9,7 @@ import pytest
 
 from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.errors import InstanceNotFoundError, SeriesNotFoundError, StudyNotFoundError
-from dicomulus.metadata.assembly import ENCODINGS, encoded
+from dicomulus.metadata.block import ENCODINGS
 from dicomulus.metadata.bundle import base_of, bundle_key, bundle_prefix, parse_bundle
 from dicomulus.metadata.gzip_assembly import identity
 from tests.support.archives import BASE_URL, small_archive
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from dicomulus.metadata.block import Encoding
     from dicomulus.ports import InstanceRow
     from dicomulus.services.metadata import MetadataState
     from tests.support.archives import Small
@@ -225,27 +224,41 @@ def test_another_encoding_takes_no_place_of_a_base_url(tmp_path: Path) -> None:
     small = small_archive(tmp_path, max_bases=2)
     series = filled(small)
     state = small.archive.metadata.series_state(series)
-    for encoding in ENCODINGS:
-        small.archive.metadata.blocks(state, base_url=OTHER_URL, encoding=encoding)
+    small.archive.metadata.blocks(state, base_url=OTHER_URL)
+    small.archive.metadata.frame(state, base_url=OTHER_URL)
     assert {info.key for info in small.cache.list(bundle_prefix(series))} == {
         bundle_key(series, url, encoding) for url in (BASE_URL, OTHER_URL) for encoding in ENCODINGS
     }
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("is_compacted", [True, False])
-def test_every_encoding_says_the_same(small: Small, encoding: Encoding, is_compacted: bool) -> None:
+def test_a_frame_says_what_the_blocks_say(small: Small, is_compacted: bool) -> None:
     series = filled(small)
     if not is_compacted:
         small.take({"late": ct_instance(instance_number=9)})
     state = small.archive.metadata.series_state(series)
-    blocks, calls = small.ledger.of(
-        lambda: small.archive.metadata.blocks(state, base_url=BASE_URL, encoding=encoding)
-    )
+    frame, calls = small.ledger.of(lambda: small.archive.metadata.frame(state, base_url=BASE_URL))
     assert ([call.operation for call in calls] == ["get"]) == is_compacted
-    answer = decoded(b"".join(encoded(blocks, encoding=encoding)), encoding)
-    assert json.loads(answer) == read_series(small, series)
-    assert len(answer) == sum(block.raw_length for block in blocks)
+    text = decoded(frame.data, "zstd")
+    assert text == b"".join(identity(small.archive.metadata.blocks(state, base_url=BASE_URL)))
+    assert len(text) == frame.raw_length
+
+
+def test_only_a_single_series_can_be_one_frame(small: Small) -> None:
+    series = filled(small)
+    metadata = small.archive.metadata
+    assert metadata.study_state(series.study_instance_uid).encodings == ("zstd", "gzip")
+    small.take({"new": ct_instance(series_instance_uid="1.2.3")})
+    assert metadata.study_state(series.study_instance_uid).encodings == ("gzip",)
+
+
+def test_what_was_emptied_is_no_frame(small: Small) -> None:
+    series = filled(small, instances=1)
+    small.storage.delete("1")
+    small.look_at(["1"])
+    state = small.archive.metadata.series_state(series)
+    with pytest.raises(SeriesNotFoundError):
+        small.archive.metadata.frame(state, base_url=BASE_URL)
 
 
 @pytest.mark.parametrize("damage", [b"", b"DCMB", None])

@@ -29,6 +29,7 @@ from dicomulus.wire.message import Headers, Request, parse_query
 from tests.support.archives import BASE_URL, body_of, small_archive
 from tests.support.aws import REGION, empty_table, moto_aws
 from tests.support.datasets import ct_instance, generated_study
+from tests.support.encodings import decoded
 from tests.support.pydicom_corpus import instances_apart
 
 if TYPE_CHECKING:
@@ -90,8 +91,10 @@ def read_study(archive: Archive, study: str, mode: MetadataMode) -> _Answer:
 def read_series(archive: Archive, row: SeriesRow, mode: MetadataMode) -> _Answer:
     view = archive.modes.series_view(mode)
     state = archive.metadata.series_state(row.series)
-    blocks = archive.modes.blocks(state, base_url=BASE_URL, view=view)
-    answer: _Answer = json.loads(b"".join(identity(blocks)))
+    text = b"".join(identity(archive.modes.blocks(state, base_url=BASE_URL, view=view)))
+    frame = archive.modes.frame(state, base_url=BASE_URL, view=view)
+    assert decoded(frame.data, "zstd") == text
+    answer: _Answer = json.loads(text)
     return answer
 
 

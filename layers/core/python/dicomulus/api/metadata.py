@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 from dicomulus.api.compression import CACHE_CONTROL, text_response
 from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.errors import InvalidQueryError
-from dicomulus.metadata.assembly import ENCODINGS, encoded
-from dicomulus.metadata.gzip_assembly import identity
+from dicomulus.metadata.gzip_assembly import gzip, identity
 from dicomulus.services.modes import MetadataMode
 from dicomulus.wire.conditional import format_etag, is_not_modified
 from dicomulus.wire.content_coding import negotiate
@@ -69,7 +68,7 @@ def _mode(request: Request) -> MetadataMode | None:
 
 def _answer(archive: Archive, request: Request, state: MetadataState, *, view: View) -> Response:
     media_type = select(accept_of(request), _OFFERS).media_type
-    coding = negotiate(request.headers.get("Accept-Encoding"), ENCODINGS)
+    coding = negotiate(request.headers.get("Accept-Encoding"), state.encodings)
     etag = format_etag(f"{state.tag(request.base_url, view=view.name)}-{coding}")
     headers: tuple[tuple[str, str], ...] = (
         ("ETag", etag),
@@ -78,11 +77,14 @@ def _answer(archive: Archive, request: Request, state: MetadataState, *, view: V
     )
     if is_not_modified(request.headers.get("If-None-Match"), etag):
         return Response(304, headers)
-    modes, headers = archive.modes, (*headers, ("Content-Type", media_type))
-    if coding == "identity":
-        blocks = modes.blocks(state, base_url=request.base_url, view=view)
-        length = sum(block.raw_length for block in blocks)
-        return Response(200, headers, identity(blocks), length)
-    blocks = modes.blocks(state, base_url=request.base_url, view=view, encoding=coding)
-    body = b"".join(encoded(blocks, encoding=coding))
-    return Response(200, (*headers, ("Content-Encoding", coding)), body)
+    headers = (*headers, ("Content-Type", media_type))
+    if coding != "identity":
+        headers = (*headers, ("Content-Encoding", coding))
+    if coding == "zstd":
+        frame = archive.modes.frame(state, base_url=request.base_url, view=view)
+        return Response(200, headers, frame.data)
+    blocks = archive.modes.blocks(state, base_url=request.base_url, view=view)
+    if coding == "gzip":
+        return Response(200, headers, b"".join(gzip(blocks)))
+    length = sum(block.raw_length for block in blocks)
+    return Response(200, headers, identity(blocks), length)

@@ -1,9 +1,9 @@
-"""Texts compressed so that they can stand beside others in one answer."""
+"""Compressed texts, and the texts of several in order."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from dicomulus.metadata.crc32 import combine
 
@@ -11,12 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Encoding = Literal["gzip", "zstd"]
-"""What blocks are for, as HTTP names it."""
+"""What a block is for, as HTTP names it."""
+
+ENCODINGS: Final[tuple[Encoding, ...]] = ("zstd", "gzip")
+"""Those there are, the smaller first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A compressed text: deflate blocks none of which is the last one, or whole zstd frames."""
+    """A compressed text: deflate blocks none of which is the last one, or a whole zstd frame."""
 
     data: bytes
     raw_length: int

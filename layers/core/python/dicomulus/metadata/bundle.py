@@ -1,9 +1,10 @@
 """Bundles: the metadata of a whole series, ready to be sent, as an object of the cache store.
 
-There is one for each encoding, so that no reader fetches what it does not send. Layout, integers
-little-endian: the fields of ``_HEADER``, the base URL, an ``_EXTENT`` for each part, then the
-instances' JSON objects joined by commas as one block, then the CRC-32 of all that. The block is
-that of the parts with commas between. The tag and the body are one object, so that no reader can
+There is one for each encoding, so that no reader fetches what it does not send. For gzip it holds
+the instances' JSON objects joined by commas as one block, which can stand beside others in an
+answer and is made of parts with commas between. For zstd it holds the whole JSON array as one frame
+and one part. Layout, integers little-endian: the fields of ``_HEADER``, the base URL, an
+``_EXTENT`` for each part, then the block, then the CRC-32 of all that. The tag and the body are one object, so that no reader can
 pair a body with another body's version.
 """
 
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.resource import quote_uid
 from dicomulus.errors import CorruptFragmentError
-from dicomulus.metadata.assembly import COMMA, members
 from dicomulus.metadata.block import Block, concatenate
+from dicomulus.metadata.gzip_assembly import COMMA, members
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,7 @@ _CHECK: Final = struct.Struct("<I")
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Where a part lies in a bundle: after the part before it and a comma."""
+    """Where a part lies in a bundle: after the part before it and a comma's block."""
 
     digest: bytes
     """16 bytes that say of which rows the part was made."""
@@ -74,7 +75,7 @@ class Bundle:
         for extent in self.extents:
             data = self.block.data[start : start + extent.length]
             found[extent.digest] = Block(data, extent.raw_length, extent.crc32)
-            start += extent.length + len(COMMA[self.encoding].data)
+            start += extent.length + len(COMMA.data)
         return found
 
 
@@ -106,7 +107,7 @@ def make_bundle(
     """Put a bundle together.
 
     Args:
-        parts: The parts in order, each with its digest; one holds instances' JSON joined by commas.
+        parts: The parts in order, each with its digest; for zstd a single one.
         version: Version of the series.
         base_url: What the parts have in place of the placeholder.
         encoding: That of the parts.
@@ -117,7 +118,7 @@ def make_bundle(
         base_url=base_url,
         encoding=encoding,
         count=count,
-        block=concatenate(members((part for _, part in parts), encoding=encoding)),
+        block=concatenate(members(part for _, part in parts)),
         extents=tuple(
             Extent(digest, len(part.data), part.raw_length, part.crc32) for digest, part in parts
         ),

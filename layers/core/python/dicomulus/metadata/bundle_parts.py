@@ -51,6 +51,14 @@ def plan(rows: Iterable[InstanceRow]) -> Iterator[PlannedPart]:
         yield _planned(part)
 
 
+def digest_of(parts: Iterable[PlannedPart]) -> bytes:
+    """Give a digest that is equal exactly where those of the parts in order are."""
+    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    for part in parts:
+        digest.update(part.digest)
+    return digest.digest()
+
+
 def _planned(rows: list[InstanceRow]) -> PlannedPart:
     digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     for row in rows:

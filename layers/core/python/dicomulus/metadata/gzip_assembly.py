@@ -45,6 +45,28 @@ def verbatim(text: bytes) -> Block:
     return Block(header + text, len(text), zlib.crc32(text))
 
 
+_OPEN: Final = verbatim(b"[")
+_CLOSE: Final = verbatim(b"]")
+
+COMMA: Final = verbatim(b",")
+"""What stands between members."""
+
+
+def members(blocks: Iterable[Block]) -> list[Block]:
+    """Set commas between blocks, each of which holds members joined by commas."""
+    joined: list[Block] = []
+    for block in blocks:
+        if joined:
+            joined.append(COMMA)
+        joined.append(block)
+    return joined
+
+
+def json_array(blocks: Iterable[Block]) -> tuple[Block, ...]:
+    """Set blocks, each of which holds members joined by commas, into the brackets of one array."""
+    return (_OPEN, *members(blocks), _CLOSE)
+
+
 def gzip(blocks: Sequence[Block]) -> tuple[bytes, ...]:
     """Give the pieces of one gzip member that holds the blocks' texts in order."""
     raw_length, crc32 = checked(blocks)

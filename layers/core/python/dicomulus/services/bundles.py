@@ -6,18 +6,20 @@ from dataclasses import dataclass, field
 from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
-from dicomulus.metadata import gzip_assembly, zstd_assembly
-from dicomulus.metadata.assembly import members
+from dicomulus.metadata import gzip_assembly
 from dicomulus.metadata.base_url import PLACEHOLDER, resolve
 from dicomulus.metadata.block import concatenate
 from dicomulus.metadata.bundle import make_bundle
-from dicomulus.metadata.bundle_parts import plan
+from dicomulus.metadata.bundle_parts import digest_of, plan
+from dicomulus.metadata.gzip_assembly import members
+from dicomulus.metadata.zstd_frame import FrameWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dicomulus.metadata.block import Block, Encoding
     from dicomulus.metadata.bundle import Bundle
+    from dicomulus.metadata.bundle_parts import PlannedPart
     from dicomulus.ports import InstanceRow
     from dicomulus.services.fragments import FragmentReader, InstanceText
 
@@ -45,33 +47,73 @@ def build_bundles(
     Raises:
         DerivedDataMissingError: A fragment is gone or damaged; its object is being looked at again.
     """
-    made: list[list[tuple[bytes, Block]]] = [[] for _ in wanted]
-    for part in plan(rows):
-        texts: list[InstanceText] | None = None
-        for each, blocks in zip(wanted, made, strict=True):
-            block = each.held.get(part.digest)
-            if block is None:
-                if texts is None:
-                    texts = [fragments.read(row) for row in part.rows]
-                block = _compressed(texts, each, level=level)
-            blocks.append((part.digest, block))
+    parts = list(plan(rows))
+    makers = [_maker(each, parts, level=level) for each in wanted]
+    for part in parts:
+        takers = [maker for maker in makers if maker.needs(part)]
+        texts = [fragments.read(row) for row in part.rows] if takers else []
+        for maker in takers:
+            maker.take(part, texts)
     return [
         make_bundle(
-            blocks,
+            maker.finish(),
             version=version,
             base_url=each.base_url,
             encoding=each.encoding,
             count=len(rows),
         )
-        for each, blocks in zip(wanted, made, strict=True)
+        for each, maker in zip(wanted, makers, strict=True)
     ]
 
 
-def _compressed(texts: Sequence[InstanceText], wanted: Wanted, *, level: int) -> Block:
-    if wanted.encoding == "zstd":
-        return zstd_assembly.compress(_joined(texts, wanted.base_url), level=level)
-    blocks = _deflated(texts, wanted.base_url, level=level)
-    return concatenate(members(blocks, encoding="gzip"))
+def _maker(wanted: Wanted, parts: Sequence[PlannedPart], *, level: int) -> _Deflating | _Framing:
+    return (_Framing if wanted.encoding == "zstd" else _Deflating)(wanted, parts, level=level)
+
+
+class _Deflating:
+    """Makes the parts of a gzip bundle that are not held."""
+
+    def __init__(self, wanted: Wanted, parts: Sequence[PlannedPart], *, level: int) -> None:
+        self._base_url = wanted.base_url
+        self._parts = parts
+        self._level = level
+        self._blocks = dict(wanted.held)
+
+    def needs(self, part: PlannedPart) -> bool:
+        return part.digest not in self._blocks
+
+    def take(self, part: PlannedPart, texts: Sequence[InstanceText]) -> None:
+        blocks = _deflated(texts, self._base_url, level=self._level)
+        self._blocks[part.digest] = concatenate(members(blocks))
+
+    def finish(self) -> list[tuple[bytes, Block]]:
+        return [(part.digest, self._blocks[part.digest]) for part in self._parts]
+
+
+class _Framing:
+    """Makes the one part of a zstd bundle, a whole JSON array, if it is not held."""
+
+    def __init__(self, wanted: Wanted, parts: Sequence[PlannedPart], *, level: int) -> None:
+        self._base_url = wanted.base_url
+        self._digest = digest_of(parts)
+        self._held = wanted.held.get(self._digest)
+        self._writer = None if self._held else FrameWriter(level=level)
+        self._next = b"["
+
+    def needs(self, part: PlannedPart) -> bool:  # noqa: ARG002  (of all or of none)
+        return self._writer is not None
+
+    def take(self, part: PlannedPart, texts: Sequence[InstanceText]) -> None:  # noqa: ARG002
+        if self._writer is not None:
+            for each in texts:
+                self._writer.write(self._next + resolve(each.text, self._base_url))
+                self._next = b","
+
+    def finish(self) -> list[tuple[bytes, Block]]:
+        if self._writer is not None:
+            self._writer.write(b"]" if self._next == b"," else b"[]")
+            self._held = self._writer.finish()
+        return [(self._digest, self._held)] if self._held else []
 
 
 def _joined(texts: Iterable[InstanceText], base_url: str) -> Iterator[bytes]:

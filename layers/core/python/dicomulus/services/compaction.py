@@ -17,7 +17,7 @@ from dicomulus.errors import (
     PreconditionFailedError,
     UnavailableError,
 )
-from dicomulus.metadata.assembly import ENCODINGS
+from dicomulus.metadata.block import ENCODINGS
 from dicomulus.metadata.bundle import (
     KEPT_LEVEL,
     bundle_key,

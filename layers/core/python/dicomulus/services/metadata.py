@@ -20,8 +20,8 @@ from dicomulus.errors import (
     StudyNotFoundError,
     UnavailableError,
 )
-from dicomulus.metadata.assembly import json_array
 from dicomulus.metadata.base_url import resolve
+from dicomulus.metadata.block import ENCODINGS
 from dicomulus.metadata.bundle import (
     FORMAT_REVISION,
     KEPT_LEVEL,
@@ -32,6 +32,7 @@ from dicomulus.metadata.bundle import (
     format_bundle,
     parse_bundle,
 )
+from dicomulus.metadata.gzip_assembly import json_array
 from dicomulus.services.bundles import Wanted, build_bundles
 from dicomulus.services.folds import choose, chosen
 
@@ -56,6 +57,11 @@ class MetadataState:
 
     rows: tuple[SeriesRow, ...]
 
+    @property
+    def encodings(self) -> tuple[Encoding, ...]:
+        """In which the answer can be given: zstd frames, unlike blocks of gzip, stand alone."""
+        return ENCODINGS if len(self.rows) == 1 else ("gzip",)
+
     def tag(self, base_url: str, *, view: str = "full") -> str:
         """Give a text that changes whenever the answer in a view does."""
         digest = hashlib.blake2b(digest_size=12)
@@ -66,7 +72,7 @@ class MetadataState:
 
 
 class Metadata:
-    """Gives metadata as blocks of one JSON array, ready to be sent one after the other."""
+    """Gives metadata as one compressed JSON array, ready to be sent or to be glued into a gzip."""
 
     def __init__(
         self,
@@ -109,22 +115,29 @@ class Metadata:
             raise StudyNotFoundError("no such study")
         return MetadataState(held)
 
-    def blocks(
-        self, state: MetadataState, *, base_url: str, encoding: Encoding = "gzip"
-    ) -> tuple[Block, ...]:
-        """Give the answer for a state: a JSON array over all its series, in order.
+    def blocks(self, state: MetadataState, *, base_url: str) -> tuple[Block, ...]:
+        """Give the answer for a state: a JSON array over all its series, in order, for a gzip.
 
         Raises:
             SeriesNotFoundError: There turned out to be no instance.
         """
-        reads = [
-            lambda row=row: self._bundle(row, base_url=base_url, encoding=encoding)
-            for row in state.rows
-        ]
+        reads = [lambda row=row: self._bundle(row, Wanted(base_url, "gzip")) for row in state.rows]
         bundles = [bundle for bundle in self._run_all(reads) if bundle.count]
         if not bundles:
             raise SeriesNotFoundError("no instance in it")
-        return json_array((bundle.block for bundle in bundles), encoding=encoding)
+        return json_array(bundle.block for bundle in bundles)
+
+    def frame(self, state: MetadataState, *, base_url: str) -> Block:
+        """Give the answer for a state of one series as one zstd frame.
+
+        Raises:
+            SeriesNotFoundError: There turned out to be no instance.
+        """
+        (row,) = state.rows
+        bundle = self._bundle(row, Wanted(base_url, "zstd"))
+        if not bundle.count:
+            raise SeriesNotFoundError("no instance in it")
+        return bundle.block
 
     def instance(self, instance: InstanceResource, *, base_url: str) -> bytes:
         """Give an instance's metadata: a JSON array of one object.
@@ -137,16 +150,15 @@ class Metadata:
             raise InstanceNotFoundError("no such instance")
         return b"[" + resolve(self._fragments.text(choose(rows)), base_url) + b"]"
 
-    def _bundle(self, row: SeriesRow, *, base_url: str, encoding: Encoding) -> Bundle:
-        key = bundle_key(row.series, base_url, encoding)
-        wanted = Wanted(base_url, encoding)
+    def _bundle(self, row: SeriesRow, wanted: Wanted) -> Bundle:
+        key = bundle_key(row.series, wanted.base_url, wanted.encoding)
         try:
             bundle = parse_bundle(self._cache.get(key).data)
         except (ObjectNotFoundError, CorruptFragmentError):
             return self._from_rows(row, wanted)
         # A version is never used twice, so an equal one is this very state or a newer one's row
         # set that was published before the version moved on.
-        if bundle.version == row.version and bundle.base_url == base_url:
+        if bundle.version == row.version and bundle.base_url == wanted.base_url:
             return bundle
         return self._from_rows(row, wanted)
 

@@ -20,7 +20,8 @@ from dicomulus.dicom.json_members import join_tagged, tagged_members
 from dicomulus.dicom.level_json import parse_json_object
 from dicomulus.dicom.main_tags import parse_tags
 from dicomulus.errors import SeriesNotFoundError
-from dicomulus.metadata.assembly import compress, json_array
+from dicomulus.metadata.gzip_assembly import compress, json_array
+from dicomulus.metadata.zstd_frame import FrameWriter
 from dicomulus.services.folds import chosen, levels_digest, levels_json, levels_text
 from dicomulus.services.row_tags import instance_members, is_main, main_members
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dicomulus.dicom.main_tags import MainTags
-    from dicomulus.metadata.block import Block, Encoding
+    from dicomulus.metadata.block import Block
     from dicomulus.ports import InstanceRow, SeriesRow
     from dicomulus.services.compaction import Compaction
     from dicomulus.services.fragments import FragmentReader
@@ -41,7 +42,7 @@ SAMPLED_INSTANCES: Final = 3
 """Instances of a study or series that extrapolated values are taken from."""
 
 _FAST_LEVEL: Final = 1
-"""Deflate level of what is built for one answer."""
+"""Level of what is built for one answer."""
 
 
 class MetadataMode(StrEnum):
@@ -115,35 +116,48 @@ class Modes:
         name = f"{mode} {self._tags.name} {','.join(sorted(extrapolated))}"
         return View(mode, name, extrapolated)
 
-    def blocks(
-        self, state: MetadataState, *, base_url: str, view: View, encoding: Encoding = "gzip"
-    ) -> tuple[Block, ...]:
-        """Give the answer for a state: a JSON array over all its series, in order.
+    def blocks(self, state: MetadataState, *, base_url: str, view: View) -> tuple[Block, ...]:
+        """Give the answer for a state: a JSON array over all its series, in order, for a gzip.
 
         Raises:
             SeriesNotFoundError: There turned out to be no instance.
             DerivedDataMissingError: A fragment that is needed is being rebuilt.
         """
         if view.mode is MetadataMode.FULL:
-            return self._full.blocks(state, base_url=base_url, encoding=encoding)
+            return self._full.blocks(state, base_url=base_url)
+        blocks = [
+            compress(_with_commas(texts), level=_FAST_LEVEL)
+            for texts in self._texts_of_series(state, view)
+        ]
+        if not blocks:
+            raise SeriesNotFoundError("no instance in it")
+        return json_array(blocks)
+
+    def frame(self, state: MetadataState, *, base_url: str, view: View) -> Block:
+        """Give the answer for a state of one series as one zstd frame; errors as for ``blocks``."""
+        if view.mode is MetadataMode.FULL:
+            return self._full.frame(state, base_url=base_url)
+        series = list(self._texts_of_series(state, view))
+        if not series:
+            raise SeriesNotFoundError("no instance in it")
+        writer = FrameWriter(level=_FAST_LEVEL)
+        writer.write(b"[")
+        for text in _with_commas(chain.from_iterable(series)):
+            writer.write(text)
+        writer.write(b"]")
+        return writer.finish()
+
+    def _texts_of_series(self, state: MetadataState, view: View) -> Iterator[Iterator[bytes]]:
+        """Give the instances' JSON of each series that has instances."""
         reads = [partial(self._rows, row) for row in state.rows]
         read: Iterable[list[InstanceRow]] = self._run_all(reads)
         extrapolated: Mapping[str, str] = {}
         if view.extrapolated:
             read = list(read)
             extrapolated = self._extrapolated(chain.from_iterable(read), view.extrapolated)
-        blocks = [
-            compress(
-                _with_commas(self._texts(row, rows, extrapolated)),
-                encoding=encoding,
-                level=_FAST_LEVEL,
-            )
-            for row, rows in zip(state.rows, read, strict=True)
-            if rows
-        ]
-        if not blocks:
-            raise SeriesNotFoundError("no instance in it")
-        return json_array(blocks, encoding=encoding)
+        for row, rows in zip(state.rows, read, strict=True):
+            if rows:
+                yield self._texts(row, rows, extrapolated)
 
     def _rows(self, row: SeriesRow) -> list[InstanceRow]:
         return chosen(self._compaction.instance_rows(row.series))
