@@ -154,7 +154,8 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(folder: Path, data: Path
 
 
 def test_ctrl_c_ends_all_processes(folder: Path, data: Path) -> None:
-    write_instances(folder, 600)
+    # So many that it cannot have ended when its first rows have been seen.
+    write_instances(folder, 3_000)
     with indexing(folder, data) as process:
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=PATIENCE_SECONDS)
@@ -226,9 +227,9 @@ def test_status_for_people_names_reasons_and_the_file_that_is_served(
     (folder / "notes.txt").write_text("no DICOM")
     run_command("index", folder, "--data-dir", data)
     told = run_command("status", folder, "--data-dir", data).stdout
-    assert "1 studies, 1 series, 1 instances in 2 files" in told
+    assert "1 study, 1 series, 1 instance in 2 files" in told
     assert "  served: a\n    also: b\n" in told
-    assert "Not indexed: 1 files" in told
+    assert "Not indexed: 1 file\n" in told
     assert "    notes.txt" in told
 
 

@@ -77,7 +77,7 @@ def test_a_data_folder_lies_anywhere_else(
     assert main(["index", *arguments]) == 0
     assert counted(capsys, *arguments) == 1
     assert main(["index", *arguments]) == 0
-    assert "1 files: 0 indexed, 1 unchanged, 0 not indexable, 0 gone" in capsys.readouterr().out
+    assert "1 file: 0 indexed, 1 unchanged, 0 not indexable, 0 gone" in capsys.readouterr().out
     assert counted(capsys, *arguments) == 1
 
 

@@ -185,3 +185,39 @@ def test_a_sample_that_cannot_be_written_is_one_line(
     (tmp_path / "file").touch()
     assert main(["sample", str(tmp_path / "file")]) == ERROR
     assert capsys.readouterr().err.startswith(f"dicomulus: {tmp_path / 'file'} cannot be filled")
+
+
+def test_names_of_files_cannot_command_the_terminal(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source / "a\x1b[2J").write_text("no DICOM")
+    (source / "b\x1b[2J").symlink_to("b\x1b[2J")
+    assert main(["index", str(source)]) == 0
+    assert main(["status", str(source)]) == 0
+    told = capsys.readouterr().out
+    assert "\x1b" not in told
+    assert "a\\x1b[2J" in told
+    assert told.count("b\\x1b[2J") == 2
+
+
+def test_a_run_that_indexes_nothing_has_no_rate(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source / "notes.txt").write_text("no DICOM")
+    assert main(["index", str(source)]) == 0
+    assert capsys.readouterr().out.splitlines()[1].endswith(" files/s")
+    assert main(["index", str(source)]) == 0
+    assert "1 file: 0 indexed, 1 unchanged" in (told := capsys.readouterr().out)
+    assert "files/s" not in told
+
+
+def test_a_record_that_cannot_be_kept_is_one_line_after_the_summary(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    (data / "scan.json").mkdir(parents=True)
+    assert main(["index", str(source), "--data-dir", str(data)]) == ERROR
+    told = capsys.readouterr()
+    assert "0 files: 0 indexed" in told.out
+    assert told.err == f"dicomulus: {data / 'scan.json'} cannot be written: Is a directory\n"
+    assert not list(data.glob("*.tmp"))

@@ -195,9 +195,15 @@ class Follower:
             self._receipts.clear()
         if self._record is not None:
             unreadable = {**self._runtime.folder.unreadable, **self._failed}
-            record = replace(self._record, unreadable=unreadable)
-            write_record(Path(self._settings.data_folder), record)
+            self._keep(replace(self._record, unreadable=unreadable))
             self._record = None
             self._failed.clear()
         if time.monotonic() - self._last_busy > REST_SECONDS:
             self._upkeep.rest()
+
+    def _keep(self, record: ScanRecord) -> None:
+        try:
+            write_record(Path(self._settings.data_folder), record)
+        except UnavailableError as exc:
+            # The next scan makes another one.
+            logger.warning("the findings of a scan are not kept", extra={"reason": str(exc)})

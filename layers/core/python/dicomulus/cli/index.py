@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from tqdm import tqdm
 
 from dicomulus.cli.scan_record import ScanRecord, write_record
+from dicomulus.cli.text import counted, printable
 from dicomulus.cli.upkeep import Upkeep
 from dicomulus.composition import clock_ms, local_runtime
 from dicomulus.services.scan import scan
@@ -59,6 +60,9 @@ def index(settings: Settings, *, jobs: int) -> None:
     """Index a folder and print what came of it.
 
     Whatever ends it early, the next run goes on where it was.
+
+    Raises:
+        UnavailableError: The data folder cannot be written to.
     """
     runtime = local_runtime(settings)
     upkeep = Upkeep(settings, jobs=jobs)
@@ -72,16 +76,14 @@ def index(settings: Settings, *, jobs: int) -> None:
     finally:
         upkeep.close()
     unreadable = {**runtime.folder.unreadable, **totals.failed}
-    write_record(
-        Path(settings.data_folder),
-        ScanRecord(
-            finished_ms=clock_ms(),
-            files=totals.files,
-            file_bytes=totals.file_bytes,
-            unreadable=unreadable,
-        ),
-    )
     _print_summary(totals, unreadable, seconds=time.monotonic() - started)
+    record = ScanRecord(
+        finished_ms=clock_ms(),
+        files=totals.files,
+        file_bytes=totals.file_bytes,
+        unreadable=unreadable,
+    )
+    write_record(Path(settings.data_folder), record)
 
 
 def _compare(runtime: LocalRuntime, totals: _Totals) -> list[str]:
@@ -159,15 +161,16 @@ def _progress(what: str, total: int | None, *, unit: str) -> tqdm[NoReturn]:
 
 def _print_summary(totals: _Totals, unreadable: dict[str, str], *, seconds: float) -> None:
     looked_at = totals.indexed + totals.gone + len(totals.rejected)
+    rate = f", {looked_at / max(seconds, 0.001):,.0f} files/s" if looked_at else ""
     print(
-        f"{totals.files:,} files: {totals.indexed:,} indexed, {totals.unchanged:,} unchanged, "
-        f"{len(totals.rejected):,} not indexable, {totals.gone:,} gone; "
-        f"{seconds:.1f} s, {looked_at / max(seconds, 0.001):,.0f} files/s"
+        f"{counted(totals.files, 'file')}: "
+        f"{totals.indexed:,} indexed, {totals.unchanged:,} unchanged, "
+        f"{len(totals.rejected):,} not indexable, {totals.gone:,} gone; {seconds:.1f} s{rate}"
     )
     for reason, count in Counter(totals.rejected.values()).most_common():
-        print(f"  not indexable: {count:,} x {reason}")
+        print(printable(f"  not indexable: {count:,} x {reason}"))
     for key in _first(unreadable):
-        print(f"  unreadable: {key}: {unreadable[key]}")
+        print(printable(f"  unreadable: {key}: {unreadable[key]}"))
     if len(unreadable) > _SHOWN:
         print(f"  unreadable: {len(unreadable) - _SHOWN:,} more; dicomulus status lists them")
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from dicomulus import __version__
 from dicomulus.cli.folders import default_data_folder, known_sources, note_source
 from dicomulus.cli.logs import configure_logging
+from dicomulus.cli.text import printable
 from dicomulus.errors import ConfigurationError, DicomulusError
 from dicomulus.settings import PREFIX, Settings
 
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parsed.run(parsed)
     except DicomulusError as exc:
-        print(f"dicomulus: {exc}", file=sys.stderr)
+        text = "\n".join(map(printable, str(exc).split("\n")))
+        print(f"dicomulus: {text}", file=sys.stderr)
         return ERROR
     except KeyboardInterrupt:
         print("dicomulus: interrupted; the same command goes on from here", file=sys.stderr)
@@ -244,7 +246,7 @@ def _index(parsed: argparse.Namespace) -> None:
 
     settings = _settings(parsed)
     note_source(Path(settings.data_folder), Path(settings.source_folder))
-    print(f"Index and cache: {settings.data_folder}", flush=True)
+    print(printable(f"Index and cache: {settings.data_folder}"), flush=True)
     index(settings, jobs=settings.jobs or _cores())
 
 

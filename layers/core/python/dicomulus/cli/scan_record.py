@@ -7,6 +7,8 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from dicomulus.errors import UnavailableError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -26,11 +28,21 @@ class ScanRecord:
 
 
 def write_record(data_folder: Path, record: ScanRecord) -> None:
-    """Keep a record in place of the one before."""
+    """Keep a record in place of the one before.
+
+    Raises:
+        UnavailableError: It cannot be written, for lack of space, permission or a folder.
+    """
     target = data_folder / NAME
     temporary = target.with_name(f"{NAME}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
-    temporary.replace(target)
+    try:
+        try:
+            temporary.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as exc:
+        raise UnavailableError(f"{target} cannot be written: {exc.strerror}") from exc
 
 
 def read_record(data_folder: Path) -> ScanRecord | None:

@@ -22,6 +22,7 @@ from dicomulus import http_server
 from dicomulus.api.routes import answer
 from dicomulus.cli.follow import follow
 from dicomulus.cli.logs import configure_logging
+from dicomulus.cli.text import printable
 from dicomulus.cli.work import end_with_parent, interrupts_ignored
 from dicomulus.composition import default_base_url, local_archive
 from dicomulus.errors import ConfigurationError
@@ -59,8 +60,8 @@ def serve(settings: Settings, *, jobs: int, verbose: bool) -> None:
     settings = replace(settings, port=listener.getsockname()[1])
     # What is wrong with the folders is said now, in one line, and not by a process of its own.
     local_archive(settings)
-    print(f"Folder: {settings.source_folder}")
-    print(f"Index and cache: {settings.data_folder}", flush=True)
+    print(printable(f"Folder: {settings.source_folder}"))
+    print(printable(f"Index and cache: {settings.data_folder}"), flush=True)
     processes = _Processes(settings, jobs=jobs, verbose=verbose)
     try:
         processes.run(listener, asked_to_stop=_hear_signals())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dicomulus.cli.folders import require_index
 from dicomulus.cli.scan_record import read_record
+from dicomulus.cli.text import counted, printable
 from dicomulus.composition import local_runtime
 from dicomulus.services.status import duplicates
 
@@ -80,30 +81,35 @@ def format_json(status: Status) -> str:
 def format_text(status: Status, *, everything: bool) -> str:
     """Write a status for people: examples, or everything."""
     limit = None if everything else _EXAMPLES
-    return "\n".join(
-        [
-            f"Folder: {status.source}",
-            f"Index and cache: {status.data}",
-            *_counts(status),
-            *_scan(status.scan),
-            *_duplicates(status.duplicates, limit),
-            *_rejected(status.rejected, limit),
-            *_unreadable(status.scan, limit),
-        ]
+    lines = (
+        f"Folder: {status.source}",
+        f"Index and cache: {status.data}",
+        *_counts(status),
+        *_scan(status.scan),
+        *_duplicates(status.duplicates, limit),
+        *_rejected(status.rejected, limit),
+        *_unreadable(status.scan, limit),
     )
+    return "\n".join(map(printable, lines))
 
 
 def _counts(status: Status) -> Iterator[str]:
     yield (
-        f"{status.studies:,} studies, {status.series:,} series, {status.instances:,} instances "
-        f"in {status.objects:,} files, {_format_size(status.object_bytes)}"
+        f"{counted(status.studies, 'study', 'studies')}, {status.series:,} series, "
+        f"{counted(status.instances, 'instance')} in {counted(status.objects, 'file')}, "
+        f"{_format_size(status.object_bytes)}"
     )
     if status.damaged:
-        yield f"{status.damaged:,} files end early or contradict themselves; served as they are"
+        one, many = (
+            "file ends early or contradicts itself",
+            "files end early or contradict themselves",
+        )
+        yield f"{counted(status.damaged, one, many)}; served as stored"
     if status.compactions_pending:
-        yield f"{status.compactions_pending:,} series wait for compaction"
+        wait = counted(status.compactions_pending, "series waits", "series wait")
+        yield f"{wait} for compaction"
     if status.checksums_pending:
-        yield f"{status.checksums_pending:,} checksums pending"
+        yield f"{counted(status.checksums_pending, 'checksum')} pending"
 
 
 def _scan(scan: ScanRecord | None) -> Iterator[str]:
@@ -113,7 +119,8 @@ def _scan(scan: ScanRecord | None) -> Iterator[str]:
     when = datetime.fromtimestamp(scan.finished_ms / 1000, UTC).astimezone()
     age = max(0, round(time.time() - scan.finished_ms / 1000))
     yield (
-        f"Compared with the folder {when:%Y-%m-%d %H:%M:%S} ({age:,} s ago): {scan.files:,} files, "
+        f"Compared with the folder {when:%Y-%m-%d %H:%M:%S} ({age:,} s ago): "
+        f"{counted(scan.files, 'file')}, "
         f"{_format_size(scan.file_bytes)}"
     )
 
@@ -122,7 +129,8 @@ def _duplicates(found: tuple[Duplicates, ...], limit: int | None) -> Iterator[st
     if not found:
         return
     files = sum(len(each.others) for each in found)
-    yield f"Duplicates: {len(found):,} instances have {files:,} more files"
+    instances = counted(len(found), "instance has", "instances have")
+    yield f"Duplicates: {instances} {counted(files, 'more file')}"
     for each in found[:limit]:
         yield f"  served: {each.served}"
         yield from (f"    also: {key}" for key in each.others[:limit])
@@ -133,7 +141,7 @@ def _duplicates(found: tuple[Duplicates, ...], limit: int | None) -> Iterator[st
 def _rejected(rejected: Mapping[str, tuple[str, ...]], limit: int | None) -> Iterator[str]:
     if not rejected:
         return
-    yield f"Not indexed: {sum(map(len, rejected.values())):,} files"
+    yield f"Not indexed: {counted(sum(map(len, rejected.values())), 'file')}"
     for reason, keys in sorted(rejected.items(), key=lambda item: -len(item[1])):
         yield f"  {reason}: {len(keys):,}"
         yield from _listed(keys, limit)
@@ -142,7 +150,7 @@ def _rejected(rejected: Mapping[str, tuple[str, ...]], limit: int | None) -> Ite
 def _unreadable(scan: ScanRecord | None, limit: int | None) -> Iterator[str]:
     if scan is None or not scan.unreadable:
         return
-    yield f"Unreadable: {len(scan.unreadable):,} folders or files"
+    yield f"Unreadable: {counted(len(scan.unreadable), 'folder or file', 'folders or files')}"
     yield from _listed([f"{key}: {why}" for key, why in sorted(scan.unreadable.items())], limit)
 
 
