@@ -303,6 +303,7 @@ class Simulation:
         self.clean_reads = 0
         self.consumed: list[Change] = []
         self._consumes = False
+        self._announces = random.random() < 0.4
 
     def _compose(self, index: Index, cache: MemoryStore, *, pause_index: bool) -> Archive:
         stepped = cast("Index", Paused(index)) if pause_index else index
@@ -328,7 +329,7 @@ class Simulation:
             self._change: self.random.choice((0.5, 1, 4)),
             self._deliver: 5,
             self._read: 4,
-            self._consume: 1,
+            self._consume: 0.5,
             self._advance: 1,
             self._repeat: 0.5,
             self._compact: self.random.choice((0, 3)),
@@ -459,7 +460,10 @@ class Simulation:
             for error in report.failed.values():
                 raise error
         elif isinstance(message, CompactSeries):
-            self.archive.stability.announce(self.archive.compaction.compact([message.series]))
+            compacted = self.archive.compaction.compact([message.series])
+            # The sweep makes good for messages that are lost.
+            if self._announces:
+                self.archive.stability.announce(compacted)
         else:
             self.archive.stability.handle(message)
 
