@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dicomulus.adapters.ledger import Ledger
 from dicomulus.adapters.local.sqlite_index import SqliteIndex
 from dicomulus.api.routes import answer
-from dicomulus.composition import compose
+from dicomulus.composition import compose, one_by_one
 from dicomulus.ports import LookAtObjects
 from dicomulus.settings import Settings
 from dicomulus.wire.message import Headers, Request
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
-    from dicomulus.ports import Index, InstanceRow, Message, ObjectStore
+    from dicomulus.ports import Index, InstanceRow, Message, ObjectStore, RunAll
     from dicomulus.services.archive import Archive
     from dicomulus.services.ingest import LookReport
     from dicomulus.wire.message import Response
@@ -99,6 +99,7 @@ def small_archive(
     *,
     index: Callable[[Index], Index] = lambda index: index,
     storage: Callable[[ObjectStore], ObjectStore] = lambda store: store,
+    run_all: RunAll = one_by_one,
     **settings: Any,
 ) -> Small:
     """Make an empty archive; ``index`` and ``storage`` may put something around them."""
@@ -113,6 +114,7 @@ def small_archive(
         storage=ledger.store(storage(objects), "storage"),
         cache=ledger.store(cache, "cache"),
         queue=queue,
+        run_all=run_all,
         clock=clock,
     )
     return Small(archive, sqlite, objects, cache, queue, ledger, clock)

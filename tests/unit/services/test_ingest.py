@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Barrier
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -395,3 +397,39 @@ def test_a_crash_between_any_two_calls_is_made_good_by_the_next_look(tmp_path: P
             assert calls > 5
             return
     raise AssertionError("the look makes more calls than expected")
+
+
+# --- objects read at the same time ---------------------------------------------------------------
+
+
+class Meeting:
+    """A store whose reads, and whose second looks, go on only when so many are under way."""
+
+    def __init__(self, inner: ObjectStore, calls: int) -> None:
+        self._inner = inner
+        self._reads, self._looks = Barrier(calls, timeout=30), Barrier(calls, timeout=30)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def get(self, key: str, **options: Any) -> ObjectRead:
+        self._reads.wait()
+        return self._inner.get(key, **options)
+
+    def head(self, key: str) -> ObjectInfo | None:
+        self._looks.wait()
+        return self._inner.head(key)
+
+
+def test_the_objects_of_a_batch_are_read_at_the_same_time(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as executor:
+        small = small_archive(
+            tmp_path,
+            storage=lambda store: cast("ObjectStore", Meeting(store, 4)),
+            run_all=lambda reads: executor.map(lambda read: read(), reads),
+        )
+        for key in ("1", "2", "3"):
+            small.storage.put(key, ct_instance(instance_number=int(key)))
+        report = small.look_at(["1", "missing", "2", "3"])
+    assert [row.object_key for row in report.indexed] == ["1", "2", "3"]
+    assert (report.gone, report.failed) == (("missing",), {})

@@ -32,14 +32,13 @@ if TYPE_CHECKING:
     from dicomulus.adapters.local.folder_store import FolderStore
     from dicomulus.adapters.local.sqlite_queue import SqliteQueue
     from dicomulus.adapters.local.statistics import SqliteStatistics
-    from dicomulus.ports import ChangeQueue, Index, ObjectStore
-    from dicomulus.services.modes import RunAll
+    from dicomulus.ports import ChangeQueue, Index, ObjectStore, RunAll
     from dicomulus.settings import Settings
 
 T = TypeVar("T")
 
 _PARALLEL_READS: Final = 16
-"""Bundles of one study read at the same time."""
+"""Objects of one request or batch read at the same time."""
 
 
 def clock_ms() -> int:
@@ -99,6 +98,7 @@ def compose(
         settings=settings,
         tags=tags,
         clock_ms=clock,
+        run_all=run_all,
     )
     compaction = Compaction(
         index,

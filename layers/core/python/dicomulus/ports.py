@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import IO, TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from dicomulus.dicom.resource import InstanceResource, SeriesResource
 
@@ -539,4 +539,15 @@ class ChangeQueue(Protocol):
 
     def send(self, messages: Sequence[Message], *, delay_seconds: float = 0) -> None:
         """Enqueue messages that become visible after the delay, 0 to 900 seconds."""
+        ...
+
+
+# --- reads ---------------------------------------------------------------------------------------
+
+
+class RunAll(Protocol):
+    """Runs independent reads, maybe in parallel, and gives their results in order."""
+
+    def __call__(self, reads: Sequence[Callable[[], T]], /) -> Iterable[T]:
+        """Run them."""
         ...

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dicomulus.dicom.resource import SeriesResource
     from dicomulus.metadata.block import Encoding
 
-FORMAT_REVISION: Final = 3
+FORMAT_REVISION: Final = 4
 """Moves when the bytes of a bundle, or the JSON in it, mean something else than before."""
 
 KEPT_LEVEL: Final = 9

@@ -10,6 +10,7 @@ import hashlib
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -53,8 +54,10 @@ if TYPE_CHECKING:
         Fragment,
         Index,
         ObjectInfo,
+        ObjectRead,
         ObjectRow,
         ObjectStore,
+        RunAll,
         SeriesRow,
         StudyRow,
     )
@@ -116,8 +119,12 @@ class Ingest:
         settings: Settings,
         tags: MainTags,
         clock_ms: Callable[[], int],
+        run_all: RunAll,
     ) -> None:
-        """Write rows with these tags to the index, what is too large to the cache store."""
+        """Write rows with these tags to the index, what is too large to the cache store.
+
+        The objects of a batch are read, and looked at again, through ``run_all``.
+        """
         self._index = index
         self._storage = storage
         self._cache = cache
@@ -125,6 +132,7 @@ class Ingest:
         self._settings = settings
         self._tags = tags
         self._clock_ms = clock_ms
+        self._run_all = run_all
         self._dictionaries = _Dictionaries(index)
 
     def look_at(self, object_keys: Collection[str]) -> LookReport:
@@ -149,22 +157,31 @@ class Ingest:
         self, object_keys: tuple[str, ...], failed: dict[str, DicomulusError]
     ) -> dict[str, Look]:
         seen: dict[str, Look] = {}
-        for key in object_keys:
+        firsts = self._run_all([partial(self._first_bytes, key) for key in object_keys])
+        for key, first in zip(object_keys, firsts, strict=True):
             try:
-                seen[key] = self._look(key)
+                seen[key] = self._look(key, first)
             except DicomulusError as exc:
                 failed[key] = exc
         return seen
 
-    def _look(self, object_key: str) -> Look:
+    def _first_bytes(self, object_key: str) -> ObjectRead | DicomulusError:
+        try:
+            return self._storage.get(object_key, length=self._settings.prefix_bytes)
+        except DicomulusError as exc:
+            # One object's error must not end the reads of the others.
+            return exc
+
+    def _look(self, object_key: str, first: ObjectRead | DicomulusError) -> Look:
         for _ in range(_LOOKS):
             try:
-                first = self._storage.get(object_key, length=self._settings.prefix_bytes)
+                if isinstance(first, DicomulusError):
+                    raise first
                 return self._read(first.info, first.data)
             except ObjectNotFoundError:
                 return Look(None)
             except ObjectChangedError:
-                continue
+                first = self._first_bytes(object_key)
         raise ObjectChangedError("the object keeps changing")
 
     def _read(self, info: ObjectInfo, prefix: bytes) -> Look:
@@ -269,16 +286,19 @@ class Ingest:
         self, looks: Mapping[str, Look], failed: dict[str, DicomulusError]
     ) -> tuple[str, ...]:
         moved: list[str] = []
-        for key, look in looks.items():
-            try:
-                if self._has_moved(key, look):
-                    moved.append(key)
-            except DicomulusError as exc:
-                failed[key] = exc
+        found = self._run_all([partial(self._has_moved, key, look) for key, look in looks.items()])
+        for key, has_moved in zip(looks, found, strict=True):
+            if isinstance(has_moved, DicomulusError):
+                failed[key] = has_moved
+            elif has_moved:
+                moved.append(key)
         return tuple(moved)
 
-    def _has_moved(self, object_key: str, look: Look) -> bool:
-        info = self._storage.head(object_key)
+    def _has_moved(self, object_key: str, look: Look) -> bool | DicomulusError:
+        try:
+            info = self._storage.head(object_key)
+        except DicomulusError as exc:
+            return exc
         # Equal bytes have equal entity tags in some stores, and when an object was written counts.
         return (info and (info.etag, info.modified_ms)) != look.state
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import partial
 from heapq import nsmallest
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from dicomulus.dicom.json_members import join_tagged, tagged_members
 from dicomulus.dicom.level_json import parse_json_object
@@ -26,17 +26,15 @@ from dicomulus.services.folds import chosen, levels_digest, levels_json, levels_
 from dicomulus.services.row_tags import instance_members, is_main, main_members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dicomulus.dicom.main_tags import MainTags
     from dicomulus.metadata.block import Block
-    from dicomulus.ports import InstanceRow, SeriesRow
+    from dicomulus.ports import InstanceRow, RunAll, SeriesRow
     from dicomulus.services.compaction import Compaction
     from dicomulus.services.fragments import FragmentReader
     from dicomulus.services.metadata import Metadata, MetadataState
     from dicomulus.settings import Settings
-
-T = TypeVar("T")
 
 SAMPLED_INSTANCES: Final = 3
 """Instances of a study or series that extrapolated values are taken from."""
@@ -51,14 +49,6 @@ class MetadataMode(StrEnum):
     FULL = "full"
     MAIN_DICOM_TAGS = "main-dicom-tags"
     EXTRAPOLATE = "extrapolate"
-
-
-class RunAll(Protocol):
-    """Runs independent reads, maybe in parallel, and gives their results in order."""
-
-    def __call__(self, reads: Sequence[Callable[[], T]], /) -> Iterable[T]:
-        """Run them."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
