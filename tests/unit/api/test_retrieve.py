@@ -179,6 +179,19 @@ def test_a_change_in_the_middle_of_an_answer_leaves_it_without_its_end(small: Sm
     assert len(parts(small.ask(row.instance.series.path, accept=AS_STORED))) == 2
 
 
+@pytest.mark.parametrize("level", ["study", "series"])
+def test_a_change_of_the_first_object_is_told_before_anything_is_sent(
+    small: Small, level: str
+) -> None:
+    row = small.take({f"{n}": ct_instance(instance_number=n) for n in (1, 2)}).indexed[0]
+    series = row.instance.series
+    path = series.path if level == "series" else f"/studies/{series.study_instance_uid}"
+    small.storage.put("1", ct_instance(instance_number=1, rows=8))
+    with pytest.raises(ObjectChangedError):
+        small.ask(path, accept=AS_STORED)
+    assert len(parts(small.ask(path, accept=AS_STORED))) == 2
+
+
 @pytest.mark.parametrize("what", ["study", "series", "instance", "frames", "bulk data"])
 @pytest.mark.parametrize("accept", [AS_STORED, ANY_PART, "*/*"])
 def test_an_answer_over_the_limit_is_refused(tmp_path: Path, what: str, accept: str) -> None:

@@ -193,6 +193,15 @@ def test_bulk_data_is_little_endian(small: Small, syntax: str) -> None:
     assert read_bulk(small, row, "7FE00010") == [native_frame(1) + native_frame(2)]
 
 
+@pytest.mark.parametrize("bits", [8, 16, 32])
+def test_pixels_of_any_size_are_little_endian_as_bulk_data(small: Small, bits: int) -> None:
+    """OW pixels of 32 bits are no words of 16 (PS3.5 §8.2)."""
+    size = {"rows": 16, "columns": 16, "bits_allocated": bits}
+    row = taken(small, ct_instance(transfer_syntax=EXPLICIT_BIG_ENDIAN, **size))  # type: ignore[arg-type]
+    assert read_bulk(small, row, "7FE00010") == [native_frame(1, **size)]
+    assert read_bulk(small, row, "7FE00010") == read_frames(small, row, 1)
+
+
 def test_bulk_data_in_an_item_is_found_by_its_path(small: Small) -> None:
     item = Dataset()
     item.add_new(0x54001010, "OW", bytes(range(200)) * 20)

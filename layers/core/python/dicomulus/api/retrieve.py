@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.resource import InstanceResource, SeriesResource
@@ -143,7 +144,9 @@ def _objects(archive: Archive, rows: Sequence[InstanceRow]) -> Response:
     heads: list[PartHead] | None = None
     if not any(row.transfer_syntax_uid in NOT_ON_THE_WEB for row in rows):
         heads = [PartHead(_content_type(r.transfer_syntax_uid), r.object_size) for r in rows]
-    return _related(archive, DICOM, _parts(archive.retrieve, rows), heads)
+    parts = _parts(archive.retrieve, rows)
+    # If the first object has changed, the client can still be told to come back.
+    return _related(archive, DICOM, chain(tuple(islice(parts, 1)), parts), heads)
 
 
 def _parts(retrieve: Retrieve, rows: Sequence[InstanceRow]) -> Iterator[Part]:

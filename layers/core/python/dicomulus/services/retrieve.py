@@ -6,7 +6,7 @@ changed since, it is looked at again and the read repeated once.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -283,8 +283,18 @@ class Retrieve:
         if located.vr == "SQ":
             raise BulkDataNotFoundError("a sequence is no bulk data")
         length = min(located.element.length, located.source.size - located.element.value_offset)
-        content = Content(length, _value(located, length))
+        unit = self._swap_unit(row, path, located)
+        content = Content(length, _value(located, length, swap_unit=unit))
         return Frames(EXPLICIT_VR_LITTLE_ENDIAN, (_begun(content),))
+
+    def _swap_unit(self, row: InstanceRow, path: Sequence[str], located: Located) -> int:
+        if located.encoding.big_endian and tuple(path) in _PIXEL_PATHS:
+            # The VR is OW for pixels of 32 bits as well, which change places as a whole.
+            with suppress(FrameNotFoundError):
+                table = self._frame_table(row)
+                if isinstance(table, NativeFrames):
+                    return table.swap_unit
+        return located.swap_unit
 
 
 def _begun(content: Content) -> Content:
@@ -310,8 +320,8 @@ def _is_range_itself(table: FrameTable, range_length: int, frame_length: int) ->
     return table.swap_unit == 1 and table.frame_bits % 8 == 0
 
 
-def _value(located: Located, length: int) -> Iterator[bytes]:
+def _value(located: Located, length: int, *, swap_unit: int) -> Iterator[bytes]:
     for start in range(0, length, _CHUNK_BYTES):
         position = located.element.value_offset + start
         chunk = located.source.read(position, min(_CHUNK_BYTES, length - start))
-        yield swap_bytes(chunk, located.swap_unit)
+        yield swap_bytes(chunk, swap_unit)
