@@ -144,3 +144,11 @@ def test_an_archive_that_takes_nothing_says_so(tmp_path: Path) -> None:
     small = small_archive(tmp_path, allow_store=False)
     with pytest.raises(StoreForbiddenError):
         post(small, body(FIRST))
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip"])
+def test_a_body_with_a_content_coding_is_not_taken(small: Small, coding: str) -> None:
+    """RFC 9110 §8.4: a server that cannot decode it answers 415."""
+    with pytest.raises(UnsupportedMediaTypeError):
+        post(small, body(FIRST), Content_Encoding=coding)
+    assert post(small, body(FIRST), Content_Encoding="Identity").status == 200

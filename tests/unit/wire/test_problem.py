@@ -79,3 +79,11 @@ def test_a_defect_tells_the_client_nothing_of_itself() -> None:
     assert isinstance(response.body, bytes)
     assert json.loads(response.body)["code"] == "internal"
     assert response.status == 500
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EVERY_ERROR if status_of(kind) in (500, 503)])
+def test_a_fault_of_the_server_names_nothing_of_it(kind: type[DicomulusError]) -> None:
+    body = problem(kind("/home/jane/index.sqlite cannot be opened")).body
+    assert isinstance(body, bytes)
+    assert b"jane" not in body
+    assert json.loads(body)["code"] == kind.code

@@ -141,7 +141,9 @@ def _log_answer(incoming: Incoming, response: Response, started: float, sent: in
 def _log_problem(incoming: Incoming, error: DicomulusError) -> None:
     status = status_of(type(error))
     level = logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
-    facts = {"status": int(status), "code": error.code}
+    facts: dict[str, object] = {"status": int(status), "code": error.code}
+    if level == logging.ERROR:
+        facts["reason"] = str(error)
     logger.log(level, "request refused", extra=_facts(incoming) | facts)
 
 

@@ -55,6 +55,9 @@ def _check_length(archive: Archive, request: Request) -> None:
 
 
 def _objects(archive: Archive, request: Request) -> Iterator[IO[bytes]]:
+    coding = request.headers.get("Content-Encoding") or "identity"
+    if coding.strip().lower() != "identity":
+        raise UnsupportedMediaTypeError("the body has a content coding; it is taken without one")
     content_type = parse_media_type(request.headers.get("Content-Type") or "")
     if content_type.essence != "multipart/related":
         raise UnsupportedMediaTypeError(

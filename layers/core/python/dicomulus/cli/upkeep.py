@@ -198,12 +198,13 @@ class Upkeep:
         self._forget_broken_pool(error)
         again = time.monotonic() + PAUSE_SECONDS
         self._paused.update(dict.fromkeys(group, again))
+        is_defect = not isinstance(error, DicomulusError)
         logger.error(
             "series could not be compacted",
             extra={
                 "study_instance_uid": group[0].study_instance_uid,
                 "series": len(group),
-                **facts_of(error),
+                **(facts_of(error) if is_defect else {"reason": str(error)}),
             },
         )
 

@@ -42,6 +42,13 @@ STATUS: Final[dict[type[DicomulusError], HTTPStatus]] = {
     errors.ConfigurationError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
+_FAULTS: Final = {
+    HTTPStatus.SERVICE_UNAVAILABLE: "The answer cannot be given now; the same request will succeed "
+    "later"
+}
+_TOLD: Final = frozenset({HTTPStatus.NOT_IMPLEMENTED})
+"""Statuses of a client's mistakes among those of the server's."""
+
 _RETRY_AFTER_SECONDS: Final = 1
 _PLAIN: Final = (str, int, float, bool, tuple, list)
 
@@ -57,6 +64,10 @@ def status_of(kind: type[DicomulusError]) -> HTTPStatus:
 def problem(error: DicomulusError) -> Response:
     """Answer a request with the error that it met."""
     status = status_of(type(error))
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _TOLD:
+        # Its own text names files and services of the server, and is for the log.
+        detail = _FAULTS.get(status, "The server has a fault, which its log names")
+        return _response(status, code=error.code, detail=detail, headers=_hints(error))
     own = {name: value for name, value in vars(error).items() if isinstance(value, _PLAIN)}
     return _response(status, code=error.code, detail=str(error), own=own, headers=_hints(error))
 
