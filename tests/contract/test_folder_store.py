@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -157,6 +158,16 @@ def test_a_hidden_folder_around_hides_only_what_lies_beside(tmp_path: Path) -> N
     assert keys_in(store) == ["a"]
     assert store.get("a").data == b"1"
     assert store.key_of(file) == "a"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has these folders")
+@pytest.mark.parametrize("target", ["/proc", "/proc/self/environ", "/sys/kernel", "/proc/self/ns"])
+def test_what_the_kernel_says_of_itself_is_no_object(tmp_path: Path, target: str) -> None:
+    write(tmp_path / "a", b"1")
+    (tmp_path / "link").symlink_to(target)
+    store = FolderStore(tmp_path)
+    assert keys_in(store) == ["a"]
+    assert store.unreadable == {}
 
 
 def test_the_key_of_a_path(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from dicomulus.adapters.local.file_keys import is_object_name, key_of_path
+from dicomulus.adapters.local.network_file_system import kernel_devices
 
 # Paths are bytes here, since names need not be text, and pathlib knows no bytes.
 # ruff: noqa: PTH116, PTH118
@@ -42,6 +43,8 @@ class FolderWalk:
         self._unreadable = unreadable
         self._folders: list[bytes] = []
         self._links: deque[bytes] = deque()
+        self._kernel: frozenset[int] | None = None
+        self._device: int | None = None
 
     def files(self, start: bytes) -> Iterator[tuple[str, os.stat_result]]:
         """Give key and status of each file under a path relative to the root, "" for the root.
@@ -69,7 +72,7 @@ class FolderWalk:
                 continue
             relative = folder + b"/" + entry.name if folder else entry.name
             status = self._look(entry, relative)
-            if status is None:
+            if status is None or self._is_of_kernel(status):
                 continue
             if stat.S_ISREG(status.st_mode):
                 yield key_of_path(relative), status
@@ -82,6 +85,16 @@ class FolderWalk:
             return False
         self._visited.add(identity)
         return True
+
+    def _is_of_kernel(self, status: os.stat_result) -> bool:
+        """Whether a link has led to a place like ``/proc``, whose files are endless or hang."""
+        if self._device is None:
+            self._device = os.stat(self._root).st_dev
+        if status.st_dev == self._device:
+            return False
+        if self._kernel is None:
+            self._kernel = kernel_devices()
+        return status.st_dev in self._kernel
 
     def _look(self, entry: os.DirEntry[bytes], relative: bytes) -> os.stat_result | None:
         try:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +51,29 @@ NETWORK_FILE_SYSTEMS: Final = frozenset(
 )
 """File system types, as the mount table names them."""
 
+KERNEL_FILE_SYSTEMS: Final = frozenset(
+    {
+        "bpf",
+        "cgroup",
+        "cgroup2",
+        "configfs",
+        "debugfs",
+        "devfs",
+        "devpts",
+        "devtmpfs",
+        "efivarfs",
+        "fusectl",
+        "mqueue",
+        "proc",
+        "procfs",
+        "pstore",
+        "securityfs",
+        "sysfs",
+        "tracefs",
+    }
+)
+"""Types of file systems whose files are what the kernel says of itself."""
+
 _MOUNT_COMMAND: Final = "/sbin/mount"
 _PROC_MOUNTS: Final = Path("/proc/self/mounts")
 _MOUNT_LINE: Final = re.compile(r"^.+? on (?P<folder>.+) \((?P<type>\w+)[,)]", re.MULTILINE)
@@ -66,6 +90,16 @@ def network_file_system_of(folder: Path) -> str | None:
         return _remote_drive(real)
     found = file_system_type(real, _mounts())
     return found if found in NETWORK_FILE_SYSTEMS else None
+
+
+def kernel_devices() -> frozenset[int]:
+    """Give the device numbers of mounted file systems that hold no data, such as ``/proc``."""
+    found: set[int] = set()
+    for mount_point, kind in [] if sys.platform == "win32" else _mounts():
+        if kind in KERNEL_FILE_SYSTEMS:
+            with suppress(OSError):
+                found.add(mount_point.stat().st_dev)
+    return frozenset(found)
 
 
 def refuse_network_file_system(folder: Path) -> None:
