@@ -152,6 +152,6 @@ def test_junk_is_summed_up_and_stops_nothing(scans: Path, served: Served) -> Non
 
 def _rejected(served: Served) -> set[str]:
     data = served.log.parent / "data"
-    done = run_command("status", "--json", "--data-dir", data, served.log.parent)
+    done = run_command("status", "--json", "--data-dir", data, (data / "source.txt").read_text())
     rejected = json.loads(done.stdout)["rejected"]
     return {key for keys in rejected.values() for key in keys}
