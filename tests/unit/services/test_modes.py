@@ -27,7 +27,7 @@ from dicomulus.services.reindex import Renewal
 from dicomulus.services.row_tags import renewed
 from dicomulus.wire.message import Headers, Request, parse_query
 from tests.support.archives import BASE_URL, body_of, small_archive
-from tests.support.aws import REGION, empty_table, moto_aws
+from tests.support.aws import REGION, CrashError, crash_after, empty_table, moto_aws
 from tests.support.datasets import ct_instance, generated_study
 from tests.support.encodings import decoded
 from tests.support.pydicom_corpus import instances_apart
@@ -61,6 +61,14 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Small]
     table = DynamoDbTable(played.table_name, region=REGION)
     index = DynamoDbIndex(table, search_shards=2)
     return partial(small_archive, tmp_path, index=lambda _: index)
+
+
+def in_dynamodb(aws: MotoAws, folder: Path) -> tuple[Small, Any]:
+    """Give an archive in an empty table, and the client that all its requests go through."""
+    empty_table(aws)
+    table = DynamoDbTable(aws.table_name, region=REGION)
+    index = DynamoDbIndex(table, search_shards=2, parallel=1)
+    return small_archive(folder, index=lambda _: index), table.client
 
 
 def under(small: Small, **settings: Any) -> Archive:
@@ -400,6 +408,42 @@ def test_a_run_cut_off_before_the_series_was_folded_is_finished_by_the_next(
     later.index.commit(InstanceChanges(renewed=news), now_ms=small.clock(), due_ms=small.clock())
     done = later.reindex.renew(row)
     assert (done.rows, done.moved, done.is_due) == (0, True, True)
+
+
+def test_wherever_a_run_is_cut_off_answers_stay_exact_and_the_next_run_finishes_it(
+    aws: MotoAws, tmp_path: Path
+) -> None:
+    small, client = in_dynamodb(aws, tmp_path)
+    small.take(
+        {f"{n}": ct_instance(instance_number=n, attributes={"KVP": "100"}) for n in range(1, 4)}
+    )
+    compact(small.archive)
+    for requests in range(20):
+        unheard_of = f"0019{requests:04X}"
+        names = ("KVP", unheard_of)
+        later = under(small, main_series_tags=names)
+        tags = BUILT_IN.all | parse_tags(names)
+        (row,) = all_series(later)
+        try:
+            with crash_after(requests, client):
+                later.reindex.renew(row)
+        except CrashError:
+            finished = False
+        else:
+            finished = True
+        assert_exact(later, tags)
+        (row,) = all_series(later)
+        later.reindex.renew(row)
+        compact(later)
+        assert_exact(later, tags)
+        (row,) = all_series(later)
+        rows = later.index.query_instances(row.series).items
+        assert {each.main_tags for each in rows} == {main_tags(series=names).name}
+        assert row.main_tags == rows[0].main_tags
+        assert b'"00180060"' in row.attributes
+        if finished:
+            return
+    pytest.fail("renewing three rows never ended")
 
 
 def test_a_row_whose_object_changed_meanwhile_is_left_alone(make: Callable[..., Small]) -> None:
