@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
-from pynamodb.exceptions import PynamoDBException
+from pynamodb.exceptions import PynamoDBException, TransactWriteError
 
 from dicomulus.adapters.aws.dynamodb_index import DynamoDbIndex
 from dicomulus.adapters.aws.dynamodb_table import DynamoDbTable
@@ -17,7 +18,7 @@ from dicomulus.adapters.aws.packing import deflate
 from dicomulus.adapters.aws.table import DictionaryItem
 from dicomulus.dicom.resource import InstanceResource, SeriesResource, canonical_key
 from dicomulus.errors import ConfigurationError, CorruptFragmentError, UnavailableError
-from dicomulus.ports import InstanceChanges, Rejection, SearchPath
+from dicomulus.ports import Change, ChangeType, InstanceChanges, Rejection, SearchPath
 from tests.support.aws import (
     REGION,
     CrashError,
@@ -275,6 +276,102 @@ def test_batches_never_processed_are_an_error(index: DynamoDbIndex, hasty: list[
         index.get_studies([f"1.2.{number}" for number in range(25)])
 
 
+# --- the log of changes --------------------------------------------------------------------------
+
+CHANGE = Change(
+    type=ChangeType.STABLE_SERIES, resource=series_of(), version=NOW_MS, date_ms=NOW_MS + 1
+)
+
+
+@contextmanager
+def cancelled(client: Any, *codes: str, times: int) -> Iterator[None]:
+    """Cancel the next transactions for reasons that DynamoDB gives for each item."""
+    original = client._make_api_call
+    left = times
+
+    def call(operation: str, arguments: Any) -> Any:
+        nonlocal left
+        if operation == "TransactWriteItems" and left > 0:
+            left -= 1
+            raise ClientError(
+                {
+                    "Error": {"Code": "TransactionCanceledException", "Message": "cancelled"},
+                    "CancellationReasons": [{"Code": code} for code in codes],
+                },
+                operation,
+            )
+        return original(operation, arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "_make_api_call", call)
+        yield
+    assert left == 0
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        ("ConditionalCheckFailed", "None"),
+        ("TransactionConflict", "None"),
+        ("None", "TransactionConflict"),
+        ("ThrottlingError", "None"),
+        ("ProvisionedThroughputExceeded", "ProvisionedThroughputExceeded"),
+    ],
+)
+def test_a_change_that_others_were_in_the_way_of_is_appended_later(
+    index: DynamoDbIndex, hasty: list[float], codes: tuple[str, str]
+) -> None:
+    with cancelled(index.table.client, *codes, times=3):
+        assert index.record_change(CHANGE)
+    assert len(hasty) == 3
+    assert index.changes().items == (replace(CHANGE, sequence=1),)
+
+
+def test_a_log_that_others_are_always_quicker_at_is_an_error(
+    index: DynamoDbIndex, hasty: list[float]
+) -> None:
+    with (
+        cancelled(index.table.client, "ConditionalCheckFailed", "None", times=20),
+        pytest.raises(UnavailableError),
+    ):
+        index.record_change(CHANGE)
+    assert index.changes().items == ()
+
+
+def test_a_transaction_cancelled_for_a_defect_is_one(index: DynamoDbIndex) -> None:
+    with (
+        cancelled(index.table.client, "ValidationError", "None", times=1),
+        pytest.raises(TransactWriteError),
+    ):
+        index.record_change(CHANGE)
+
+
+def test_a_change_and_what_remembers_it_are_written_both_or_neither(index: DynamoDbIndex) -> None:
+    for requests in range(3):
+        before = len(index.changes().items)
+        with crash_after(requests, index.table.client):
+            try:
+                index.record_change(replace(CHANGE, version=NOW_MS + requests))
+            except CrashError:
+                assert requests < 2
+        assert index.record_change(replace(CHANGE, version=NOW_MS + requests)) == (requests < 2)
+        assert len(index.changes().items) == before + 1
+
+
+def test_the_stable_due_time_costs_ingest_no_request_and_no_index_write(
+    index: DynamoDbIndex,
+) -> None:
+    commit(index, putting(instance_row()))
+    version = index.query_series("1.2.1")[0].version
+    assert index.settle_series(series_of(), version, stable_due_ms=DUE_MS)
+    with counted_requests(index.table.client) as requests:
+        commit(index, putting(instance_row()))
+    assert requests.counts == {"BatchWriteItem": 1, "UpdateItem": 1}
+    row = index.get_series(series_of())
+    assert row is not None
+    assert (row.version, row.stable_due_ms) == (version + 1, DUE_MS)
+
+
 # --- failures ------------------------------------------------------------------------------------
 
 
@@ -300,6 +397,9 @@ CALLS: list[Callable[[DynamoDbIndex], object]] = [
     lambda index: index.commit(putting(instance_row()), now_ms=NOW_MS, due_ms=DUE_MS),
     lambda index: index.fold_study(study_row(), expected_version=0),
     lambda index: index.fold_series(series_row()),
+    lambda index: index.record_change(CHANGE),
+    lambda index: index.changes(),
+    lambda index: index.quiet_series(NOW_MS),
 ]
 
 

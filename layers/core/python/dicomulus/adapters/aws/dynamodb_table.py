@@ -142,8 +142,8 @@ class DynamoDbTable:
         """Put two items in one transaction, or neither.
 
         Returns:
-            What stood in the way: for each item, whether its condition was not met, or another
-            transaction was at it. Twice false says that both are written.
+            What stood in the way: for each item, whether its condition was not met, or others
+            were at it. Twice false says that both are written.
         """
         puts = [self._put_arguments(item, condition) for item, condition in (first, second)]
         try:
@@ -289,7 +289,14 @@ def _condition_failed(error: PutError | UpdateError) -> bool:
     return False
 
 
-_CONTENTION: Final = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
+_CONTENTION: Final = frozenset(
+    {
+        "ConditionalCheckFailed",
+        "ProvisionedThroughputExceeded",
+        "ThrottlingError",
+        "TransactionConflict",
+    }
+)
 
 
 def _in_the_way(error: TransactWriteError) -> tuple[bool, bool]:
