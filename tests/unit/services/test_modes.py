@@ -16,6 +16,7 @@ from dicomulus.adapters.aws.dynamodb_table import DynamoDbTable
 from dicomulus.api.routes import answer
 from dicomulus.composition import compose
 from dicomulus.dicom.attributes import INSTANCE_RETURN, SERIES_TAGS, STUDY_TAGS
+from dicomulus.dicom.level_json import parse_json_object
 from dicomulus.dicom.main_tags import BUILT_IN, INSTANCE_FURTHER, main_tags, parse_tags
 from dicomulus.errors import ConfigurationError, InvalidQueryError
 from dicomulus.metadata.fragment import decompress
@@ -233,6 +234,21 @@ def test_an_attribute_named_at_two_levels_belongs_to_the_upper_one() -> None:
     assert "00180060" in tags.study
     assert "00180060" not in tags.series | tags.instance
     assert "00100010" not in tags.instance
+
+
+def test_lists_take_nothing_from_what_searches_answer(tmp_path: Path) -> None:
+    """TimezoneOffsetFromUTC is returned of studies, series and instances."""
+    small = small_archive(tmp_path, main_study_tags=("Modality",), main_instance_tags=("KVP",))
+    attributes = {"TimezoneOffsetFromUTC": "+0100"}
+    (row,) = small.take({"1": ct_instance(attributes=attributes)}).indexed
+    compact(small.archive)
+    (series,) = all_series(small.archive)
+    studies = small.archive.index.get_studies([series.series.study_instance_uid])
+    (study,) = studies.values()
+    for text in (row.attributes, series.answer, study.answer):
+        assert parse_json_object(text)["00080201"]["Value"] == ["+0100"]
+    assert parse_json_object(series.answer)["00080060"]["Value"] == ["CT"]
+    assert_exact(small.archive)
 
 
 def test_lists_have_different_names_exactly_when_they_differ() -> None:

@@ -40,7 +40,7 @@ _REVISION: Final = "1"
 
 @dataclass(frozen=True, slots=True)
 class MainTags:
-    """The tags of each level, of which no attribute is at two of them."""
+    """The tags of each level."""
 
     study: frozenset[str]
     series: frozenset[str]
@@ -75,7 +75,8 @@ def main_tags(
         ConfigurationError: A name is none of an attribute that a row could hold.
     """
     of_study = STUDY_TAGS | parse_tags(study)
-    of_series = (SERIES_TAGS | parse_tags(series)) - of_study
+    # What a search returns at both levels (TimezoneOffsetFromUTC) stays at both.
+    of_series = SERIES_TAGS | (parse_tags(series) - of_study)
     of_instance = (INSTANCE_TAGS | INSTANCE_FURTHER | parse_tags(instance)) - of_study - of_series
     return MainTags(of_study, of_series, of_instance)
 
