@@ -214,6 +214,14 @@ def test_clients_that_stall_leave_room_for_others(kind: str) -> None:
             assert server.get("/x")
 
 
+@pytest.mark.parametrize("kind", ["idle", "headers"])
+def test_connections_without_a_request_never_fill_the_server(kind: str) -> None:
+    with ExitStack() as stack, running(workers=1) as server:
+        for _ in range(600):
+            stack.enter_context(connected(server)).sendall(STALLED_REQUESTS[kind])
+        assert server.get("/x")
+
+
 @pytest.mark.parametrize("kind", STALLED_REQUESTS)
 def test_a_client_that_stalls_has_to_go_without_a_word_in_the_log(kind: str) -> None:
     with running(stall_seconds=1) as server:

@@ -31,6 +31,8 @@ _OPTIONS: Final[Mapping[str, Any]] = {
     "worker_class": PatientWorker,
     # A hung process looks like one whose machine was suspended, so none is killed for it.
     "timeout": 0,
+    # Systems give a process 1,024 open files, and those of the archive are among them.
+    "worker_connections": 512,
     # By default forwarding headers of loopback peers are believed.
     "forwarded_allow_ips": "",
     "secure_scheme_headers": {},

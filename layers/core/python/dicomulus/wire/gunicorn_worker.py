@@ -7,6 +7,7 @@ import logging
 import selectors
 import socket
 import struct
+import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -31,6 +32,7 @@ from dicomulus.wire.wsgi import header_lines, status_line
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from types import FrameType
 
     from gunicorn.http import Request, RequestParser
 
@@ -98,6 +100,15 @@ class PatientWorker(ThreadWorker):
         super().__init__(*args, **named)
         self._busy = 0
 
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """End at once, from the loop: here the signal may have met a lock that is held."""
+        self.alive = False
+        self.method_queue.defer(self._leave)
+
+    def _leave(self) -> None:
+        self.tpool.shutdown(wait=False)
+        sys.exit(0)
+
     # connections, in the loop
 
     def accept(self, listener: socket.socket) -> None:
@@ -109,6 +120,8 @@ class PatientWorker(ThreadWorker):
                 raise
             return
         _limit_waits(client)
+        if self.nr_conns >= self.worker_connections - 1:
+            self._dismiss_one()
         self.nr_conns += 1
         self._expect(Connection(self.cfg, client, address, listener.getsockname()))
 
@@ -152,6 +165,16 @@ class PatientWorker(ThreadWorker):
         self.pending_conns.append(conn)
         readable = partial(self.on_pending_socket_readable, conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, readable)
+
+    def _dismiss_one(self) -> None:
+        """End the connection that has waited longest for a request, so that another one fits."""
+        for waiting in (self.pending_conns, self.keepalived_conns):
+            if waiting:
+                conn = waiting.popleft()
+                self.poller.unregister(conn.sock)
+                self.nr_conns -= 1
+                conn.close()
+                return
 
     def _begin(self, conn: Connection) -> None:
         if conn.make_ready():
