@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 from pathlib import Path
@@ -110,6 +111,17 @@ def _follower_of(data: Path) -> int:
         if "FLOCK" in fields and fields[-3].endswith(f":{inode}"):
             return int(fields[4])
     raise AssertionError("nobody holds the lock")
+
+
+def test_a_data_folder_that_is_deleted_ends_nothing(folder: Path, data: Path, log: Path) -> None:
+    with serving(folder, "--data-dir", data, log=log) as served:
+        eventually((data / "scan.json").exists, "the first scan")
+        before = served.process_ids
+        shutil.rmtree(data)
+        (folder / "4").write_bytes(ct_instance(instance_number=4))
+        eventually(lambda: "could not be" in log.read_text(), "a word of it")
+        assert before <= served.process_ids
+    assert "Traceback" not in log.read_text()
 
 
 def test_two_servers_of_one_folder_share_its_index(folder: Path, data: Path, log: Path) -> None:
