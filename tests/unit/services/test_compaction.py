@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from dicomulus.composition import compose
 from dicomulus.dicom.main_tags import BUILT_IN
 from dicomulus.errors import DerivedDataMissingError, UnavailableError
 from dicomulus.metadata.block import ENCODINGS
 from dicomulus.metadata.bundle import bundle_key, bundle_prefix, parse_bundle
 from dicomulus.services.compaction import Compaction
 from dicomulus.services.fragments import FragmentReader
+from dicomulus.settings import Settings
 from tests.support.archives import BASE_URL, small_archive
 from tests.support.builders import series_of
 from tests.support.crashing import Crashes
@@ -88,6 +90,26 @@ def test_every_base_url_kept_gets_its_bundle_anew(small: Small) -> None:
     }
 
 
+def test_no_more_base_urls_are_published_for_than_are_kept(tmp_path: Path) -> None:
+    """A server started on one port after the other leaves a default base URL each time."""
+    small = small_archive(tmp_path, max_bases=2)
+    series = filled(small)
+    small.compact()
+    for port in (1, 2, 3):
+        settings = Settings(public_base_url=f"http://127.0.0.1:{port}/dicom-web", max_bases=2)
+        archive = compose(
+            settings,
+            index=small.index,
+            storage=small.storage,
+            cache=small.cache,
+            queue=small.queue,
+            clock=small.clock,
+        )
+        archive.compaction.compact([series])
+        assert settings.public_base_url in bundles(small, series)
+    assert len(bundles(small, series)) == 2
+
+
 def test_without_a_known_base_url_none_is_made_for(tmp_path: Path) -> None:
     small = small_archive(tmp_path, public_base_url="", table_name="archive")
     series = filled(small)
@@ -109,6 +131,7 @@ def test_a_bundle_whose_instances_are_the_same_is_not_compressed_again(small: Sm
         tags=BUILT_IN,
         fragments=cast("FragmentReader", Recording(fragments, read)),
         default_base_url=BASE_URL,
+        max_bases=4,
         stable_age_seconds=60,
         clock_ms=small.clock,
     )

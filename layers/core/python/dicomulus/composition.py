@@ -106,6 +106,7 @@ def compose(
         fragments=fragments,
         tags=tags,
         default_base_url=default_base_url(settings),
+        max_bases=settings.max_bases,
         stable_age_seconds=settings.stable_age_seconds,
         clock_ms=clock,
     )

@@ -29,7 +29,7 @@ from dicomulus.services.bundles import Wanted, build_bundles
 from dicomulus.services.folds import chosen, fold_series, fold_study
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from dicomulus.dicom.main_tags import MainTags
     from dicomulus.dicom.resource import SeriesResource
@@ -45,10 +45,10 @@ _ATTEMPTS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A bundle that is there, and the entity tag under which it was read."""
+    """A bundle that is there, and the object that it was read from."""
 
     bundle: Bundle
-    etag: str
+    info: ObjectInfo
 
 
 class Compaction:
@@ -62,10 +62,13 @@ class Compaction:
         fragments: FragmentReader,
         tags: MainTags,
         default_base_url: str,
+        max_bases: int,
         stable_age_seconds: int,
         clock_ms: Callable[[], int],
     ) -> None:
         """Publish for the default base URL, if it is not empty, and for those kept already.
+
+        No more than ``max_bases`` in all are kept.
 
         A series that is up to date counts as stable that many seconds later.
         """
@@ -74,6 +77,7 @@ class Compaction:
         self._fragments = fragments
         self._tags = tags
         self._default_base_url = default_base_url
+        self._max_bases = max_bases
         self._stable_age_ms = 1000 * stable_age_seconds
         self._clock_ms = clock_ms
 
@@ -183,12 +187,9 @@ class Compaction:
                 self._cache.delete(info.key)
             return True
         held = self._held(row.series)
-        bases = dict.fromkeys(each.bundle.base_url for each in held.values())
-        if self._default_base_url:
-            bases[self._default_base_url] = None
         before = {
             (base_url, encoding): held.get(bundle_key(row.series, base_url, encoding))
-            for base_url in bases
+            for base_url in self._bases(held)
             for encoding in ENCODINGS
         }
         bundles = build_bundles(
@@ -204,6 +205,17 @@ class Compaction:
         ]
         return all(published)
 
+    def _bases(self, held: Mapping[str, _Held]) -> tuple[str, ...]:
+        """Name the base URLs to publish for, the default first; the bundles of others go."""
+        latest = sorted(held.values(), key=lambda each: each.info.modified_ms, reverse=True)
+        default = (self._default_base_url,) if self._default_base_url else ()
+        named = dict.fromkeys((*default, *(each.bundle.base_url for each in latest)))
+        kept = tuple(named)[: self._max_bases]
+        for each in latest:
+            if each.bundle.base_url not in kept:
+                self._remove(each.info)
+        return kept
+
     def _held(self, series: SeriesResource) -> dict[str, _Held]:
         """Read the series' bundles; what is of no use to any reader is removed."""
         held: dict[str, _Held] = {}
@@ -216,7 +228,7 @@ class Compaction:
             except CorruptFragmentError:
                 self._remove(info)
                 continue
-            held[info.key] = _Held(bundle, read.info.etag)
+            held[info.key] = _Held(bundle, read.info)
         return held
 
     def _remove(self, info: ObjectInfo) -> None:
@@ -231,7 +243,7 @@ class Compaction:
             self._cache.put(
                 bundle_key(series, bundle.base_url, bundle.encoding),
                 format_bundle(bundle),
-                if_match=before.etag if before else None,
+                if_match=before.info.etag if before else None,
                 if_none_match=before is None,
             )
         except PreconditionFailedError:
