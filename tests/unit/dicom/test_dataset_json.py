@@ -558,6 +558,15 @@ def test_too_many_elements_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     assert converted.warnings == ("the data set is too large; the rest of it is left out",)
 
 
+def test_items_count_as_elements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of nothing but empty items would take a minute otherwise."""
+    monkeypatch.setattr(element_tree, "MAX_ELEMENTS", 10)
+    empty_item = b"\xfe\xff\x00\xe0" + bytes(4)
+    converted = _convert(encode_element(0x00400275, "SQ", 40 * empty_item))
+    assert len(converted.attributes["00400275"]["Value"]) < 10
+    assert converted.damaged
+
+
 def test_warnings_are_bounded() -> None:
     elements = [encode_element(0x00191001 + n, "DS", b"no") for n in range(200)]
     assert len(_convert(*elements).warnings) == element_tree.MAX_WARNINGS

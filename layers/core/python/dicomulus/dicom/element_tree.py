@@ -36,11 +36,11 @@ NUMBER_BYTES: Final = 65_536
 TEXT_BYTES: Final = 4 * 1_048_576
 """Bytes of the largest other value that is read; contours of a radiotherapy plan take some."""
 
-MAX_ELEMENTS: Final = 1_000_000
-"""Elements read from one object; 9,000 enhanced frames have about 300,000."""
+MAX_ELEMENTS: Final = 600_000
+"""Elements and items read from one object; 9,000 enhanced frames have about 400,000."""
 
-MAX_VALUE_BYTES: Final = 128 * 1_048_576
-"""Bytes of all values read from one object."""
+MAX_VALUE_BYTES: Final = 64 * 1_048_576
+"""Bytes of all values read from one object; as JSON they take up to six times as many."""
 
 MAX_WARNINGS: Final = 50
 """Warnings kept of one object."""
@@ -306,6 +306,9 @@ class _Reader:
             if item is None or item.tag != ITEM:
                 if item is not None and item.tag == SEQUENCE_DELIMITER:
                     position, delimited = item.value_offset, True
+                break
+            if self.is_full():
+                position, delimited = end, True
                 break
             nodes, position = self.item(item, end, path=(*path, str(len(items) + 1)))
             items.append(nodes)
