@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from dicomulus.dicom.resource import InstanceResource, SeriesResource
-from dicomulus.errors import InstanceNotFoundError, SeriesNotFoundError, StudyNotFoundError
+from dicomulus.errors import (
+    InstanceNotFoundError,
+    SeriesNotFoundError,
+    StudyNotFoundError,
+    UnavailableError,
+)
 from dicomulus.metadata.block import ENCODINGS
 from dicomulus.metadata.bundle import base_of, bundle_key, bundle_prefix, parse_bundle
 from dicomulus.metadata.gzip_assembly import identity
@@ -201,6 +206,19 @@ def test_a_bundle_for_another_base_url_is_made_once_and_kept(small: Small) -> No
     assert calls_of(small, series, OTHER_URL) == CLEAN_READ
     assert read_series(small, series, OTHER_URL) == first
     assert first[0]["7FE00010"]["BulkDataURI"].startswith(OTHER_URL)
+
+
+def test_a_cache_that_cannot_be_written_costs_no_answer(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = filled(small)
+
+    def full(*_: object, **__: object) -> NoReturn:
+        raise UnavailableError("no space left")
+
+    monkeypatch.setattr(small.cache, "put", full)
+    assert read_series(small, series, OTHER_URL) == read_series(small, series, OTHER_URL)
+    assert bases_held(small, series) == {base_of(bundle_key(series, BASE_URL))}
 
 
 def test_a_series_that_is_due_is_kept_for_no_other_base_url(small: Small) -> None:
