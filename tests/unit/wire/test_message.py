@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from urllib.parse import quote, urlencode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicomulus.errors import InvalidBodyError, InvalidHeaderError, InvalidRequestError
+from dicomulus.errors import InvalidHeaderError, InvalidRequestError
 from dicomulus.wire.message import (
     MAX_QUERY_PARAMETERS,
     Headers,
@@ -17,7 +16,6 @@ from dicomulus.wire.message import (
     Response,
     parse_query,
     parse_segments,
-    read_body,
 )
 
 # Text that UTF-8 can carry: no surrogates.
@@ -111,9 +109,3 @@ def test_headers_are_added_after_the_present_ones() -> None:
     )
     assert response.header("vary") == "Accept, Origin"
     assert response.header("etag") == '"1"'
-
-
-def test_a_small_body_is_read_whole() -> None:
-    assert read_body(Request("POST", "/", body=BytesIO(b"abc")), max_bytes=3) == b"abc"
-    with pytest.raises(InvalidBodyError):
-        read_body(Request("POST", "/", body=BytesIO(b"abcd")), max_bytes=3)

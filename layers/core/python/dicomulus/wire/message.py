@@ -7,7 +7,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import parse_qsl, unquote
 
-from dicomulus.errors import InvalidBodyError, InvalidHeaderError, InvalidRequestError
+from dicomulus.errors import InvalidHeaderError, InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -164,15 +164,3 @@ def parse_query(query: str) -> tuple[tuple[str, str], ...]:
     except ValueError as exc:
         raise InvalidRequestError(f"The query has over {MAX_QUERY_PARAMETERS} parameters") from exc
     return tuple(pairs)
-
-
-def read_body(request: Request, *, max_bytes: int) -> bytes:
-    """Read a small body whole.
-
-    Raises:
-        InvalidBodyError: It is longer than ``max_bytes``.
-    """
-    content = request.body.read(max_bytes + 1)
-    if len(content) > max_bytes:
-        raise InvalidBodyError(f"The body is longer than {max_bytes} bytes")
-    return content
