@@ -9,7 +9,7 @@ import shutil
 import statistics
 import tempfile
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +22,7 @@ from tests.benchmarks.load import has_wrk, throughput_in_turns
 from tests.benchmarks.machine import load_average
 from tests.benchmarks.peers import Dicomulus, Nginx, Orthanc, etag_of, upload
 from tests.benchmarks.processes import free_port
-from tests.benchmarks.results import Measurement
+from tests.benchmarks.results import Measurement, in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -55,6 +55,8 @@ class Plan:
     upload_seconds: float = 5_400.0
     """Longest upload to Orthanc for one size; if it takes longer, Orthanc's part ends there."""
     has_large_images: bool = True
+    ingest_turns: int = 5
+    """Times that images of each size are indexed into an empty archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,7 @@ class _Comparison:
             files += of_study
         # What was just made should not still be on its way to the disk when files are timed.
         os.sync()
+        _bring_to_memory(files)
         self._tell(f"{len(files):,} files: indexing by dicomulus")
         self._add_ingest("Dicomulus", "in place", self._dicomulus.index())
         if self._orthanc:
@@ -181,23 +184,37 @@ class _Comparison:
         )
 
     def _ingest_large(self) -> None:
-        shape = Shape(
-            series=self._plan.shape.series,
-            instances=self._plan.shape.instances,
-            rows=LARGE_ROWS,
-        )
-        name = f"{LARGE_ROWS}x{LARGE_ROWS}"
-        self._tell(f"{name}: generating and indexing")
-        files = study_files(self._cache, shape, 0)
-        source = self._work / "large"
-        link_study(files, source)
+        """Index one study of small and of large images in turns, each into an empty archive."""
+        shape = self._plan.shape
+        shapes = (shape, replace(shape, rows=LARGE_ROWS))
+        self._tell("images of both sizes: generating and indexing")
+        files = {each: study_files(self._cache, each, 0) for each in shapes}
         os.sync()
-        large = Dicomulus(source, self._work / "large-data", free_port(), self._work / "log")
-        self._add_ingest("Dicomulus", "in place", large.index(), request=name, before=0)
+        for paths in files.values():
+            _bring_to_memory(paths)
+        turns = [
+            (each, self._index_alone(paths))
+            for _ in range(self._plan.ingest_turns)
+            for each, paths in files.items()
+        ]
+        for each in shapes:
+            done = [ingested for of, ingested in turns if of == each]
+            middle = sorted(done, key=lambda ingested: ingested.seconds)[len(done) // 2]
+            how = f"in place, the median of {len(done)}"
+            self._add_ingest("Dicomulus", how, middle, request=in_turns(each.rows), before=0)
         if self._root:
+            large = shapes[1]
             with Orthanc(self._root, self._work / "large-orthanc").serve() as running:
-                done = upload(running, files, seconds=self._plan.upload_seconds)
-                self._add_ingest("Orthanc", "POST, 4 clients", done, request=name, before=0)
+                done_by = upload(running, files[large], seconds=self._plan.upload_seconds)
+            name = in_turns(large.rows)
+            self._add_ingest("Orthanc", "POST, 4 clients", done_by, request=name, before=0)
+
+    def _index_alone(self, files: list[Path]) -> Ingested:
+        with tempfile.TemporaryDirectory(dir=self._work) as name:
+            folder = Path(name)
+            link_study(files, folder / "source")
+            alone = Dicomulus(folder / "source", folder / "data", free_port(), self._work / "log")
+            return alone.index()
 
     # --- asking ----------------------------------------------------------------------------------
 
@@ -352,6 +369,12 @@ class _Comparison:
     def _add(self, measurement: Measurement) -> None:
         self._results.measurements.append(measurement)
         self._tell(_line(measurement))
+
+
+def _bring_to_memory(files: Iterable[Path]) -> None:
+    """Read files whole, so that none is read from the disk when it is timed."""
+    for path in files:
+        path.read_bytes()
 
 
 def _lists(asked: Resources) -> dict[str, str]:

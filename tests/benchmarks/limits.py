@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.benchmarks.results import in_turns
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -158,9 +160,10 @@ def _ingest_rates(results: Results, ingests: Sequence[Measurement]) -> Iterator[
     if last is not first:
         grown = f"ingest up to {last.instances + last.count:,} instances against the first"
         yield from _share(results, f"{grown} {first.count:,}", last, first, _GROWN_INGEST_SHARE)
-    for large in results.of("ingest", "512x512", peer="Dicomulus"):
+    sizes = [results.of("ingest", in_turns(rows), peer="Dicomulus") for rows in (512, 64)]
+    for large, small in zip(*sizes, strict=True):
         promise = "ingest of 531 KB files against that of small ones"
-        yield from _share(results, promise, large, first, _LARGE_INGEST_SHARE)
+        yield from _share(results, promise, large, small, _LARGE_INGEST_SHARE)
 
 
 def _rate(promise: str, measured: float, limit: float, unit: str) -> Verdict:

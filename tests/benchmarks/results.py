@@ -92,6 +92,11 @@ class Results:
         ]
 
 
+def in_turns(rows: int) -> str:
+    """Name the ingest of images of one size that took turns with that of another."""
+    return f"{rows}x{rows}, one study alone"
+
+
 def write_results(results: Results, path: Path) -> None:
     """Write results as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)

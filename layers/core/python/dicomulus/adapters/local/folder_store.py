@@ -144,6 +144,8 @@ class FolderStore:
         """
         for _ in range(READ_ATTEMPTS):
             with self._failures(key), self._opened(key, if_match) as (descriptor, info):
+                if length is not None:
+                    _expect_no_more(descriptor)
                 data = _read(descriptor, start, _cut(info, start, length))
                 if _info(key, os.fstat(descriptor)).etag == info.etag:
                     return ObjectRead(info, data)
@@ -361,6 +363,12 @@ def _info(key: str, status: os.stat_result, *, checksum: str = "") -> ObjectInfo
 def _cut(info: ObjectInfo, start: int, length: int | None) -> int:
     rest = max(0, info.size - start)
     return rest if length is None else min(length, rest)
+
+
+def _expect_no_more(descriptor: int) -> None:
+    """Keep the system from reading ahead: of a header it would fetch as much again of the pixels."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
 
 
 def _read(descriptor: int, start: int, length: int) -> bytes:
