@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import pytest
 
+from dicomulus.dicom.main_tags import main_tags
 from dicomulus.dicom.matching import MatchKey
-from dicomulus.dicom.query import Level, Query, parse_search
+from dicomulus.dicom.query import (
+    ALL_INSTANCES,
+    ALL_SERIES,
+    PATIENTS,
+    SERIES_INSTANCES,
+    STUDIES,
+    STUDY_INSTANCES,
+    STUDY_SERIES,
+    Level,
+    OrderKey,
+    Query,
+    SearchResource,
+    parse_search,
+)
 from dicomulus.errors import InvalidQueryError
 from dicomulus.wire.message import parse_query
 
@@ -14,8 +28,16 @@ OHIF_LIST = (
 )
 
 
-def parse(text: str, level: Level = Level.STUDY) -> Query:
-    return parse_search(parse_query(text), level)
+RESOURCES = {
+    Level.PATIENT: PATIENTS,
+    Level.STUDY: STUDIES,
+    Level.SERIES: STUDY_SERIES,
+    Level.INSTANCE: SERIES_INSTANCES,
+}
+
+
+def parse(text: str, resource: SearchResource = STUDIES) -> Query:
+    return parse_search(parse_query(text), resource)
 
 
 def test_a_viewers_list_is_understood() -> None:
@@ -23,6 +45,11 @@ def test_a_viewers_list_is_understood() -> None:
     assert (query.limit, query.offset, query.keys) == (101, 0, ())
     assert query.semantics.fuzzy
     assert query.include == {"00081030"}, "Modality is of a lower level, the others come unasked"
+    (note,) = query.notes
+    assert note == (
+        "includefield 00080060 (Modality) belongs to the series level and is not returned "
+        "with studies"
+    )
 
 
 def test_a_viewers_filters_are_understood() -> None:
@@ -35,7 +62,7 @@ def test_a_viewers_filters_are_understood() -> None:
 
 
 def test_no_parameters_make_the_widest_query() -> None:
-    assert parse("") == Query(level=Level.STUDY)
+    assert parse("") == Query(resource=STUDIES)
 
 
 @pytest.mark.parametrize("name", ["PatientID", "00100020"])
@@ -49,7 +76,7 @@ def test_tags_may_be_in_lower_case() -> None:
 
 def test_sequences_are_joined_by_dots() -> None:
     """PS3.18 §8.3.4.1."""
-    query = parse("RequestAttributesSequence.00400009=S1", Level.SERIES)
+    query = parse("RequestAttributesSequence.00400009=S1", STUDY_SERIES)
     assert query.keys == (MatchKey(("00400275", "00400009"), "SH", "S1"),)
 
 
@@ -88,7 +115,7 @@ REQUIRED_KEYS = {
     [(level, name, value) for level, keys in REQUIRED_KEYS.items() for name, value in keys.items()],
 )
 def test_every_required_key_is_taken(level: Level, name: str, value: str) -> None:
-    (parsed,) = parse_search([(name, value)], level).keys
+    (parsed,) = parse_search([(name, value)], RESOURCES[level]).keys
     assert parsed.value == value
 
 
@@ -107,13 +134,13 @@ def test_all_fields_are_included_on_one_word() -> None:
 
 
 def test_private_attributes_are_matched_where_whole_instances_are() -> None:
-    assert parse("00091001=x", Level.INSTANCE).keys == (MatchKey(("00091001",), "UN", "x"),)
+    assert parse("00091001=x", SERIES_INSTANCES).keys == (MatchKey(("00091001",), "UN", "x"),)
     with pytest.raises(InvalidQueryError, match="00091001"):
         parse("00091001=x")
 
 
 def test_other_concerns_parameters_are_let_pass() -> None:
-    assert parse("accept=application/json&charset=utf-8") == Query(level=Level.STUDY)
+    assert parse("accept=application/json&charset=utf-8&mode=x&accept=y") == Query(resource=STUDIES)
 
 
 def test_the_same_parameter_twice_is_one() -> None:
@@ -162,6 +189,8 @@ def test_the_character_set_of_a_query_restricts_nothing() -> None:
         ("includefield=NoSuchKeyword", "includefield"),
         ("includefield=all,StudyDate", "includefield"),
         ("PatientID=" + "1" * 65_537, "PatientID"),
+        ("page=" + "1" * 65_537, "page"),
+        ("page=1&page=2", "page"),
     ],
 )
 def test_what_breaks_a_rule_is_refused_by_name(text: str, parameter: str) -> None:
@@ -177,14 +206,153 @@ def test_an_error_does_not_repeat_the_value() -> None:
     assert "1970" not in str(caught.value)
 
 
+# --- levels ---------------------------------------------------------------------------------------
+
+
 def test_studies_above_are_matched_with_the_series() -> None:
-    assert len(parse("StudyInstanceUID=1.2&PatientID=1", Level.SERIES).keys) == 2
+    assert len(parse("StudyInstanceUID=1.2&PatientID=1", STUDY_SERIES).keys) == 2
+
+
+def test_a_key_of_a_lower_level_is_refused_with_its_level() -> None:
+    with pytest.raises(InvalidQueryError, match=r"Modality: belongs to the series level") as caught:
+        parse("Modality=CT")
+    assert "a search for studies" in caught.value.rule
+
+
+@pytest.mark.parametrize("resource", [PATIENTS, STUDIES, STUDY_SERIES])
+def test_a_field_of_a_lower_level_is_noted_and_not_returned(resource: SearchResource) -> None:
+    """PS3.18 §10.6.3.3."""
+    query = parse("includefield=Rows&includefield=00280010,PatientSex", resource)
+    assert query.include == {"00100040"} - resource.returned
+    (note,) = query.notes
+    assert note.startswith("includefield 00280010 (Rows) belongs to the instance level")
+
+
+def test_a_field_that_no_row_has_is_noted_as_such() -> None:
+    (note,) = parse("includefield=PatientMotherBirthName").notes
+    assert note == (
+        "includefield 00101060 (PatientMotherBirthName) is not an attribute of studies and is "
+        "not returned with studies"
+    )
+
+
+@pytest.mark.parametrize(
+    ("resource", "unasked"),
+    [
+        (STUDY_SERIES, {"00080060"}),
+        (ALL_SERIES, {"00080060", "00100010"}),
+        (SERIES_INSTANCES, {"00080018"}),
+        (STUDY_INSTANCES, {"00080018", "00080060"}),
+        (ALL_INSTANCES, {"00080018", "00080060", "00100010"}),
+    ],
+)
+def test_relational_resources_return_what_the_path_leaves_open(
+    resource: SearchResource, unasked: set[str]
+) -> None:
+    """PS3.18 §10.6.3.3: so that is not included once more."""
+    query = parse("includefield=PatientName,Modality,SOPInstanceUID,StudyDescription", resource)
+    telling = {"00080018", "00080060", "00100010"}
+    assert resource.returned & telling == unasked
+    assert query.include & unasked == set()
+    assert "00081030" in query.include
+
+
+def test_patients_are_found_by_attributes_of_patients_alone() -> None:
+    query = parse("PatientName=A*&IssuerOfPatientID=X&OtherPatientIDs=1", PATIENTS)
+    assert len(query.keys) == 3
+    assert query.keys_at(Level.STUDY) == query.keys, "which the rows of studies have"
+    with pytest.raises(InvalidQueryError, match="belongs to the study level"):
+        parse("StudyDate=20240101", PATIENTS)
+
+
+@pytest.mark.parametrize("resource", [PATIENTS, STUDIES, SERIES_INSTANCES])
+def test_counts_of_a_patient_cannot_be_matched(resource: SearchResource) -> None:
+    with pytest.raises(InvalidQueryError, match="NumberOfPatientRelatedStudies"):
+        parse("NumberOfPatientRelatedStudies=1", resource)
+
+
+def test_keys_are_tested_at_the_level_they_belong_to() -> None:
+    query = parse("PatientID=1&Modality=CT&InstanceNumber=2&Rows=512&SeriesNumber=", ALL_INSTANCES)
+    assert [key.tag for key in query.keys_at(Level.STUDY)] == ["00100020"]
+    assert [key.tag for key in query.keys_at(Level.SERIES)] == ["00080060"]
+    assert [key.tag for key in query.keys_at(Level.INSTANCE)] == ["00200013", "00280010"]
+    assert query.keys_at(Level.PATIENT) == ()
+
+
+def test_what_several_levels_have_is_meant_of_the_one_found() -> None:
+    text = "InstanceAvailability=ONLINE"
+    assert parse(text).keys_at(Level.STUDY)
+    assert parse(text, ALL_SERIES).keys_at(Level.STUDY)
+    assert parse(text, ALL_INSTANCES).keys_at(Level.INSTANCE)
+
+
+def test_further_main_tags_belong_to_their_level() -> None:
+    tags = main_tags(["PatientMotherBirthName"], ["Exposure"])
+    text = [("PatientMotherBirthName", "A"), ("includefield", "00101060")]
+    query = parse_search(text, STUDIES, tags=tags)
+    assert query.include == {"00101060"}
+    assert query.keys_at(Level.STUDY) == query.keys
+    query = parse_search([*text, ("Exposure", "5")], ALL_INSTANCES, tags=tags)
+    assert [key.tag for key in query.keys_at(Level.SERIES)] == ["00181152"]
+    with pytest.raises(InvalidQueryError, match="belongs to the series level"):
+        parse_search([("Exposure", "5")], STUDIES, tags=tags)
 
 
 def test_a_filter_leaves_out_what_a_plan_has_settled() -> None:
     query = parse("StudyDate=20240101&PatientID=*")
-    assert query.filter_without("00080020") is None
-    test = query.filter_without()
+    assert query.filter_at(Level.STUDY, without=["00080020"]) is None
+    assert query.filter_at(Level.SERIES) is None
+    test = query.filter_at(Level.STUDY)
     assert test is not None
     assert test({"00080020": {"vr": "DA", "Value": ["20240101"]}})
     assert not test({})
+
+
+# --- order, pages, leniency -----------------------------------------------------------------------
+
+
+def test_an_order_is_a_list_of_attributes_with_a_hyphen_to_descend() -> None:
+    query = parse("orderby=-StudyDate,00100010&orderby=-00080020&orderby=")
+    assert query.order == (OrderKey("00080020", descending=True), OrderKey("00100010"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "orderby=Modality",
+        "orderby=NoSuchKeyword",
+        "orderby=StudyDate,-StudyDate",
+        "orderby=ProcedureCodeSequence",
+        "orderby=--StudyDate",
+        "orderby=RetrieveURL",
+    ],
+)
+def test_an_order_without_meaning_is_refused(text: str) -> None:
+    with pytest.raises(InvalidQueryError) as caught:
+        parse(text)
+    assert caught.value.parameter == "orderby"
+
+
+def test_the_token_of_a_page_is_kept_as_it_is() -> None:
+    assert parse("page=a%2Bb").page == "a+b"
+
+
+def test_an_unknown_parameter_is_noted_where_it_is_to_be_ignored() -> None:
+    parameters = [("nonsense", "1"), ("f\r\noo", "2"), ("PatientID", "1"), ("nonsense", "3")]
+    query = parse_search(parameters, STUDIES, ignores_unknown=True)
+    assert query.notes == (
+        "parameter nonsense is not known and was ignored",
+        "parameter f??oo is not known and was ignored",
+    )
+    assert len(query.keys) == 1
+
+
+@pytest.mark.parametrize("name", ["Modality", "PatientMotherBirthName", "includefield", "limit"])
+def test_what_is_known_but_wrong_is_never_ignored(name: str) -> None:
+    with pytest.raises(InvalidQueryError):
+        parse_search([(name, "CT")], STUDIES, ignores_unknown=True)
+
+
+def test_a_viewers_list_of_uids_and_of_modalities_are_taken() -> None:
+    query = parse("StudyInstanceUID=1.2%5C1.3&ModalitiesInStudy=CT,MR&%30020000D=1.2%5C1.3")
+    assert [key.value for key in query.keys] == ["1.2\\1.3", "CT,MR"]

@@ -15,7 +15,12 @@ from dicomulus.adapters.local.sqlite_index import SqliteIndex
 from dicomulus.dicom.dictionary import tag_from_keyword, vr_of
 from dicomulus.dicom.level_json import json_object, parse_json_object
 from dicomulus.dicom.matching import filter_of
-from dicomulus.dicom.query import Level, parse_search
+from dicomulus.dicom.query import (
+    SERIES_INSTANCES,
+    STUDIES,
+    STUDY_SERIES,
+    parse_search,
+)
 from dicomulus.ports import SearchPath, StudyEntry
 from dicomulus.services.folds import first_series_row, fold_study, instance_answer
 from dicomulus.services.fragments import FragmentReader
@@ -29,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dicomulus.dicom.level_json import Element
-    from dicomulus.dicom.query import Query
+    from dicomulus.dicom.query import Query, SearchResource
     from dicomulus.ports import ChangeQueue, Index, InstanceRow, ObjectStore, SeriesRow
 
 STUDY_UID = "0020000D"
@@ -128,8 +133,8 @@ def studies(index: object, **parameters: str) -> list[str]:
     return uids(search_of(index).studies(query_of(**parameters)))
 
 
-def query_of(level: Level = Level.STUDY, /, **parameters: str) -> Query:
-    return parse_search(parameters.items(), level)
+def query_of(resource: SearchResource = STUDIES, /, **parameters: str) -> Query:
+    return parse_search(parameters.items(), resource)
 
 
 # --- studies --------------------------------------------------------------------------------------
@@ -203,7 +208,7 @@ def test_an_emptied_study_is_hidden(index: SqliteIndex) -> None:
     fold(index, 1)
     assert studies(index) == []
     assert studies(index, StudyInstanceUID="1.2.1") == []
-    assert search_of(index).series("1.2.1", query_of(Level.SERIES)).texts == ()
+    assert search_of(index).series("1.2.1", query_of(STUDY_SERIES)).texts == ()
 
 
 def test_named_studies_come_newest_first_each_once(index: SqliteIndex) -> None:
@@ -351,7 +356,7 @@ def _paged(search: Search, parameters: Mapping[str, str], size: int) -> list[str
 
 
 def series_found(index: SqliteIndex, **parameters: str) -> list[str]:
-    return uids(search_of(index).series("1.2.1", query_of(Level.SERIES, **parameters)), SERIES_UID)
+    return uids(search_of(index).series("1.2.1", query_of(STUDY_SERIES, **parameters)), SERIES_UID)
 
 
 def test_series_come_by_number_then_uid_those_without_number_last(index: SqliteIndex) -> None:
@@ -403,13 +408,13 @@ def test_series_are_found_by_the_required_keys(
 
 def test_a_viewers_fields_of_series_are_included(index: SqliteIndex) -> None:
     add_series(index, 1, 1, SeriesDate="20240101", Manufacturer="M", PatientSex="F")
-    query = query_of(Level.SERIES, includefield="00080021,00080031,0008103E,00200011,PatientSex")
+    query = query_of(STUDY_SERIES, includefield="00080021,00080031,0008103E,00200011,PatientSex")
     (found,) = parsed(search_of(index).series("1.2.1", query))
     assert found["00080021"]["Value"] == ["20240101"]
     assert found["00100040"]["Value"] == ["F"]
     assert "00080070" not in found
     (everything,) = parsed(
-        search_of(index).series("1.2.1", query_of(Level.SERIES, includefield="all"))
+        search_of(index).series("1.2.1", query_of(STUDY_SERIES, includefield="all"))
     )
     assert "00080070" in everything
 
@@ -417,7 +422,7 @@ def test_a_viewers_fields_of_series_are_included(index: SqliteIndex) -> None:
 def test_series_are_paged_and_the_rest_is_counted(index: SqliteIndex) -> None:
     for series in range(1, 6):
         add_series(index, 1, series, SeriesNumber=series)
-    page = search_of(index).series("1.2.1", query_of(Level.SERIES, limit="2", offset="1"))
+    page = search_of(index).series("1.2.1", query_of(STUDY_SERIES, limit="2", offset="1"))
     assert (uids(page, SERIES_UID), page.remaining) == (["1.2.1.2", "1.2.1.3"], 2)
 
 
@@ -425,7 +430,7 @@ def test_series_are_paged_and_the_rest_is_counted(index: SqliteIndex) -> None:
 
 
 def instances_found(index: SqliteIndex, **parameters: str) -> list[str]:
-    query = query_of(Level.INSTANCE, **parameters)
+    query = query_of(SERIES_INSTANCES, **parameters)
     return uids(search_of(index).instances(series_of(1), query), SOP_UID)
 
 
@@ -474,20 +479,20 @@ def test_many_named_instances_are_found(slices: SqliteIndex) -> None:
 
 
 def test_any_attribute_of_an_instance_is_included(slices: SqliteIndex) -> None:
-    query = query_of(Level.INSTANCE, includefield="ImageComments", limit="1", offset="1")
+    query = query_of(SERIES_INSTANCES, includefield="ImageComments", limit="1", offset="1")
     page = search_of(slices).instances(series_of(1), query)
     (found,) = parsed(page)
     assert found["00204000"]["Value"] == ["Slice 1"]
     assert found["00083002"]["Value"] == ["1.2.840.10008.1.2.1"]
     assert page.remaining == 1
     (everything, *_) = parsed(
-        search_of(slices).instances(series_of(1), query_of(Level.INSTANCE, includefield="all"))
+        search_of(slices).instances(series_of(1), query_of(SERIES_INSTANCES, includefield="all"))
     )
     assert {STUDY_UID, "00081190"} <= everything.keys()
 
 
 def test_a_ready_answer_is_given_as_it_is_stored(slices: SqliteIndex) -> None:
     stored = {row.attributes for row in slices.query_instances(series_of(1)).items}
-    texts = search_of(slices).instances(series_of(1), query_of(Level.INSTANCE)).texts
+    texts = search_of(slices).instances(series_of(1), query_of(SERIES_INSTANCES)).texts
     assert set(texts) <= stored
     json.loads(texts[0].replace(b"\x01", b"http://x"))

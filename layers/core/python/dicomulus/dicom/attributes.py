@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
+# The patient level of PS3.4 Table C.6-1, which PS3.18 has no resource for.
+PATIENT_RETURN: Final = {
+    "00080005": "C",  # SpecificCharacterSet
+    "00100010": "R",  # PatientName
+    "00100020": "R",  # PatientID
+    "00100021": "C",  # IssuerOfPatientID
+    "00100030": "R",  # PatientBirthDate
+    "00100040": "R",  # PatientSex
+    "00201200": "R",  # NumberOfPatientRelatedStudies
+    "00201202": "R",  # NumberOfPatientRelatedSeries
+    "00201204": "R",  # NumberOfPatientRelatedInstances
+}
+
 # PS3.18 Table 10.6.3-3: study attributes; R is returned always, C where known.
 STUDY_RETURN: Final = {
     "00080005": "C",  # SpecificCharacterSet
@@ -55,6 +68,26 @@ INSTANCE_RETURN: Final = {
     "00280011": "C",  # Columns
     "00280100": "C",  # BitsAllocated
 }
+
+# Attributes of the Patient and Clinical Trial Subject modules (PS3.3 §C.7.1.1, C.7.1.3), which
+# study rows hold, that a search for patients may include beyond those it returns anyway.
+PATIENT_FURTHER: Final = frozenset(
+    {
+        "00081120",  # ReferencedPatientSequence
+        "00100022",  # TypeOfPatientID
+        "00100032",  # PatientBirthTime
+        "00101000",  # OtherPatientIDs
+        "00101001",  # OtherPatientNames
+        "00101002",  # OtherPatientIDsSequence
+        "00102160",  # EthnicGroup
+        "00102201",  # PatientSpeciesDescription
+        "00104000",  # PatientComments
+        "00120010",  # ClinicalTrialSponsorName
+        "00120020",  # ClinicalTrialProtocolID
+        "00120040",  # ClinicalTrialSubjectID
+        "00120062",  # PatientIdentityRemoved
+    }
+)
 
 # Attributes of the Patient, General Study and Patient Study modules (PS3.3 §C.7.1.1, C.7.2.1,
 # C.7.2.2) that a search may include beyond those it returns anyway.
@@ -133,6 +166,9 @@ COMPUTED: Final = frozenset(
         "00080061",  # ModalitiesInStudy
         "00081190",  # RetrieveURL
         "00083002",  # AvailableTransferSyntaxUID
+        "00201200",  # NumberOfPatientRelatedStudies
+        "00201202",  # NumberOfPatientRelatedSeries
+        "00201204",  # NumberOfPatientRelatedInstances
         "00201206",  # NumberOfStudyRelatedSeries
         "00201208",  # NumberOfStudyRelatedInstances
         "00201209",  # NumberOfSeriesRelatedInstances

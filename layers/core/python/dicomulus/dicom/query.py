@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.attributes import (
     INSTANCE_RETURN,
+    PATIENT_FURTHER,
+    PATIENT_RETURN,
     SERIES_RETURN,
-    SERIES_TAGS,
     STUDY_RETURN,
-    STUDY_TAGS,
 )
-from dicomulus.dicom.dictionary import tag_from_keyword, vr_of
+from dicomulus.dicom.dictionary import keyword_from_tag, tag_from_keyword, vr_of
+from dicomulus.dicom.main_tags import BUILT_IN
 from dicomulus.dicom.matching import LITERAL, MatchKey, Semantics, filter_of, predicate
 from dicomulus.errors import InvalidQueryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from dicomulus.dicom.main_tags import MainTags
     from dicomulus.dicom.matching import Filter
 
 MAX_NUMBER: Final = 2_147_483_647
@@ -29,88 +31,219 @@ MAX_NUMBER: Final = 2_147_483_647
 MAX_VALUE_LENGTH: Final = 65_536
 """Characters of a value to match: about a thousand UIDs."""
 
+# --- what is searched -----------------------------------------------------------------------------
+
 
 class Level(StrEnum):
     """What a search finds."""
 
+    PATIENT = "patient"
     STUDY = "study"
     SERIES = "series"
     INSTANCE = "instance"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
-    """A search at one level.
-
-    ``include`` are tags of whole attributes to return beyond those that the level's table says.
-    """
-
-    level: Level
-    keys: tuple[MatchKey, ...] = ()
-    semantics: Semantics = LITERAL
-    include: frozenset[str] = frozenset()
-    include_all: bool = False
-    limit: int | None = None
-    offset: int = 0
-
-    def key(self, tag: str) -> MatchKey | None:
-        """Give the key of a top-level attribute if it restricts anything."""
-        restricting = (key for key in self.keys if key.path == (tag,) and not key.is_universal)
-        return next(restricting, None)
-
-    def filter_without(self, *tags: str) -> Filter | None:
-        """Make the test of the restricting keys other than these; none if nothing is left."""
-        keys = [key for key in self.keys if key.path[0] not in tags and not key.is_universal]
-        return filter_of(keys, self.semantics) if keys else None
-
-
-_RETRIEVE_URL: Final = "00081190"
-_CHARACTER_SET: Final = "00080005"
-_TIME_ZONE: Final = "00080201"
-
-# Levels above the one searched are matched too: the rows know their study and series.
-_KNOWN: Final[Mapping[Level, frozenset[str] | None]] = {
-    Level.STUDY: STUDY_TAGS | frozenset(STUDY_RETURN),
-    Level.SERIES: SERIES_TAGS | frozenset(SERIES_RETURN) | STUDY_TAGS,
-    Level.INSTANCE: None,
-}
-
 RETURNED: Final[Mapping[Level, Mapping[str, str]]] = {
+    Level.PATIENT: PATIENT_RETURN,
     Level.STUDY: STUDY_RETURN,
     Level.SERIES: SERIES_RETURN,
     Level.INSTANCE: INSTANCE_RETURN,
 }
 """What each level returns unasked."""
 
+_PLURAL: Final = {
+    Level.PATIENT: "patients",
+    Level.STUDY: "studies",
+    Level.SERIES: "series",
+    Level.INSTANCE: "instances",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResource:
+    """What a target resource finds; ``parents`` are levels that it answers with the found one."""
+
+    level: Level
+    parents: tuple[Level, ...] = ()
+
+    @property
+    def returned(self) -> frozenset[str]:
+        """The tags that are returned unasked."""
+        return frozenset(tag for level in (self.level, *self.parents) for tag in RETURNED[level])
+
+
+# PS3.18 Table 10.6.1-1, §10.6.3.3: what lies above the resources that the path names is returned.
+PATIENTS: Final = SearchResource(Level.PATIENT)
+STUDIES: Final = SearchResource(Level.STUDY)
+STUDY_SERIES: Final = SearchResource(Level.SERIES)
+ALL_SERIES: Final = SearchResource(Level.SERIES, (Level.STUDY,))
+SERIES_INSTANCES: Final = SearchResource(Level.INSTANCE)
+STUDY_INSTANCES: Final = SearchResource(Level.INSTANCE, (Level.SERIES,))
+ALL_INSTANCES: Final = SearchResource(Level.INSTANCE, (Level.STUDY, Level.SERIES))
+
+
+# --- the query ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OrderKey:
+    """An attribute along which results come."""
+
+    tag: str
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A search of one resource.
+
+    ``include`` are tags of whole attributes to return beyond those of ``resource.returned``, at
+    the found level or above it. ``page`` is the token of a link to a next page, as it was given
+    out. ``notes`` are sentences that the answer has to carry as warnings.
+    """
+
+    resource: SearchResource
+    keys: tuple[MatchKey, ...] = ()
+    semantics: Semantics = LITERAL
+    include: frozenset[str] = frozenset()
+    include_all: bool = False
+    limit: int | None = None
+    offset: int = 0
+    order: tuple[OrderKey, ...] = ()
+    page: str = ""
+    notes: tuple[str, ...] = ()
+    tags: MainTags = BUILT_IN
+    """Which attributes belong to which level."""
+
+    @property
+    def level(self) -> Level:
+        """What is found."""
+        return self.resource.level
+
+    def key(self, tag: str) -> MatchKey | None:
+        """Give the key of a top-level attribute if it restricts anything."""
+        restricting = (key for key in self.keys if key.path == (tag,) and not key.is_universal)
+        return next(restricting, None)
+
+    def keys_at(self, level: Level) -> tuple[MatchKey, ...]:
+        """Give the restricting keys of one level; those of patients are the study's."""
+        return tuple(
+            key for key in self.keys if not key.is_universal and self._level_of(key) is level
+        )
+
+    def filter_at(self, level: Level, *, without: Iterable[str] = ()) -> Filter | None:
+        """Make the test of the keys of one level other than these; none if nothing is left."""
+        left_out = frozenset(without)
+        keys = [key for key in self.keys_at(level) if key.path[0] not in left_out]
+        return filter_of(keys, self.semantics) if keys else None
+
+    def filter_without(self, *tags: str) -> Filter | None:
+        """Make the test of the restricting keys other than these; none if nothing is left."""
+        keys = [key for key in self.keys if key.path[0] not in tags and not key.is_universal]
+        return filter_of(keys, self.semantics) if keys else None
+
+    def _level_of(self, key: MatchKey) -> Level:
+        tag = key.path[0]
+        if self.level is not Level.PATIENT and tag in RETURNED[self.level]:
+            return self.level  # what several levels have is meant of the one that is found
+        if tag in self.tags.study or tag in STUDY_RETURN:
+            return Level.STUDY
+        if tag in self.tags.series or tag in SERIES_RETURN:
+            return Level.SERIES
+        return Level.INSTANCE
+
+
+# --- parsing --------------------------------------------------------------------------------------
+
+_RETRIEVE_URL: Final = "00081190"
+_CHARACTER_SET: Final = "00080005"
+_TIME_ZONE: Final = "00080201"
+_PATIENT_COUNTS: Final = frozenset({"00201200", "00201202", "00201204"})
+
 _OPTIONS: Final = frozenset(
-    {"limit", "offset", "fuzzymatching", "emptyvaluematching", "multiplevaluematching"}
+    {"limit", "offset", "fuzzymatching", "emptyvaluematching", "multiplevaluematching", "page"}
 )
-_ELSEWHERE: Final = frozenset({"accept", "charset"})
+_LISTS: Final = frozenset({"includefield", "orderby"})
+_ELSEWHERE: Final = frozenset({"accept", "charset", "mode"})
 """Parameters of every resource, which are not matching's concern (PS3.18 §8.3.3)."""
+
+PARAMETERS: Final = _OPTIONS | _LISTS | _ELSEWHERE
+"""All parameters but attributes."""
 
 _TAG: Final = re.compile(r"[0-9A-Fa-f]{8}")
 _TRUTH: Final = {"true": True, "false": False}
+_SHOWN_LENGTH: Final = 64
+_NO_ORDER_VRS: Final = ("SQ", "OB", "OW", "OB/OW", "OD", "OF", "OL", "OV", "UN")
 
 
-def parse_search(parameters: Iterable[tuple[str, str]], level: Level) -> Query:
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What is searched, and which attributes its levels have."""
+
+    resource: SearchResource
+    tags: MainTags
+
+    @property
+    def found(self) -> str:
+        return _PLURAL[self.resource.level]
+
+    def has(self, tag: str) -> bool:
+        """Whether an attribute is one of the found level or of a level above it."""
+        level = self.resource.level
+        if level is Level.INSTANCE:
+            return tag not in _PATIENT_COUNTS
+        if level is Level.PATIENT:
+            return tag in PATIENT_RETURN or tag in PATIENT_FURTHER
+        if tag in self.tags.study or tag in STUDY_RETURN:
+            return True
+        return level is Level.SERIES and (tag in self.tags.series or tag in SERIES_RETURN)
+
+    def home(self, tag: str) -> Level | None:
+        """Give the level that is known to have an attribute."""
+        if tag in _PATIENT_COUNTS:
+            return Level.PATIENT
+        if tag in self.tags.study or tag in STUDY_RETURN:
+            return Level.STUDY
+        if tag in self.tags.series or tag in SERIES_RETURN:
+            return Level.SERIES
+        return Level.INSTANCE if tag in self.tags.instance or tag in INSTANCE_RETURN else None
+
+
+def parse_search(
+    parameters: Iterable[tuple[str, str]],
+    resource: SearchResource,
+    *,
+    tags: MainTags = BUILT_IN,
+    ignores_unknown: bool = False,
+) -> Query:
     """Understand the decoded query parameters of a search.
+
+    Args:
+        parameters: Names and values, in their order.
+        resource: What is searched.
+        tags: Which attributes each level has.
+        ignores_unknown: A name that is neither a parameter nor an attribute becomes a note.
 
     Raises:
         InvalidQueryError: A parameter is unknown, repeated with another value, or malformed.
     """
+    scope = _Scope(resource, tags)
     options: dict[str, str] = {}
+    lists: dict[str, list[str]] = {name: [] for name in _LISTS}
     keys: dict[tuple[str, ...], tuple[str, MatchKey]] = {}
-    fields: list[str] = []
+    notes: dict[str, None] = {}
     for name, value in parameters:
         if name in _ELSEWHERE:
             continue
-        if name == "includefield":
-            fields.extend(part.strip() for part in value.split(","))
+        if name in _LISTS:
+            lists[name].extend(filter(None, map(str.strip, value.split(","))))
         elif name in _OPTIONS:
             if options.setdefault(name, value) != value:
                 raise InvalidQueryError(name, "may be given only once")
+        elif ignores_unknown and not _is_attribute(name):
+            notes[f"parameter {_shown(name)} is not known and was ignored"] = None
         else:
-            key = _parse_key(name, value, level)
+            key = _parse_key(name, value, scope)
             if keys.setdefault(key.path, (name, key))[1] != key:
                 raise InvalidQueryError(name, "may be given only once")
     semantics = Semantics(
@@ -120,31 +253,55 @@ def parse_search(parameters: Iterable[tuple[str, str]], level: Level) -> Query:
     )
     for name, key in keys.values():
         _check_value(name, key, semantics)
-    include, include_all = _parse_fields(fields, level)
-    limit = _parse_number(options, "limit")
+    fields = _parse_fields(lists["includefield"])
+    notes |= {_not_returned(tag, scope): None for tag in fields or () if not scope.has(tag)}
+    included = {tag for tag in fields or () if scope.has(tag)} | {path[0] for path in keys}
     return Query(
-        level=level,
+        resource=resource,
         keys=tuple(key for _, key in keys.values() if key.path[0] != _CHARACTER_SET),
         semantics=semantics,
-        include=(include | {path[0] for path in keys}) - frozenset(RETURNED[level]),
-        include_all=include_all,
-        limit=limit,
+        include=frozenset(included) - resource.returned,
+        include_all=fields is None,
+        limit=_parse_number(options, "limit"),
         offset=_parse_number(options, "offset") or 0,
+        order=_parse_order(lists["orderby"], scope),
+        page=_parse_page(options),
+        notes=tuple(notes),
+        tags=tags,
     )
 
 
-def _parse_key(name: str, value: str, level: Level) -> MatchKey:
+def _parse_key(name: str, value: str, scope: _Scope) -> MatchKey:
     path = _parse_path(name, parameter=name)
-    known = _KNOWN[level]
-    if known is not None and path[0] not in known:
-        raise InvalidQueryError(name, f"is not an attribute by which a {level} is found")
-    if path[0] == _RETRIEVE_URL:
+    tag = path[0]
+    if tag == _RETRIEVE_URL or tag in _PATIENT_COUNTS:
         raise InvalidQueryError(name, "is made for each answer and cannot be matched")
-    if path[0] == _TIME_ZONE:
+    if tag == _TIME_ZONE:
         raise InvalidQueryError(name, "times are matched as they are stored, without a zone")
+    if not scope.has(tag):
+        raise InvalidQueryError(name, _not_matched(tag, scope))
     if len(value) > MAX_VALUE_LENGTH:
         raise InvalidQueryError(name, f"is longer than {MAX_VALUE_LENGTH} characters")
     return MatchKey(path, vr_of(path[-1]) or "UN", value)
+
+
+def _not_matched(tag: str, scope: _Scope) -> str:
+    home = scope.home(tag)
+    if home is None:
+        return f"is not among the attributes by which {scope.found} are found"
+    return (
+        f"belongs to the {home} level, and a search for {scope.found} matches attributes of "
+        f"the {scope.resource.level} level and above"
+    )
+
+
+def _not_returned(tag: str, scope: _Scope) -> str:
+    """Say that an attribute of a lower level is not returned (PS3.18 §10.6.3.3)."""
+    keyword = keyword_from_tag(tag)
+    shown = f"includefield {tag} ({keyword})" if keyword else f"includefield {tag}"
+    home = scope.home(tag)
+    why = f"belongs to the {home} level" if home else f"is not an attribute of {scope.found}"
+    return f"{shown} {why} and is not returned with {scope.found}"
 
 
 def _parse_path(text: str, *, parameter: str) -> tuple[str, ...]:
@@ -157,16 +314,32 @@ def _parse_path(text: str, *, parameter: str) -> tuple[str, ...]:
 
 
 def _parse_tag(text: str, *, parameter: str) -> str:
-    if _TAG.fullmatch(text):
-        tag = text.upper()
-        is_private = int(tag[:4], 16) % 2 == 1
-        if is_private or vr_of(tag) is not None:
-            return tag
-    elif tag_of := tag_from_keyword(text):
-        return tag_of
-    if parameter == "includefield":
-        raise InvalidQueryError(parameter, f"{text[:64]} is not an attribute of the standard")
+    if tag := _tag_of(text):
+        return tag
+    if parameter in _LISTS:
+        raise InvalidQueryError(parameter, f"{_shown(text)} is not an attribute of the standard")
     raise InvalidQueryError(parameter, "is neither a parameter nor an attribute of the standard")
+
+
+def _tag_of(text: str) -> str | None:
+    if not _TAG.fullmatch(text):
+        return tag_from_keyword(text)
+    tag = text.upper()
+    return tag if _is_private(tag) or vr_of(tag) is not None else None
+
+
+def _is_private(tag: str) -> bool:
+    return int(tag[:4], 16) % 2 == 1
+
+
+def _is_attribute(name: str) -> bool:
+    return all(map(_tag_of, name.split(".")))
+
+
+def _shown(text: str) -> str:
+    """Give a text of the query as a header or a message can have it."""
+    cut = text[:_SHOWN_LENGTH]
+    return "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else "?" for c in cut)
 
 
 def _check_value(name: str, key: MatchKey, semantics: Semantics) -> None:
@@ -176,16 +349,34 @@ def _check_value(name: str, key: MatchKey, semantics: Semantics) -> None:
         raise InvalidQueryError(name, str(exc)) from exc
 
 
-def _parse_fields(fields: Iterable[str], level: Level) -> tuple[frozenset[str], bool]:
-    named = [field for field in fields if field]
-    if "all" in named:
-        if len(set(named)) > 1:
-            raise InvalidQueryError("includefield", "all must stand alone")
-        return frozenset(), True
-    known = _KNOWN[level]
-    tags = {_parse_path(field, parameter="includefield")[0] for field in named}
-    # Viewers name attributes of lower levels, which are not returned (PS3.18 §10.6.3.3).
-    return frozenset(tag for tag in tags if known is None or tag in known), False
+def _parse_fields(fields: list[str]) -> list[str] | None:
+    """Give the tags of fields to include, within sequences those of the outermost; none is all."""
+    if "all" not in fields:
+        return [_parse_path(field, parameter="includefield")[0] for field in fields]
+    if len(set(fields)) > 1:
+        raise InvalidQueryError("includefield", "all must stand alone")
+    return None
+
+
+def _parse_order(fields: list[str], scope: _Scope) -> tuple[OrderKey, ...]:
+    keys: dict[str, OrderKey] = {}
+    for field in fields:
+        tag = _parse_tag(field.removeprefix("-"), parameter="orderby")
+        key = OrderKey(tag, descending=field.startswith("-"))
+        if not scope.has(tag):
+            raise InvalidQueryError("orderby", f"{_shown(field)} {_not_matched(tag, scope)}")
+        if tag == _RETRIEVE_URL or (vr_of(tag) or "UN") in _NO_ORDER_VRS:
+            raise InvalidQueryError("orderby", f"{_shown(field)} has no values with an order")
+        if keys.setdefault(tag, key) != key:
+            raise InvalidQueryError("orderby", f"{_shown(field)} is named in both directions")
+    return tuple(keys.values())
+
+
+def _parse_page(options: Mapping[str, str]) -> str:
+    page = options.get("page", "")
+    if len(page) > MAX_VALUE_LENGTH:
+        raise InvalidQueryError("page", f"is longer than {MAX_VALUE_LENGTH} characters")
+    return page
 
 
 def _parse_truth(options: Mapping[str, str], name: str) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from dicomulus.dicom.attributes import INSTANCE_RETURN
 from dicomulus.dicom.json_members import format_members, members
 from dicomulus.dicom.level_json import parse_json_object
-from dicomulus.dicom.matching import first_text, is_plain, uid_list
+from dicomulus.dicom.matching import filter_of, first_text, is_plain, uid_list
 from dicomulus.dicom.resource import InstanceResource
 from dicomulus.ports import SearchPath
 from dicomulus.services.folds import chosen
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from dicomulus.dicom.level_json import Element
+    from dicomulus.dicom.matching import Filter
     from dicomulus.dicom.query import Query
     from dicomulus.dicom.resource import SeriesResource
     from dicomulus.ports import Index, InstanceRow, Page, SeriesRow, StudyEntry, StudyRow
@@ -77,7 +78,7 @@ class Search:
     def series(self, study_instance_uid: str, query: Query) -> ResultPage:
         """Find series of a study, by SeriesNumber, then Series Instance UID."""
         rows = [row for row in self._index.query_series(study_instance_uid) if row.instance_count]
-        test = query.filter_without()
+        test = _test_of(query)
         if test is not None:
             rows = [row for row in rows if test(_series_elements(row))]
         rows.sort(key=_series_order)
@@ -91,7 +92,7 @@ class Search:
                 that has it is being rebuilt.
         """
         rows: Sequence[InstanceRow] = chosen(self._instance_rows(series, query))
-        test = query.filter_without()
+        test = _test_of(query)
         if test is not None:
             elements_of = self._instance_elements(query)
             rows = [row for row in rows if test(elements_of(row))]
@@ -194,6 +195,11 @@ class Search:
         if not (query.include or query.include_all):
             return row.attributes
         return _with_included(row.attributes, [self._fragments.text(row)], query)
+
+
+def _test_of(query: Query) -> Filter | None:
+    keys = [key for key in query.keys if not key.is_universal]
+    return filter_of(keys, query.semantics) if keys else None
 
 
 def _study_elements(row: StudyRow) -> _Elements:
