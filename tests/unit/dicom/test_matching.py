@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +25,7 @@ from dicomulus.dicom.matching import (
 
 if TYPE_CHECKING:
     from dicomulus.dicom.level_json import Element
+    from dicomulus.dicom.matching import Filter
 
 STUDY_DESCRIPTION = "00081030"
 PATIENT_NAME = "00100010"
@@ -42,10 +45,10 @@ def key(tag: str, vr: str, value: str) -> MatchKey:
 
 
 def matches(
-    vr: str, value: str, *stored: object, tag: str = STUDY_DESCRIPTION, **semantics: bool
+    vr: str, value: str, *stored: object, tag: str = STUDY_DESCRIPTION, **semantics: Any
 ) -> bool:
     element: Element | None = {"vr": vr, "Value": list(stored)} if stored else {"vr": vr}
-    return predicate(key(tag, vr, value), Semantics(**semantics))(element)
+    return predicate(key(tag, vr, value), replace(LITERAL, **semantics))(element)
 
 
 def name(alphabetic: str = "", ideographic: str = "", phonetic: str = "") -> dict[str, str]:
@@ -216,6 +219,163 @@ def test_ranges_of_date_and_time_are_one_range(
         STUDY_TIME: {"vr": "TM", "Value": [stored[1]]},
     }
     assert test(elements) == expected
+
+
+# --- time zones -----------------------------------------------------------------------------------
+
+
+def zoned(zone: str | None, **texts: str) -> dict[str, Element]:
+    tags = {"date": ("00080020", "DA"), "time": ("00080030", "TM"), "at": ("0008002A", "DT")}
+    found = {tags[name][0]: {"vr": tags[name][1], "Value": [texts[name]]} for name in texts}
+    return found | ({"00080201": {"vr": "SH", "Value": [zone]}} if zone else {})
+
+
+def in_zone(hours: int) -> Semantics:
+    return Semantics(zone=timedelta(hours=hours))
+
+
+NIGHT = (key(STUDY_DATE, "DA", "20240101-20240101"), key(STUDY_TIME, "TM", "2200-2300"))
+
+
+@pytest.mark.parametrize(
+    ("zone", "date", "time", "expected"),
+    [
+        ("+0100", "20240101", "2230", True),
+        ("+0300", "20240102", "0030", True),
+        ("+0300", "20240101", "2230", False),
+        ("-0500", "20240101", "1630", True),
+        ("-0500", "20240101", "1729", False),
+        (None, "20240101", "2230", True),
+        (None, "20240102", "0030", False),
+        ("CET", "20240101", "2230", True),
+        ("", "20240101", "2230", True),
+        ("+0300", "20240102", "0101", False),
+        ("+0300", "20240102", "010060", True),
+    ],
+)
+def test_ranges_of_date_and_time_are_of_the_zone_of_the_query(
+    zone: str | None, date: str, time: str, expected: bool
+) -> None:
+    """PS3.4 §C.2.2.2.5: both are the same instant in UTC, where the data set says its zone."""
+    assert filter_of(NIGHT, in_zone(1))(zoned(zone, date=date, time=time)) == expected
+
+
+def test_without_a_zone_in_the_query_times_are_compared_as_stored() -> None:
+    assert filter_of(NIGHT)(zoned("+0300", date="20240101", time="2230"))
+
+
+def test_a_date_or_a_time_alone_is_compared_as_stored() -> None:
+    elements = zoned("+0300", date="20240102", time="0030")
+    for date, time in [("20240102", "0030"), ("20240102-", "00"), ("20240102", "0000-0030")]:
+        keys = [key(STUDY_DATE, "DA", date), key(STUDY_TIME, "TM", time)]
+        assert filter_of(keys[:1], in_zone(1))(elements)
+        assert filter_of(keys[1:], in_zone(1))(elements)
+        assert filter_of(keys, in_zone(1))(elements)
+
+
+@pytest.mark.parametrize(
+    ("asked", "semantics", "zone", "stored", "expected"),
+    [
+        ("2024010112", in_zone(1), "+0300", "2024010114", True),
+        ("2024010112", in_zone(1), "+0300", "2024010112", False),
+        ("2024010112", in_zone(1), None, "2024010112", True),
+        ("2024010112", in_zone(1), "+0300", "2024010112+0100", True),
+        ("2024010112+0000", in_zone(1), "+0300", "2024010115", True),
+        ("2024010112+0000", LITERAL, "+0300", "2024010115", True),
+        ("2024010112+0000", LITERAL, None, "2024010112", True),
+        ("2024010112", LITERAL, "+0300", "2024010112", True),
+        ("2024010112-2024010113", in_zone(-5), "+0000", "2024010118", True),
+    ],
+)
+def test_date_times_without_an_offset_are_of_the_zone_of_their_data_set(
+    asked: str, semantics: Semantics, zone: str | None, stored: str, expected: bool
+) -> None:
+    """PS3.3 §C.12.1.1.8."""
+    test = filter_of([key("0008002A", "DT", asked)], semantics)
+    assert test(zoned(zone, at=stored)) == expected
+
+
+def test_items_of_sequences_are_of_the_zone_of_their_data_set() -> None:
+    keys = [MatchKey((REQUEST, "0008002A"), "DT", "2024010112")]
+    elements = zoned("+0300") | {REQUEST: {"vr": "SQ", "Value": [zoned(None, at="2024010114")]}}
+    assert filter_of(keys, in_zone(1))(elements)
+
+
+# --- private attributes ---------------------------------------------------------------------------
+
+
+def private(value: str, *, creator: str = "ACME", path: tuple[str, ...] = ("00091001",)) -> Filter:
+    creators = tuple("" if tag == REQUEST else creator for tag in path)
+    return filter_of([MatchKey(path, "UN", value, creators)], Semantics(empty_values=True))
+
+
+def block(number: str, creator: str, vr: str = "LO", *values: object) -> dict[str, Element]:
+    return {
+        f"000900{number}": {"vr": "LO", "Value": [creator]},
+        f"0009{number}01": {"vr": vr, "Value": list(values)},
+    }
+
+
+def test_a_private_attribute_is_found_in_whichever_block_its_creator_has() -> None:
+    """PS3.5 §7.8.1."""
+    assert private("A*")(block("10", "ACME ", "LO", "ABC"))
+    assert private("A*")(block("E4", "ACME", "LO", "ABC"))
+    assert private("A*")(block("10", "ACME", "LO", "X") | block("11", "ACME", "LO", "ABC"))
+    assert not private("A*")(block("10", "OTHER", "LO", "ABC"))
+    assert not private("A*")(block("10", "ACME", "LO", "X") | block("11", "OTHER", "LO", "ABC"))
+    assert not private("A*")({"00091001": {"vr": "LO", "Value": ["ABC"]}}), "nobody has the block"
+
+
+@pytest.mark.parametrize(
+    ("vr", "stored", "value", "expected"),
+    [
+        ("IS", 5, "05", True),
+        ("LO", "5", "05", False),
+        ("DA", "20240115", "20240101-20240131", True),
+        ("LO", "20240101-20240131", "20240101-20240131", True),
+        ("IS", 5, "five", False),
+        ("DA", "20240115", "five", False),
+        ("PN", {"Alphabetic": "Müller"}, "muller", True),
+        ("UI", "1.2", "1.2,1.3", True),
+        ("UI", "1.2", "1.*", False),
+        ("SQ", {}, "five", False),
+    ],
+)
+def test_a_private_attribute_is_matched_by_the_vr_of_the_data_set(
+    vr: str, stored: object, value: str, expected: bool
+) -> None:
+    assert private(value)(block("10", "ACME", vr, stored)) == expected
+
+
+def test_a_private_date_time_is_of_the_zone_of_its_data_set() -> None:
+    keys = [MatchKey(("00091001",), "UN", "2024010112", ("ACME",))]
+    test = filter_of(keys, in_zone(1))
+    assert test(block("10", "ACME", "DT", "2024010114") | zoned("+0300"))
+    assert not test(block("10", "ACME", "DT", "2024010112") | zoned("+0300"))
+
+
+def test_a_private_attribute_that_is_not_there_is_empty() -> None:
+    assert private("")({})
+    assert private('""')({})
+    assert private('""')(block("10", "ACME"))
+    assert not private('""')(block("10", "ACME", "LO", "x"))
+    assert not private("x")({})
+
+
+def test_private_attributes_within_sequences_are_matched_by_the_creator_of_the_item() -> None:
+    items = [block("10", "OTHER", "LO", "x"), block("2A", "ACME", "LO", "y")]
+    elements: dict[str, Element] = {REQUEST: {"vr": "SQ", "Value": items}}
+    assert private("y", path=(REQUEST, "00091001"))(elements)
+    assert not private("x", path=(REQUEST, "00091001"))(elements)
+    outer = block("22", "ACME", "SQ", *items)
+    assert private("y", path=("00091001", "00091001"))(outer)
+
+
+def test_a_creator_alone_finds_what_has_a_block_of_it() -> None:
+    test = filter_of([MatchKey(("00090010",), "LO", "ACME")])
+    assert test(block("33", "ACME"))
+    assert not test(block("10", "ACME 2"))
+    assert filter_of([MatchKey(("00090010",), "LO", "")])({})
 
 
 # --- names ----------------------------------------------------------------------------------------

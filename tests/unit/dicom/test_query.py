@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
 import pytest
 
 from dicomulus.dicom.main_tags import main_tags
@@ -22,6 +25,9 @@ from dicomulus.dicom.query import (
 )
 from dicomulus.errors import InvalidQueryError
 from dicomulus.wire.message import parse_query
+
+if TYPE_CHECKING:
+    from dicomulus.dicom.level_json import Element
 
 OHIF_LIST = (
     "limit=101&offset=0&fuzzymatching=true&includefield=00081030%2C00080060%2C00080090%2C00100030"
@@ -133,12 +139,6 @@ def test_all_fields_are_included_on_one_word() -> None:
     assert parse("includefield=all&includefield=all").include_all
 
 
-def test_private_attributes_are_matched_where_whole_instances_are() -> None:
-    assert parse("00091001=x", SERIES_INSTANCES).keys == (MatchKey(("00091001",), "UN", "x"),)
-    with pytest.raises(InvalidQueryError, match="00091001"):
-        parse("00091001=x")
-
-
 def test_other_concerns_parameters_are_let_pass() -> None:
     assert parse("accept=application/json&charset=utf-8&mode=x&accept=y") == Query(resource=STUDIES)
 
@@ -164,7 +164,10 @@ def test_the_character_set_of_a_query_restricts_nothing() -> None:
         ("Modality=CT", "Modality"),
         ("PatientMotherBirthName=x", "PatientMotherBirthName"),
         ("RetrieveURL=x", "RetrieveURL"),
-        ("TimezoneOffsetFromUTC=%2B0100", "TimezoneOffsetFromUTC"),
+        ("TimezoneOffsetFromUTC=0100", "TimezoneOffsetFromUTC"),
+        ("TimezoneOffsetFromUTC=%2B01:00", "TimezoneOffsetFromUTC"),
+        ("00080201=CET", "00080201"),
+        ("00080201=-0500&TimezoneOffsetFromUTC=-0600", "TimezoneOffsetFromUTC"),
         ("PatientID=1&PatientID=2", "PatientID"),
         ("PatientID=1&00100020=2", "00100020"),
         ("PatientID.StudyDate=1", "PatientID.StudyDate"),
@@ -306,6 +309,97 @@ def test_a_filter_leaves_out_what_a_plan_has_settled() -> None:
     assert test is not None
     assert test({"00080020": {"vr": "DA", "Value": ["20240101"]}})
     assert not test({})
+
+
+# --- time zones, private attributes ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["%2B0130", "+0130", "%200130"])
+@pytest.mark.parametrize("resource", RESOURCES.values())
+def test_a_time_zone_is_said_once_for_the_whole_query(text: str, resource: SearchResource) -> None:
+    """PS3.18 §8.3.4; an unescaped plus sign is a space by the time it is read."""
+    query = parse(f"TimezoneOffsetFromUTC={text}", resource)
+    assert query.semantics.zone == timedelta(hours=1, minutes=30)
+    assert query.keys == (), "it is not matched itself"
+
+
+@pytest.mark.parametrize("text", ["", "*"])
+def test_an_empty_time_zone_is_none(text: str) -> None:
+    query = parse(f"TimezoneOffsetFromUTC={text}&PatientID=1")
+    assert query.semantics.zone is None
+    assert len(query.keys) == 1
+
+
+def test_an_offset_within_a_date_time_may_have_an_unescaped_plus_sign() -> None:
+    (key,) = parse("AcquisitionDateTime=20240101+0100", SERIES_INSTANCES).keys
+    assert key.value == "20240101+0100"
+
+
+def test_a_private_attribute_is_matched_with_its_creator() -> None:
+    """PS3.18 §8.3.4.1."""
+    query = parse("00091001=x&00090010=%20ACME%20", SERIES_INSTANCES)
+    assert query.keys == (MatchKey(("00091001",), "UN", "x", creators=("ACME",)),)
+    assert query.include == {"00091001", "00090010"}
+    assert query.keys_at(Level.INSTANCE) == query.keys
+
+
+def test_creators_of_private_attributes_within_sequences_are_named_there() -> None:
+    text = "00091001.00091102=x&00091001.00090011=INNER&00090010=OUTER&00091001.00100020=P"
+    assert parse(text, SERIES_INSTANCES).keys == (
+        MatchKey(("00091001", "00091102"), "UN", "x", creators=("OUTER", "INNER")),
+        MatchKey(("00091001", "00100020"), "LO", "P", creators=("OUTER", "")),
+    )
+
+
+def test_a_creator_alone_is_a_key_of_its_own() -> None:
+    (key,) = parse("00090010=ACME", SERIES_INSTANCES).keys
+    assert key == MatchKey(("00090010",), "LO", "ACME")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "00091001=x",
+        "00091001=",
+        "00091001=x&00090011=ACME",
+        "00091001=x&000B0010=ACME",
+        "00091001=x&00090010=",
+        "00091001=x&00090010=AC*",
+        "00091001=x&00090010=%20",
+        "00090001=x",
+        "00090101=x&00090001=ACME",
+        "RequestAttributesSequence.00091001=x&00090010=ACME",
+    ],
+)
+def test_a_private_attribute_without_its_creator_is_refused(text: str) -> None:
+    with pytest.raises(InvalidQueryError) as caught:
+        parse(text, SERIES_INSTANCES)
+    assert caught.value.parameter in text.split("=")[0]
+
+
+def test_private_attributes_belong_to_the_level_whose_main_tags_have_them() -> None:
+    tags = main_tags(["00091001"], ["00111002"])
+    assert {"00090010"} <= tags.study
+    assert {"00110010"} <= tags.series
+    text = parse_query("00091A01=x&0009001A=ACME")
+    for resource in (STUDIES, ALL_SERIES):
+        query = parse_search(text, resource, tags=tags)
+        assert query.keys_at(Level.STUDY) == query.keys, "whatever the number of the block"
+    assert parse_search(text, ALL_INSTANCES, tags=tags).keys_at(Level.INSTANCE), "as it is there"
+    with pytest.raises(InvalidQueryError, match="belongs to the instance level"):
+        parse_search(parse_query("00091002=x&00090010=ACME"), STUDIES, tags=tags)
+    with pytest.raises(InvalidQueryError, match="belongs to the series level"):
+        parse_search(parse_query("00111002=x&00110010=ACME"), STUDIES, tags=tags)
+
+
+def test_a_private_attribute_is_included_from_the_block_that_it_is_in() -> None:
+    query = parse("00091001=&00090010=ACME&includefield=Rows", SERIES_INSTANCES)
+    elements: dict[str, Element] = {
+        "00090010": {"vr": "LO", "Value": ["OTHER"]},
+        "00090011": {"vr": "LO", "Value": ["ACME"]},
+    }
+    assert query.included_in(elements) >= {"00091101", "00090011"}
+    assert query.included_in({}) == query.include
 
 
 # --- order, pages, leniency -----------------------------------------------------------------------

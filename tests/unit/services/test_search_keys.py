@@ -1,14 +1,17 @@
 """Sort keys of studies, and the ranges in which matches lie."""
 
+# ruff: noqa: DTZ001 - of whatever zone
+
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicomulus.dicom.matching import LITERAL, MatchKey, predicate
+from dicomulus.dicom.matching import LITERAL, MatchKey, Semantics, filter_of, predicate
 from dicomulus.services.search_keys import CUT, date_key_range, search_keys, value_ranges
 
 UID = "1.2.3"
@@ -117,3 +120,30 @@ def test_a_range_holds_every_study_of_which_a_name_group_matches(
 @pytest.mark.parametrize("pattern", ["*a", "?a", "山田*", "*"])
 def test_what_has_no_beginning_in_the_index_has_no_range(pattern: str) -> None:
     assert value_ranges(MatchKey(("00100010",), "PN", pattern), LITERAL) == ()
+
+
+@given(
+    first=st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)),
+    minutes=st.integers(0, 10_000),
+    later=st.integers(-3_000, 13_000),
+    of_query=st.integers(-14, 14),
+    of_study=st.integers(-14, 14) | st.none(),
+)
+def test_a_range_of_keys_holds_every_study_that_matches_in_another_zone(
+    first: datetime, minutes: int, later: int, of_query: int, of_study: int | None
+) -> None:
+    last, stored = first + timedelta(minutes=minutes), first + timedelta(minutes=later)
+    date = MatchKey(("00080020",), "DA", f"{first:%Y%m%d}-{last:%Y%m%d}")
+    time = MatchKey(("00080030",), "TM", f"{first:%H%M%S}-{last:%H%M%S}")
+    semantics = Semantics(zone=timedelta(hours=of_query))
+    values = attributes(date=f"{stored:%Y%m%d}", time=f"{stored:%H%M%S}")
+    if of_study is not None:
+        values["00080201"] = {"vr": "SH", "Value": [f"{of_study:+03}00"]}
+    if filter_of([date, time], semantics)(values):
+        assert date_key_range(date, time, semantics).holds(search_keys(UID, values).by_date)
+
+
+def test_a_date_alone_has_a_range_of_keys_as_it_is_stored() -> None:
+    date = MatchKey(("00080020",), "DA", "20240131")
+    semantics = Semantics(zone=timedelta(hours=1))
+    assert date_key_range(date, None, semantics) == date_key_range(date, None)

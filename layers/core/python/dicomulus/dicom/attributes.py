@@ -184,3 +184,18 @@ SERIES_TAGS: Final = frozenset(SERIES_RETURN) - COMPUTED | SERIES_FURTHER
 
 INSTANCE_TAGS: Final = frozenset(INSTANCE_RETURN) - COMPUTED
 """Instance-level attributes taken from objects."""
+
+
+def is_private(tag: str) -> bool:
+    """Whether an attribute is of an odd group (PS3.5 §7.1)."""
+    return tag[3] in "13579BDF"
+
+
+def is_creator(tag: str) -> bool:
+    """Whether an attribute reserves a block of private attributes (PS3.5 §7.8.1)."""
+    return is_private(tag) and tag[4:6] == "00" and tag[6:] >= "10"
+
+
+def creator_tag(tag: str) -> str:
+    """Give the tag of the creator of a private attribute's block."""
+    return f"{tag[:4]}00{tag[4:6]}"

@@ -6,7 +6,14 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from dicomulus.dicom.attributes import INSTANCE_TAGS, SERIES_TAGS, STUDY_TAGS
+from dicomulus.dicom.attributes import (
+    INSTANCE_TAGS,
+    SERIES_TAGS,
+    STUDY_TAGS,
+    creator_tag,
+    is_creator,
+    is_private,
+)
 from dicomulus.dicom.dictionary import tag_from_keyword
 from dicomulus.errors import ConfigurationError
 
@@ -69,7 +76,8 @@ def main_tags(
 ) -> MainTags:
     """Give the built-in lists with further attributes, by keyword or as 8 hexadecimal digits.
 
-    An attribute that is named at two levels belongs to the upper one.
+    An attribute that is named at two levels belongs to the upper one. The creator of a private
+    attribute's block is held with it, without which nobody could tell what it means.
 
     Raises:
         ConfigurationError: A name is none of an attribute that a row could hold.
@@ -78,7 +86,11 @@ def main_tags(
     # What a search returns at both levels (TimezoneOffsetFromUTC) stays at both.
     of_series = SERIES_TAGS | (parse_tags(series) - of_study)
     of_instance = (INSTANCE_TAGS | INSTANCE_FURTHER | parse_tags(instance)) - of_study - of_series
-    return MainTags(of_study, of_series, of_instance)
+    return MainTags(*map(_with_creators, (of_study, of_series, of_instance)))
+
+
+def _with_creators(tags: frozenset[str]) -> frozenset[str]:
+    return tags | {creator_tag(tag) for tag in tags if is_private(tag) and not is_creator(tag)}
 
 
 def parse_tags(names: Iterable[str]) -> frozenset[str]:

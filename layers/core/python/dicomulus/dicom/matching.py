@@ -5,30 +5,38 @@ from __future__ import annotations
 import fnmatch
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
+from dicomulus.dicom.attributes import is_creator
 from dicomulus.dicom.temporal import (
     FIRST_DATE,
     FIRST_TIME,
     LAST_DATE,
     LAST_TIME,
+    UTC,
     date_range,
     date_time_range,
+    has_offset,
     is_range,
+    moved,
     normal_date,
     normal_time,
+    parse_zone,
     time_range,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import timedelta
 
     from dicomulus.dicom.level_json import Element
 
     Predicate = Callable[[Element | None], bool]
     Filter = Callable[[Mapping[str, Element]], bool]
+    # The same within a data set of which the time zone may be known.
+    _ZonedFilter = Callable[[Mapping[str, Element], timedelta | None], bool]
 
 WILDCARD_VRS: Final = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "UN"})
 """VRs with wildcards (PS3.4 §C.2.2.2.4), and UN, which private attributes are taken for."""
@@ -60,6 +68,8 @@ _PAIRS: Final = {
     "00400250": "00400251",  # PerformedProcedureStepEnd
 }
 
+_TIME_ZONE: Final = "00080201"
+
 _SEPARATORS: Final = re.compile(r"[,\\]")
 _NAME_TOKENS: Final = re.compile(r"[\s^,=.\\-]+")
 _NAME_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
@@ -70,11 +80,16 @@ _EMPTY_KEY: Final = '""'
 
 @dataclass(frozen=True, slots=True)
 class MatchKey:
-    """One attribute to match: its path of tags, its VR and the value asked for."""
+    """One attribute to match: its path of tags, its VR and the value asked for.
+
+    ``creators`` names the private creator of each tag of the path, with an empty text for tags of
+    the standard; it may be left out where all are.
+    """
 
     path: tuple[str, ...]
     vr: str
     value: str
+    creators: tuple[str, ...] = ()
 
     @property
     def tag(self) -> str:
@@ -97,6 +112,8 @@ class Semantics:
     """A value of two quotation marks matches the empty attribute."""
     multiple_values: bool = False
     """A backslash divides values of which any may match."""
+    zone: timedelta | None = None
+    """How far ahead of UTC the zone is that dates and times are meant in (PS3.18 §8.3.4)."""
 
 
 LITERAL: Final = Semantics()
@@ -171,39 +188,132 @@ def filter_of(keys: Iterable[MatchKey], semantics: Semantics = LITERAL) -> Filte
     Raises:
         ValueError: A value breaks the rules of its VR; the text says the rule.
     """
-    return _level_filter([(key.path, key) for key in keys], semantics)
+    test = _level_filter([(_steps(key), key) for key in keys], semantics)
+    return lambda elements: test(elements, _zone_of(elements))
 
 
-def _level_filter(keys: Sequence[tuple[tuple[str, ...], MatchKey]], semantics: Semantics) -> Filter:
-    here = {path[0]: key for path, key in keys if len(path) == 1}
-    below: dict[str, list[tuple[tuple[str, ...], MatchKey]]] = {}
-    for path, key in keys:
-        if len(path) > 1:
-            below.setdefault(path[0], []).append((path[1:], key))
-    pairs = [
-        _pair_filter(here.pop(date), here.pop(time))
+def _zone_of(elements: Mapping[str, Element]) -> timedelta | None:
+    """Give the zone of a data set's dates and times, if it says one (PS3.3 §C.12.1.1.8)."""
+    text = first_text(elements.get(_TIME_ZONE))
+    try:
+        return parse_zone(text) if text else None
+    except ValueError:
+        return None
+
+
+_Step = tuple[str, str]
+"""A tag and its private creator, which is empty for tags of the standard."""
+
+
+def _steps(key: MatchKey) -> tuple[_Step, ...]:
+    return tuple(zip(key.path, key.creators or ("",) * len(key.path), strict=True))
+
+
+def _level_filter(
+    keys: Sequence[tuple[tuple[_Step, ...], MatchKey]], semantics: Semantics
+) -> _ZonedFilter:
+    here = {steps[0]: key for steps, key in keys if len(steps) == 1}
+    below: dict[_Step, list[tuple[tuple[_Step, ...], MatchKey]]] = {}
+    for steps, key in keys:
+        if len(steps) > 1:
+            below.setdefault(steps[0], []).append((steps[1:], key))
+    tests = [
+        _pair_filter(here.pop((date, "")), here.pop((time, "")), semantics)
         for date, time in _ranged_pairs(here, semantics)
     ]
-    tests = {tag: predicate(key, semantics) for tag, key in here.items()}
-    items = {tag: _level_filter(inner, semantics) for tag, inner in below.items()}
+    tests += [_element_filter(step, key, semantics) for step, key in here.items()]
+    tests += [_item_filter(step, _level_filter(inner, semantics)) for step, inner in below.items()]
+    return lambda elements, zone: all(test(elements, zone) for test in tests)
 
-    def matches(elements: Mapping[str, Element]) -> bool:
-        return (
-            all(test(elements.get(tag)) for tag, test in tests.items())
-            and all(pair(elements) for pair in pairs)
-            and all(any(map(inner, _items(elements, tag))) for tag, inner in items.items())
-        )
+
+def _item_filter(step: _Step, inner: _ZonedFilter) -> _ZonedFilter:
+    def matches(elements: Mapping[str, Element], zone: timedelta | None) -> bool:
+        tags = stored_tags(elements, *step)
+        items = [item for tag in tags for item in values_of(elements.get(tag))]
+        # Without any item, each key is matched against an attribute that is not there.
+        return any(inner(item, zone) for item in items or [{}])
 
     return matches
 
 
-def _items(elements: Mapping[str, Element], tag: str) -> list[dict[str, Element]]:
-    items = values_of(elements.get(tag))
-    return items or [{}]
+def _element_filter(step: _Step, key: MatchKey, semantics: Semantics) -> _ZonedFilter:
+    tag, creator = step
+    if creator:
+        return _private_filter(step, key, semantics)
+    if is_creator(tag) and not key.is_universal:
+        return lambda elements, _: any(_blocks(elements, tag, key.value.strip()))
+    if _is_zoned(key, semantics):
+        return _zoned_filter(key, semantics)
+    test = predicate(key, semantics)
+    return lambda elements, _: test(elements.get(tag))
 
 
-def _ranged_pairs(keys: Mapping[str, MatchKey], semantics: Semantics) -> list[tuple[str, str]]:
-    ranged = {tag for tag, key in keys.items() if is_range(key.value) and is_plain(key, semantics)}
+def _is_zoned(key: MatchKey, semantics: Semantics) -> bool:
+    return key.vr == "DT" and (semantics.zone is not None or has_offset(key.value))
+
+
+def _zoned_filter(key: MatchKey, semantics: Semantics) -> _ZonedFilter:
+    tag = key.tag
+    by_zone: dict[timedelta | None, Predicate] = {None: predicate(key, semantics)}
+
+    def matches(elements: Mapping[str, Element], zone: timedelta | None) -> bool:
+        if zone not in by_zone:
+            by_zone[zone] = predicate(key, semantics, stored_zone=zone)
+        return by_zone[zone](elements.get(tag))
+
+    return matches
+
+
+# --- private attributes ---------------------------------------------------------------------------
+
+
+def stored_tags(elements: Mapping[str, Element], tag: str, creator: str) -> tuple[str, ...]:
+    """Give where a data set has an attribute: in whichever block the creator has reserved."""
+    if not creator:
+        return (tag,)
+    return tuple(f"{tag[:4]}{block}{tag[6:]}" for block in _blocks(elements, tag, creator))
+
+
+def _blocks(elements: Mapping[str, Element], tag: str, creator: str) -> Iterator[str]:
+    prefix = tag[:4] + "00"
+    for each, element in elements.items():
+        if each.startswith(prefix) and each[6:] >= "10" and first_text(element) == creator:
+            yield each[6:]
+
+
+def _private_filter(step: _Step, key: MatchKey, semantics: Semantics) -> _ZonedFilter:
+    """Match a private attribute by the VR that the data set gives it."""
+    by_vr: dict[str, _ZonedFilter] = {}
+
+    def matches(elements: Mapping[str, Element], zone: timedelta | None) -> bool:
+        found = [elements[tag] for tag in stored_tags(elements, *step) if tag in elements]
+        for element in found or [{"vr": "UN"}]:
+            vr = element["vr"]
+            if vr not in by_vr:
+                by_vr[vr] = _filter_of_vr(replace(key, vr=vr), semantics)
+            if by_vr[vr]({key.tag: element}, zone):
+                return True
+        return False
+
+    return matches
+
+
+def _filter_of_vr(key: MatchKey, semantics: Semantics) -> _ZonedFilter:
+    try:
+        return _element_filter((key.tag, ""), key, semantics)
+    except ValueError:  # no such value can be in an attribute of this VR
+        return lambda _, __: False
+
+
+# --- dates and times together ---------------------------------------------------------------------
+
+
+def _ranged_pairs(keys: Mapping[_Step, MatchKey], semantics: Semantics) -> list[tuple[str, str]]:
+    ranged = {
+        tag
+        for (tag, _), key in keys.items()
+        if not key.is_universal and is_range(key.value) and is_plain(key, semantics)
+    }
     return [(date, time) for date, time in _PAIRS.items() if date in ranged and time in ranged]
 
 
@@ -222,19 +332,37 @@ def combined_range(date: MatchKey, time: MatchKey) -> tuple[str, str]:
     return low, high
 
 
-def _pair_filter(date: MatchKey, time: MatchKey) -> Filter:
+def _pair_filter(date: MatchKey, time: MatchKey, semantics: Semantics) -> _ZonedFilter:
     low, high = combined_range(date, time)
+    by_zone: dict[timedelta | None, tuple[str, str]] = {}
 
-    def matches(elements: Mapping[str, Element]) -> bool:
+    def matches(elements: Mapping[str, Element], zone: timedelta | None) -> bool:
         day = normal_date(first_text(elements.get(date.tag)))
+        if day is None:
+            return False
         of_day = normal_time(first_text(elements.get(time.tag))) or FIRST_TIME
-        return day is not None and low <= day + of_day <= high
+        # The range is moved to the zone of the data set rather than every value to UTC.
+        if zone not in by_zone:
+            by = UTC if semantics.zone is None or zone is None else zone - semantics.zone
+            by_zone[zone] = moved(low, by), moved(high, by)
+        first, last = by_zone[zone]
+        return first <= day + of_day <= last
 
     return matches
 
 
-def predicate(key: MatchKey, semantics: Semantics = LITERAL) -> Predicate:
+# --- single attributes ----------------------------------------------------------------------------
+
+
+def predicate(
+    key: MatchKey, semantics: Semantics = LITERAL, *, stored_zone: timedelta | None = None
+) -> Predicate:
     """Make the test of one attribute.
+
+    Args:
+        key: What is asked for.
+        semantics: How it is meant.
+        stored_zone: The zone of stored date-times without an offset; that of the query if unknown.
 
     Raises:
         ValueError: The value breaks the rules of the VR; the text says the rule.
@@ -248,9 +376,9 @@ def predicate(key: MatchKey, semantics: Semantics = LITERAL) -> Predicate:
     if semantics.multiple_values or key.tag in _LIST_TAGS:
         parts = _value_list(key)
         if len(parts) > 1:
-            tests = [_single_predicate(part, semantics) for part in parts]
+            tests = [_single_predicate(part, semantics, stored_zone) for part in parts]
             return lambda element: any(test(element) for test in tests)
-    return _single_predicate(key, semantics)
+    return _single_predicate(key, semantics, stored_zone)
 
 
 def _value_list(key: MatchKey) -> list[MatchKey]:
@@ -259,12 +387,17 @@ def _value_list(key: MatchKey) -> list[MatchKey]:
     return [MatchKey(key.path, key.vr, value) for value in values if value]
 
 
-def _single_predicate(key: MatchKey, semantics: Semantics) -> Predicate:
+def _single_predicate(
+    key: MatchKey, semantics: Semantics, stored_zone: timedelta | None
+) -> Predicate:
     if key.is_universal:
         return _anything
     if key.vr == "PN":
         return _name_predicate(key, semantics)
-    test = _text_test(key)
+    if key.vr == "DT":
+        test = _date_time_test(key.value, semantics.zone or UTC, stored_zone)
+    else:
+        test = _text_test(key)
     tag = key.tag
     return lambda element: any(test(text) for text in _texts_of(tag, element))
 
@@ -289,8 +422,6 @@ def _text_test(key: MatchKey) -> Callable[[str], bool]:
         return _between(normal_date, *date_range(value))
     if key.vr == "TM":
         return _between(normal_time, *time_range(value))
-    if key.vr == "DT":
-        return _date_time_test(value)
     raise ValueError(f"attributes of VR {key.vr} cannot be matched")
 
 
@@ -302,12 +433,15 @@ def _between(normal: Callable[[str], str | None], low: str, high: str) -> Callab
     return test
 
 
-def _date_time_test(value: str) -> Callable[[str], bool]:
-    low, high = date_time_range(value)
+def _date_time_test(
+    value: str, zone: timedelta, stored_zone: timedelta | None
+) -> Callable[[str], bool]:
+    low, high = date_time_range(value, zone)
+    of_stored = zone if stored_zone is None else stored_zone
 
     def test(text: str) -> bool:
         try:
-            first, _ = date_time_range(text)
+            first, _ = date_time_range(text, of_stored)
         except ValueError:
             return False
         return low <= first <= high

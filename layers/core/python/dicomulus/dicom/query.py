@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -13,15 +13,29 @@ from dicomulus.dicom.attributes import (
     PATIENT_RETURN,
     SERIES_RETURN,
     STUDY_RETURN,
+    creator_tag,
+    is_creator,
+    is_private,
 )
 from dicomulus.dicom.dictionary import keyword_from_tag, tag_from_keyword, vr_of
 from dicomulus.dicom.main_tags import BUILT_IN
-from dicomulus.dicom.matching import LITERAL, MatchKey, Semantics, filter_of, predicate
+from dicomulus.dicom.matching import (
+    LITERAL,
+    MatchKey,
+    Semantics,
+    filter_of,
+    has_wildcard,
+    predicate,
+    stored_tags,
+)
+from dicomulus.dicom.temporal import parse_zone
 from dicomulus.errors import InvalidQueryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import timedelta
 
+    from dicomulus.dicom.level_json import Element
     from dicomulus.dicom.main_tags import MainTags
     from dicomulus.dicom.matching import Filter
 
@@ -137,6 +151,16 @@ class Query:
         keys = [key for key in self.keys_at(level) if key.path[0] not in left_out]
         return filter_of(keys, self.semantics) if keys else None
 
+    def included_in(self, elements: Mapping[str, Element]) -> frozenset[str]:
+        """Give the tags to include of a data set, where private ones may be in other blocks."""
+        stored = {
+            tag
+            for key in self.keys
+            if key.creators and key.creators[0]
+            for tag in stored_tags(elements, key.path[0], key.creators[0])
+        }
+        return self.include | stored | set(map(creator_tag, stored))
+
     def filter_without(self, *tags: str) -> Filter | None:
         """Make the test of the restricting keys other than these; none if nothing is left."""
         keys = [key for key in self.keys if key.path[0] not in tags and not key.is_universal]
@@ -146,11 +170,9 @@ class Query:
         tag = key.path[0]
         if self.level is not Level.PATIENT and tag in RETURNED[self.level]:
             return self.level  # what several levels have is meant of the one that is found
-        if tag in self.tags.study or tag in STUDY_RETURN:
-            return Level.STUDY
-        if tag in self.tags.series or tag in SERIES_RETURN:
-            return Level.SERIES
-        return Level.INSTANCE
+        if is_private(tag) and self.level is Level.INSTANCE:
+            return Level.INSTANCE  # which has all of its blocks
+        return _home(tag, self.tags) or Level.INSTANCE
 
 
 # --- parsing --------------------------------------------------------------------------------------
@@ -176,6 +198,26 @@ _SHOWN_LENGTH: Final = 64
 _NO_ORDER_VRS: Final = ("SQ", "OB", "OW", "OB/OW", "OD", "OF", "OL", "OV", "UN")
 
 
+def _home(tag: str, tags: MainTags) -> Level | None:
+    """Give the level that is known to have an attribute; patients' belong to their studies."""
+    if tag in STUDY_RETURN or _lists(tags.study, tag):
+        return Level.STUDY
+    if tag in SERIES_RETURN or _lists(tags.series, tag):
+        return Level.SERIES
+    return Level.INSTANCE if tag in INSTANCE_RETURN or tag in tags.instance else None
+
+
+def _lists(level: frozenset[str], tag: str) -> bool:
+    """Whether attributes of a level include one, private ones whatever the number of the block."""
+    if tag in level or not is_private(tag):
+        return tag in level
+    return any(
+        is_creator(each) if is_creator(tag) else each[6:] == tag[6:] and not is_creator(each)
+        for each in level
+        if each[:4] == tag[:4]
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Scope:
     """What is searched, and which attributes its levels have."""
@@ -194,19 +236,16 @@ class _Scope:
             return tag not in _PATIENT_COUNTS
         if level is Level.PATIENT:
             return tag in PATIENT_RETURN or tag in PATIENT_FURTHER
-        if tag in self.tags.study or tag in STUDY_RETURN:
-            return True
-        return level is Level.SERIES and (tag in self.tags.series or tag in SERIES_RETURN)
+        home = _home(tag, self.tags)
+        return home is Level.STUDY or (
+            level is Level.SERIES and (home is Level.SERIES or tag in SERIES_RETURN)
+        )
 
     def home(self, tag: str) -> Level | None:
         """Give the level that is known to have an attribute."""
         if tag in _PATIENT_COUNTS:
             return Level.PATIENT
-        if tag in self.tags.study or tag in STUDY_RETURN:
-            return Level.STUDY
-        if tag in self.tags.series or tag in SERIES_RETURN:
-            return Level.SERIES
-        return Level.INSTANCE if tag in self.tags.instance or tag in INSTANCE_RETURN else None
+        return _home(tag, self.tags) or (Level.INSTANCE if is_private(tag) else None)
 
 
 def parse_search(
@@ -250,15 +289,18 @@ def parse_search(
         fuzzy=_parse_truth(options, "fuzzymatching"),
         empty_values=_parse_truth(options, "emptyvaluematching"),
         multiple_values=_parse_truth(options, "multiplevaluematching"),
+        zone=_parse_zone(*keys.pop((_TIME_ZONE,), ("", None))),
     )
-    for name, key in keys.values():
+    keys.pop((_CHARACTER_SET,), None)
+    matched = _with_creators(keys)
+    for name, key in matched:
         _check_value(name, key, semantics)
     fields = _parse_fields(lists["includefield"])
     notes |= {_not_returned(tag, scope): None for tag in fields or () if not scope.has(tag)}
     included = {tag for tag in fields or () if scope.has(tag)} | {path[0] for path in keys}
     return Query(
         resource=resource,
-        keys=tuple(key for _, key in keys.values() if key.path[0] != _CHARACTER_SET),
+        keys=tuple(key for _, key in matched),
         semantics=semantics,
         include=frozenset(included) - resource.returned,
         include_all=fields is None,
@@ -276,13 +318,59 @@ def _parse_key(name: str, value: str, scope: _Scope) -> MatchKey:
     tag = path[0]
     if tag == _RETRIEVE_URL or tag in _PATIENT_COUNTS:
         raise InvalidQueryError(name, "is made for each answer and cannot be matched")
-    if tag == _TIME_ZONE:
-        raise InvalidQueryError(name, "times are matched as they are stored, without a zone")
-    if not scope.has(tag):
+    if not (scope.has(tag) or path == (_TIME_ZONE,)):
         raise InvalidQueryError(name, _not_matched(tag, scope))
     if len(value) > MAX_VALUE_LENGTH:
         raise InvalidQueryError(name, f"is longer than {MAX_VALUE_LENGTH} characters")
-    return MatchKey(path, vr_of(path[-1]) or "UN", value)
+    vr = vr_of(path[-1]) or ("LO" if is_creator(path[-1]) else "UN")
+    if vr == "DT" or tag == _TIME_ZONE:
+        value = value.rstrip().replace(" ", "+")  # as which an unescaped plus sign arrives
+    return MatchKey(path, vr, value)
+
+
+def _parse_zone(name: str, key: MatchKey | None) -> timedelta | None:
+    """Read in which zone the times of a query are meant (PS3.18 §8.3.4)."""
+    if key is None or key.is_universal:
+        return None
+    try:
+        return parse_zone(key.value)
+    except ValueError as exc:
+        raise InvalidQueryError(name, str(exc)) from exc
+
+
+def _with_creators(
+    keys: Mapping[tuple[str, ...], tuple[str, MatchKey]],
+) -> list[tuple[str, MatchKey]]:
+    """Put private attributes together with the keys that name their creators.
+
+    A key for a creator without any attribute of its finds whatever has a block of that creator.
+    """
+    used: set[tuple[str, ...]] = set()
+    found: dict[tuple[str, ...], tuple[str, MatchKey]] = {}
+    for path, (name, key) in keys.items():
+        needed = [
+            (*path[:depth], creator_tag(tag)) if is_private(tag) and not is_creator(tag) else None
+            for depth, tag in enumerate(path)
+        ]
+        creators = tuple(_creator(keys, each, name) if each else "" for each in needed)
+        used.update(filter(None, needed))
+        found[path] = name, replace(key, creators=creators if any(creators) else ())
+    return [found[path] for path in found if path not in used]
+
+
+def _creator(
+    keys: Mapping[tuple[str, ...], tuple[str, MatchKey]], path: tuple[str, ...], name: str
+) -> str:
+    if not is_creator(path[-1]):
+        raise InvalidQueryError(name, "is in no block that a private creator can have")
+    creator = keys[path][1].value.strip() if path in keys else ""
+    if not creator or has_wildcard(creator):
+        raise InvalidQueryError(
+            name,
+            f"a private attribute needs the key of its creator, {'.'.join(path)}, with its whole "
+            "value (PS3.18 §8.3.4.1)",
+        )
+    return creator
 
 
 def _not_matched(tag: str, scope: _Scope) -> str:
@@ -325,11 +413,7 @@ def _tag_of(text: str) -> str | None:
     if not _TAG.fullmatch(text):
         return tag_from_keyword(text)
     tag = text.upper()
-    return tag if _is_private(tag) or vr_of(tag) is not None else None
-
-
-def _is_private(tag: str) -> bool:
-    return int(tag[:4], 16) % 2 == 1
+    return tag if is_private(tag) or vr_of(tag) is not None else None
 
 
 def _is_attribute(name: str) -> bool:

@@ -25,7 +25,7 @@ _MINUTE: Final = r"[0-5][0-9]"
 _SECOND: Final = r"(?:[0-5][0-9]|60)(?:\.[0-9]{1,6})?"
 _TIME: Final = re.compile(rf"{_HOUR}(?:{_MINUTE}(?:{_SECOND})?)?")
 _OLD_TIME: Final = re.compile(rf"{_HOUR}:{_MINUTE}(?::{_SECOND})?")
-_LAST_OF_TIME: Final = "235959999999"
+_LAST_OF_TIME: Final = "235960999999"  # a minute may end with a leap second
 
 _DAY: Final = r"(?:0[1-9]|[12][0-9]|3[01])"
 _DATE_TIME: Final = (
@@ -38,6 +38,9 @@ _DATE_TIME_RANGE: Final = re.compile(
 )
 _FIRST_OF_DATE_TIME: Final = "00010101000000000000"
 _LAST_OF_DATE_TIME: Final = "99991231235959999999"
+
+UTC: Final = timedelta(0)
+"""The zone of what is not said to be of another."""
 
 
 def normal_date(text: str) -> str | None:
@@ -89,20 +92,58 @@ def time_range(text: str) -> tuple[str, str]:
     return low.ljust(12, "0"), high + _LAST_OF_TIME[len(high) :] if high else LAST_TIME
 
 
-def date_time_range(text: str) -> tuple[datetime, datetime]:
+def parse_zone(text: str) -> timedelta:
+    """Read how far a time zone is ahead of UTC, as TimezoneOffsetFromUTC says it: ``+HHMM``.
+
+    Raises:
+        ValueError: It is no such offset; the text says the rule.
+    """
+    text = text.strip()
+    if not re.fullmatch(_OFFSET, text):
+        raise ValueError("must be an offset from UTC, +HHMM or -HHMM, of less than 15 hours")
+    ahead = timedelta(hours=int(text[1:3]), minutes=int(text[3:]))
+    return -ahead if text[0] == "-" else ahead
+
+
+def has_offset(text: str) -> bool:
+    """Whether a DT value to match, or an end of a range, says its zone."""
+    text = text.strip()
+    one = _ONE_DATE_TIME.fullmatch(text)
+    if one:
+        return one[2] is not None
+    ends = _DATE_TIME_RANGE.fullmatch(text)
+    return ends is not None and any(
+        (end := _ONE_DATE_TIME.fullmatch(each or "")) and end[2] for each in ends.groups()
+    )
+
+
+def moved(instant: str, by: timedelta) -> str:
+    """Move a date and time of 20 digits by whole minutes; an open end stays where it is."""
+    if not by or not FIRST_DATE < instant[:8] < LAST_DATE:
+        return instant
+    minute, seconds = instant[:12], instant[12:]  # which may be a leap second
+    try:
+        there = _instant(minute.ljust(20, "0")) + by
+    except OverflowError:
+        return instant
+    return f"{there.year:04}{there:%m%d%H%M}{seconds}"
+
+
+def date_time_range(text: str, zone: timedelta = UTC) -> tuple[datetime, datetime]:
     """Give the first and the last instant that a DT value or range means, in UTC.
 
-    A value without an offset is taken as UTC. A hyphen and four digits at the end are an offset
-    where they can be one (PS3.4 §C.2.2.2.5.1).
+    A value without an offset is one of the zone. A hyphen and four digits at the end are an
+    offset where they can be one (PS3.4 §C.2.2.2.5.1).
 
     Raises:
         ValueError: The text is neither a date-time nor a range of such; it says the rule.
     """
     text = text.strip()
-    if one := _instants(text):
+    if one := _instants(text, zone):
         return one
     parts = _DATE_TIME_RANGE.fullmatch(text)
-    first, last = (_instants(part or "") for part in parts.groups()) if parts else (None, None)
+    ends = parts.groups() if parts else (None, None)
+    first, last = (_instants(end or "", zone) for end in ends)
     if first is None and last is None:
         raise ValueError("must be YYYYMMDDHHMMSS.FFFFFF&ZZXX, shortened or not, or a range")
     return first[0] if first else datetime.min, last[1] if last else datetime.max  # noqa: DTZ901
@@ -125,27 +166,28 @@ def _time_digits(text: str) -> str | None:
     return text.replace(".", "") if _TIME.fullmatch(text) else None
 
 
-def _instants(text: str) -> tuple[datetime, datetime] | None:
+def _instants(text: str, zone: timedelta) -> tuple[datetime, datetime] | None:
     parts = _ONE_DATE_TIME.fullmatch(text)
     if parts is None:
         return None
     digits = parts[1].replace(".", "")
-    low = _instant(digits + _FIRST_OF_DATE_TIME[len(digits) :], parts[2])
-    high = _instant(digits + _LAST_OF_DATE_TIME[len(digits) :], parts[2])
+    ahead = parse_zone(parts[2]) if parts[2] else zone
+    low = _earlier(_instant(digits + _FIRST_OF_DATE_TIME[len(digits) :]), ahead)
+    high = _earlier(_instant(digits + _LAST_OF_DATE_TIME[len(digits) :]), ahead)
     return low, high
 
 
-def _instant(digits: str, offset: str | None) -> datetime:
+def _instant(digits: str) -> datetime:
     year, month = int(digits[:4]), int(digits[4:6])
     day = min(int(digits[6:8]), calendar.monthrange(year, month)[1])
-    second = min(int(digits[12:14]), 59)  # a leap second
-    local = datetime(  # noqa: DTZ001 - all values are UTC, once the offset is taken away
-        year, month, day, int(digits[8:10]), int(digits[10:12]), second, int(digits[14:])
+    minute, second = min(int(digits[10:12]), 59), min(int(digits[12:14]), 59)  # a leap second
+    return datetime(  # noqa: DTZ001 - what zone it is of, the caller knows
+        year, month, day, int(digits[8:10]), minute, second, int(digits[14:])
     )
-    if offset is None:
-        return local
-    ahead = timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))
+
+
+def _earlier(local: datetime, ahead: timedelta) -> datetime:
     try:
-        return local - ahead if offset[0] == "+" else local + ahead
+        return local - ahead
     except OverflowError:
         return local

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.matching import (
+    LITERAL,
     combined_range,
     first_text,
     fold,
@@ -19,7 +21,7 @@ from dicomulus.dicom.matching import (
     literal_start,
 )
 from dicomulus.dicom.resource import quote_uid
-from dicomulus.dicom.temporal import date_range, is_range, normal_date, normal_time
+from dicomulus.dicom.temporal import date_range, is_range, moved, normal_date, normal_time
 from dicomulus.ports import SearchKeys, SearchPath
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ CUT: Final = "\x01"
 _VALUE_BYTES: Final = 128
 _CARRIED_BYTES: Final = 200
 _UID_LENGTH: Final = 512
+_ZONES_APART: Final = timedelta(days=2)
+"""More than any two offsets from UTC differ: from -12 to +14 hours, and files have worse."""
 _NO_DATE: Final = "00000000"
 _NO_TIME: Final = "000000000000"
 _END_OF_VALUE: Final = "\x01"
@@ -165,24 +169,32 @@ def value_ranges(key: MatchKey, semantics: Semantics) -> tuple[KeyRange, ...]:
     if start is None:
         return ()
     if key.vr != "PN":
-        return (_range_of(start),)
+        return (range_of(start),)
     # Only the alphabetic group is a key; other scripts are looked for in the other groups as well.
     if start.text >= _END_OF_LATIN:
         return ()
-    return KeyRange(_OTHER_GROUPS, _AFTER_OTHER_GROUPS), _range_of(start)
+    return KeyRange(_OTHER_GROUPS, _AFTER_OTHER_GROUPS), range_of(start)
 
 
-def _range_of(start: LiteralStart) -> KeyRange:
+def range_of(start: LiteralStart) -> KeyRange:
+    """Give the range of a value path that holds all values with a beginning, or that are it."""
     text = _value_part(start.text)
     if start.whole:
         return KeyRange(text + _END_OF_VALUE, text + _AFTER_END_OF_VALUE)
     return KeyRange(text, text + _LAST_CHARACTER)
 
 
-def date_key_range(date: MatchKey, time: MatchKey | None) -> KeyRange:
-    """Give the range of the date path that holds all matches of a date, or of date and time."""
+def date_key_range(
+    date: MatchKey, time: MatchKey | None, semantics: Semantics = LITERAL
+) -> KeyRange:
+    """Give the range of the date path that holds all matches of a date, or of date and time.
+
+    Where the query says its time zone, the range is that of any zone that a study may be of.
+    """
     if time is not None and is_range(date.value) and is_range(time.value):
         low, high = combined_range(date, time)
+        if semantics.zone is not None:
+            low, high = moved(low, -_ZONES_APART), moved(high, _ZONES_APART)
     else:
         low, high = date_range(date.value)
     return KeyRange(low, high + _AFTER_DIGITS)
