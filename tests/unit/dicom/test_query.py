@@ -289,6 +289,12 @@ def test_what_several_levels_have_is_meant_of_the_one_found() -> None:
     assert parse(text, ALL_INSTANCES).keys_at(Level.INSTANCE)
 
 
+def test_a_study_is_found_by_the_sop_classes_in_it() -> None:
+    query = parse("SOPClassesInStudy=1.2,1.3&includefield=SOPClassesInStudy")
+    assert query.keys_at(Level.STUDY) == query.keys
+    assert query.include == {"00080062"}
+
+
 def test_further_main_tags_belong_to_their_level() -> None:
     tags = main_tags(["PatientMotherBirthName"], ["Exposure"])
     text = [("PatientMotherBirthName", "A"), ("includefield", "00101060")]

@@ -218,6 +218,19 @@ def test_a_modality_that_is_no_text_is_none(modality: dict[str, Any]) -> None:
     assert parse_json_object(study.answer)["00080061"] == element("CS", "CT")
 
 
+def test_sop_classes_are_those_of_the_series_each_once() -> None:
+    study = study_of(
+        series_row(series_of(1, 1), sop_class_uids=("1.9", "1.2")),
+        series_row(series_of(1, 2), sop_class_uids=("", "1.2")),
+        series_row(series_of(1, 3), sop_class_uids=("1.5",), instance_count=0),
+    )
+    assert parse_json_object(study.attributes)["00080062"] == element("UI", "1.2", "1.9")
+
+
+def test_without_any_sop_class_the_attribute_is_left_out() -> None:
+    assert b"00080062" not in study_of(series_row(sop_class_uids=("",))).attributes
+
+
 def test_of_conflicting_patient_names_that_of_the_first_series_counts() -> None:
     names = ["Doe^Jane", "Doe^John"]
     rows = [

@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 
 def _rows(converted: ConvertedInstance) -> LevelRows:
-    return level_rows(converted.instance.series, levels_text(converted.members))
+    return level_rows(
+        converted.instance.series, levels_text(converted.members), sop_class_uid="1.2.840.1"
+    )
 
 
 def test_they_are_those_of_the_instance_parsed() -> None:
     instances = [each.content for each in generated_study(series=2, instances=2)]
     for content in (*instances, ct_instance(), ct_instance(omit=("Modality", "PatientName"))):
         converted = convert(whole(content))
-        row = instance_row(converted.instance)
+        row = instance_row(converted.instance, sop_class_uid="1.2.840.1")
         series = first_series_row(row, converted.attributes)
         rows = _rows(converted)
         assert rows.digest == levels_digest(converted.attributes)
         assert rows.study == fold_study(row.instance.study_instance_uid, [series], version=1)
-        assert series == replace(
-            rows.series, total_size=row.object_size, sop_class_uids=(row.sop_class_uid,)
-        )
+        assert series == replace(rows.series, total_size=row.object_size)
 
 
 def test_they_are_the_same_for_all_instances_that_say_the_same_of_their_series() -> None:

@@ -94,6 +94,7 @@ PATIENT_FURTHER: Final = frozenset(
 STUDY_FURTHER: Final = frozenset(
     {
         "00080051",  # IssuerOfAccessionNumberSequence
+        "00080062",  # SOPClassesInStudy
         "00080080",  # InstitutionName
         "00081030",  # StudyDescription
         "00081032",  # ProcedureCodeSequence
@@ -164,6 +165,7 @@ COMPUTED: Final = frozenset(
         "00080005",  # SpecificCharacterSet
         "00080056",  # InstanceAvailability
         "00080061",  # ModalitiesInStudy
+        "00080062",  # SOPClassesInStudy
         "00081190",  # RetrieveURL
         "00083002",  # AvailableTransferSyntaxUID
         "00201200",  # NumberOfPatientRelatedStudies
@@ -176,7 +178,7 @@ COMPUTED: Final = frozenset(
 )
 """What the archive says of itself, whatever an object says."""
 
-STUDY_TAGS: Final = frozenset(STUDY_RETURN) - COMPUTED | STUDY_FURTHER
+STUDY_TAGS: Final = (STUDY_FURTHER | frozenset(STUDY_RETURN)) - COMPUTED
 """Study-level attributes taken from objects."""
 
 SERIES_TAGS: Final = frozenset(SERIES_RETURN) - COMPUTED | SERIES_FURTHER

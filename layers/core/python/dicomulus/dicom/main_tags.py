@@ -41,7 +41,7 @@ _TAG_LENGTH: Final = 8
 # Group 0002 is in no data set, 7FE0 is always bulk data (PS3.10 §7.1, PS3.3 §C.7.6.3).
 _NOT_IN_ROWS: Final = ("0002", "7FE0")
 
-_REVISION: Final = "1"
+_REVISION: Final = "2"
 """Moves when what a row holds of the same lists changes."""
 
 

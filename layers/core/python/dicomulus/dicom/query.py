@@ -12,6 +12,7 @@ from dicomulus.dicom.attributes import (
     PATIENT_FURTHER,
     PATIENT_RETURN,
     SERIES_RETURN,
+    STUDY_FURTHER,
     STUDY_RETURN,
     creator_tag,
     is_creator,
@@ -200,7 +201,7 @@ _NO_ORDER_VRS: Final = ("SQ", "OB", "OW", "OB/OW", "OD", "OF", "OL", "OV", "UN")
 
 def _home(tag: str, tags: MainTags) -> Level | None:
     """Give the level that is known to have an attribute; patients' belong to their studies."""
-    if tag in STUDY_RETURN or _lists(tags.study, tag):
+    if tag in STUDY_RETURN or tag in STUDY_FURTHER or _lists(tags.study, tag):
         return Level.STUDY
     if tag in SERIES_RETURN or _lists(tags.series, tag):
         return Level.SERIES

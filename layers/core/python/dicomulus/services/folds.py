@@ -118,20 +118,26 @@ class LevelRows:
     digest: bytes
     """See ``levels_digest``."""
     series: SeriesRow
-    """Without what depends on the object: its size and its SOP class."""
+    """Without the size of the object."""
     study: StudyRow
 
 
-def level_rows(series: SeriesResource, levels: str, tags: MainTags = BUILT_IN) -> LevelRows:
+def level_rows(
+    series: SeriesResource, levels: str, tags: MainTags = BUILT_IN, *, sop_class_uid: str
+) -> LevelRows:
     """Fold what one instance says of its series, as ``levels_text`` gives it."""
     if len(levels) > _HELD_LEVELS_LENGTH:
-        return _level_rows(series, levels, tags)
-    return _held_level_rows(series, levels, tags)
+        return _level_rows(series, levels, tags, sop_class_uid)
+    return _held_level_rows(series, levels, tags, sop_class_uid)
 
 
-def _level_rows(series: SeriesResource, levels: str, tags: MainTags) -> LevelRows:
+def _level_rows(
+    series: SeriesResource, levels: str, tags: MainTags, sop_class_uid: str
+) -> LevelRows:
     instance_json = parse_json_object(levels)
-    row = _series_row(series, [instance_json], count=1, tags=tags)
+    row = replace(
+        _series_row(series, [instance_json], count=1, tags=tags), sop_class_uids=(sop_class_uid,)
+    )
     return LevelRows(
         digest=levels_digest(instance_json, tags),
         series=row,
@@ -254,9 +260,12 @@ def fold_study(study_instance_uid: str, rows: Iterable[SeriesRow], *, version: i
         computed["00080061"] = {"vr": "CS", "Value": modalities}
     # A study list with an empty ModalitiesInStudy stops viewers, so it is left out then.
     required = {tag: use for tag, use in STUDY_RETURN.items() if tag != "00080061" or modalities}
+    sop_class_uids = sorted({uid for row in held for uid in row.sop_class_uids if uid})
+    if sop_class_uids:
+        computed["00080062"] = {"vr": "UI", "Value": sop_class_uids}
     elements = merged | computed
     answer = _answer(elements, required)
-    further = {tag: element for tag, element in merged.items() if tag not in answer}
+    further = {tag: element for tag, element in elements.items() if tag not in answer}
     return StudyRow(
         study_instance_uid=study_instance_uid,
         version=version,

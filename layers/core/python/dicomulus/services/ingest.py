@@ -196,12 +196,13 @@ class Ingest:
         except RejectedObjectError as exc:
             return Look(state, rejection=Rejection(etag=info.etag, reason=str(exc)))
         levels = level_rows(
-            converted.instance.series, levels_text(converted.members, self._tags), self._tags
+            converted.instance.series,
+            levels_text(converted.members, self._tags),
+            self._tags,
+            sop_class_uid=_sop_class_uid(converted),
         )
         row = self._row(info, converted, levels)
-        series = replace(
-            levels.series, total_size=row.object_size, sop_class_uids=(row.sop_class_uid,)
-        )
+        series = replace(levels.series, total_size=row.object_size)
         return Look(state, row, series, levels.study)
 
     def _row(
@@ -213,7 +214,6 @@ class Ingest:
         # Only a file meta that tells the truth lets the object be sent as it is.
         told = header.file_meta.get("00020010", "") == header.transfer_syntax_uid
         transfer_syntax_uid = header.transfer_syntax_uid if told else ""
-        sop_class_uid = converted.sop_class_uid if is_addressable(converted.sop_class_uid) else ""
         further, main_tags = further_of(converted.members, self._tags)
         row = InstanceRow(
             instance=instance,
@@ -222,7 +222,7 @@ class Ingest:
             object_size=info.size,
             object_modified_ms=info.modified_ms,
             checksum=info.checksum,
-            sop_class_uid=sop_class_uid,
+            sop_class_uid=_sop_class_uid(converted),
             transfer_syntax_uid=transfer_syntax_uid,
             instance_number=_instance_number(attributes),
             attributes=instance_answer(instance, attributes, on_the_web(transfer_syntax_uid)),
@@ -335,6 +335,11 @@ def pointed_key(instance: InstanceResource, content: bytes) -> str:
     study = quote_uid(instance.study_instance_uid)
     series = quote_uid(instance.series_instance_uid)
     return f"pointed/{study}/{series}/{hashlib.sha256(content).hexdigest()}"
+
+
+def _sop_class_uid(converted: ConvertedInstance) -> str:
+    uid = converted.sop_class_uid
+    return uid if is_addressable(uid) else ""
 
 
 def _instance_number(attributes: Mapping[str, object]) -> int | None:
