@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import moto.dynamodb.models.table
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
 from pynamodb.exceptions import PynamoDBException, TransactWriteError
@@ -18,7 +20,14 @@ from dicomulus.adapters.aws.packing import deflate
 from dicomulus.adapters.aws.table import DictionaryItem
 from dicomulus.dicom.resource import InstanceResource, SeriesResource, canonical_key
 from dicomulus.errors import ConfigurationError, CorruptFragmentError, UnavailableError
-from dicomulus.ports import Change, ChangeType, InstanceChanges, Rejection, SearchPath
+from dicomulus.ports import (
+    CARRIED_KEYWORDS,
+    Change,
+    ChangeType,
+    InstanceChanges,
+    Rejection,
+    SearchPath,
+)
 from tests.support.aws import (
     REGION,
     CrashError,
@@ -38,7 +47,7 @@ from tests.support.builders import (
     series_row,
     study_row,
 )
-from tests.support.index_contract import IndexContract
+from tests.support.index_contract import IndexContract, add_studies, carrying_studies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -182,6 +191,53 @@ def test_a_page_of_a_path_is_one_query(index: DynamoDbIndex) -> None:
     with counted_requests(index.table.client) as requests:
         index.scan_studies(SearchPath.DATE, 1, low="2", high="3", limit=2)
     assert requests.counts == {"Query": 1}
+
+
+def test_a_scan_that_finds_little_goes_on_over_empty_answers(
+    table: DynamoDbTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moto.dynamodb.models.table, "RESULT_SIZE_LIMIT", 400)
+    index = DynamoDbIndex(table, search_shards=1)
+    add_studies(index, *carrying_studies(*({"PatientName": f"doe{n}"} for n in range(10, 30))))
+    containing = {"PatientName": ("doe13",)}
+    with counted_requests(table.client) as requests:
+        page = index.scan_studies(SearchPath.DATE, 0, containing=containing)
+    assert [entry.carried for entry in page.items] == [{"PatientName": "doe13"}]
+    assert (page.scanned, page.next) == (20, None)
+    assert requests.total > 5
+    containing = {"PatientName": ("nobody",)}
+    with counted_requests(table.client) as requests:
+        page = index.scan_studies(SearchPath.DATE, 0, containing=containing, limit=15)
+    assert (page.scanned, page.items) == (15, ())
+    assert page.next is not None
+    assert requests.total < 15
+
+
+def test_however_many_pieces_make_a_filter_that_dynamodb_takes(index: DynamoDbIndex) -> None:
+    pieces = tuple(f"{number:09d}" for number in range(1_000))
+    with sent_parameters(index.table.client) as sent:
+        index.scan_studies(SearchPath.DATE, 0, containing=dict.fromkeys(CARRIED_KEYWORDS, pieces))
+    (request,) = sent
+    expression = request["FilterExpression"]
+    assert len(expression) <= 4_096
+    assert (
+        expression.count("contains") + expression.count(" AND ") + expression.count(" OR ") <= 300
+    )
+
+
+@contextmanager
+def sent_parameters(client: Any) -> Iterator[list[dict[str, Any]]]:
+    """Collect the parameters of the requests that a botocore client makes."""
+    sent: list[dict[str, Any]] = []
+
+    def collect(params: dict[str, Any], **_: Any) -> None:
+        sent.append(json.loads(params["body"]))
+
+    client.meta.events.register_first("before-call", collect)
+    try:
+        yield sent
+    finally:
+        client.meta.events.unregister("before-call", collect)
 
 
 def test_a_fold_leaves_the_due_time_and_the_indexes_alone(index: DynamoDbIndex) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import random
 import re
@@ -9,13 +10,23 @@ import shutil
 import sqlite3
 import threading
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dicomulus.adapters.local import sqlite_index
-from dicomulus.adapters.local.sqlite_index import SqliteIndex, scan_statement
-from dicomulus.ports import InstanceChanges, SearchPath
+from dicomulus.adapters.local.index_schema import CARRIED_COLUMNS
+from dicomulus.adapters.local.sqlite_index import SqliteIndex
+from dicomulus.adapters.local.study_scan import (
+    Statement,
+    Stretch,
+    containing_statement,
+    count_statement,
+    entries_statement,
+    last_key_statement,
+)
+from dicomulus.ports import CARRIED_KEYWORDS, InstanceChanges, SearchPath
+from dicomulus.services.search_keys import CARRIED_TAGS
 from tests.support.builders import (
     instance_of,
     instance_row,
@@ -30,15 +41,21 @@ from tests.support.index_contract import (
     DUE_MS,
     NOW_MS,
     IndexContract,
+    add_studies,
+    carrying_studies,
     commit,
+    entries_of,
     in_threads,
+    pages_of,
     rows_of,
     version_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from dicomulus.ports import StudyRow
 
 
 @pytest.fixture
@@ -111,23 +128,74 @@ def test_there_is_one_shard(index: SqliteIndex) -> None:
         index.scan_studies(SearchPath.DATE, 1)
 
 
+def test_there_is_a_column_for_each_text_that_studies_carry() -> None:
+    assert tuple(CARRIED_COLUMNS) == CARRIED_KEYWORDS
+    assert CARRIED_TAGS.keys() <= set(CARRIED_KEYWORDS)
+
+
+def test_pieces_are_looked_for_in_their_own_attribute_alone(index: SqliteIndex) -> None:
+    texts = ({"PatientID": "ct7"}, {"PatientID": "7", "StudyDescription": "ct"}, {"PatientID": ""})
+    add_studies(index, *carrying_studies(*texts))
+    found = entries_of(index, SearchPath.DATE, containing={"PatientID": ("ct",)})
+    assert [entry.carried for entry in found] == [{"PatientID": "ct7"}]
+
+
+def test_entries_that_come_while_a_page_is_read_move_no_others(
+    index: SqliteIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def studies(names: str) -> list[StudyRow]:
+        keys = {n: search_keys(f"1.{n}", by_date=n, carried={"PatientID": "p"}) for n in names}
+        return [study_row(f"1.{name}", search_keys=keys[name]) for name in names]
+
+    def while_others_come(stretch: Stretch, pieces: Sequence[tuple[str, str]]) -> Statement:
+        add_studies(index, *studies(coming.pop()))
+        return containing_statement(stretch, pieces)
+
+    coming = ["bdf", "y", "k", "l", "n"]
+    add_studies(index, *studies("acegimo"))
+    monkeypatch.setattr(sqlite_index, "containing_statement", while_others_come)
+    asked: dict[str, Any] = {"limit": 2, "containing": {"PatientID": ("p",)}}
+    found = [
+        entry.sort_key[0]
+        for page in pages_of(index, SearchPath.DATE, 0, **asked)
+        for entry in page.items
+    ]
+    assert [name for name in found if name in "acegimo"] == list("omigeca")
+
+
 # --- plans ---------------------------------------------------------------------------------------
+
+
+def _stretch(
+    path: SearchPath,
+    low: str = "",
+    high: str | None = None,
+    after: str | None = None,
+    *,
+    backwards: bool = False,
+) -> Stretch:
+    descending = (path is SearchPath.DATE) != backwards
+    stretch = Stretch(path=path, low=low, high=high, descending=descending)
+    return stretch if after is None else stretch.after(after)
 
 
 def _statements() -> dict[str, str]:
     named = {
         name: text
         for name, text in vars(sqlite_index).items()
-        if re.fullmatch(r"[A-Z][A-Z_]+", name) and isinstance(text, str) and name != "SCAN"
+        if re.fullmatch(r"[A-Z][A-Z_]+", name) and isinstance(text, str)
     }
-    scans = {
-        f"SCAN {path} {low} {high} {after}": scan_statement(path, low, high, after)[0]
-        for path in (SearchPath.DATE, SearchPath.PATIENT_ID)
-        for low in ("", "b")
-        for high in (None, "d")
-        for after in (None, "a", "c")
-    }
-    return named | scans
+    for path, low, high, after, backwards in itertools.product(
+        (SearchPath.DATE, SearchPath.PATIENT_ID), ("", "b"), (None, "d"), (None, "c"), (False, True)
+    ):
+        stretch = _stretch(path, low, high, after, backwards=backwards)
+        scan = f"{path} {low} {high} {after} {backwards}"
+        named[f"entries {scan}"], _ = entries_statement(stretch, 9)
+        named[f"last key {scan}"], _ = last_key_statement(stretch, 9)
+        named[f"count {scan}"], _ = count_statement(stretch)
+    pieces = [("PatientID", "p"), ("PatientName", "n")]
+    named["containing"], _ = containing_statement(_stretch(SearchPath.DATE).up_to("b"), pieces)
+    return named
 
 
 STATEMENTS = _statements()
@@ -153,12 +221,12 @@ def test_no_statement_walks_or_sorts_a_table(index: SqliteIndex, file: Path, nam
 
 
 def test_a_scan_begins_where_the_page_before_ended() -> None:
-    statement, values = scan_statement(SearchPath.PATIENT_ID, "b", None, "c")
+    statement, values = entries_statement(_stretch(SearchPath.PATIENT_ID, "b", None, "c"), 9)
     assert statement.count("sort_key >") == 1
-    assert values == ["by_patient_id", "c"]
-    statement, values = scan_statement(SearchPath.DATE, "b", "x", "c")
+    assert values == ("by_patient_id", "c", 9)
+    statement, values = entries_statement(_stretch(SearchPath.DATE, "b", "x", "c"), 9)
     assert statement.count("sort_key <") == 1
-    assert values == ["by_date", "b", "c"]
+    assert values == ("by_date", "b", "c", 9)
 
 
 def test_a_fold_that_keeps_its_search_keys_writes_no_index(index: SqliteIndex, file: Path) -> None:

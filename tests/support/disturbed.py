@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from dicomulus.ports import InstanceChanges, Page
+from dicomulus.ports import InstanceChanges
 
 if TYPE_CHECKING:
     import random
@@ -17,17 +17,19 @@ if TYPE_CHECKING:
     from dicomulus.ports import (
         Change,
         DictionaryRow,
+        EntryPage,
         Index,
         InstanceRow,
         ObjectRow,
+        Page,
         Rejection,
         SearchPath,
         SeriesRow,
-        StudyEntry,
         StudyRow,
     )
 
 T = TypeVar("T")
+P = TypeVar("P", bound="Page[Any]")
 
 
 class CrashError(Exception):
@@ -217,11 +219,21 @@ class DisturbedIndex:
         high: str | None = None,
         after: str | None = None,
         limit: int = 1000,
-    ) -> Page[StudyEntry]:
+        backwards: bool = False,
+        containing: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> EntryPage:
+        pieces = tuple((containing or {}).items())
         return self._late_page(
-            ("scan_studies", path, shard, low, high, after),
+            ("scan_studies", path, shard, low, high, after, backwards, pieces),
             lambda: self._inner.scan_studies(
-                path, shard, low=low, high=high, after=after, limit=self._short(limit)
+                path,
+                shard,
+                low=low,
+                high=high,
+                after=after,
+                limit=self._short(limit),
+                backwards=backwards,
+                containing=containing,
             ),
         )
 
@@ -264,9 +276,9 @@ class DisturbedIndex:
         with self._lock:
             return self._random.sample(list(items), len(items))
 
-    def _late_page(self, question: Hashable, read: Callable[[], Page[T]]) -> Page[T]:
-        page: Page[T] = self._late(question, read)
-        return Page(self._spoiled(page.items), page.next)
+    def _late_page(self, question: Hashable, read: Callable[[], P]) -> P:
+        page = self._late(question, read)
+        return replace(page, items=self._spoiled(page.items))
 
     def _late_rows(self, question: Hashable, read: Callable[[], tuple[T, ...]]) -> tuple[T, ...]:
         return self._spoiled(self._late(question, read))

@@ -13,6 +13,8 @@ import pytest
 
 from dicomulus.dicom.resource import InstanceResource, SeriesResource, canonical_key
 from dicomulus.ports import (
+    CARRIED_CUT,
+    CARRIED_KEYWORDS,
     Change,
     ChangeType,
     InstanceChanges,
@@ -36,10 +38,11 @@ from tests.support.builders import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from dicomulus.ports import (
         ChangedResource,
+        EntryPage,
         Index,
         InstanceRow,
         SeriesRow,
@@ -103,32 +106,44 @@ def rows_of(index: Index, series: SeriesResource, *, limit: int = 1000) -> list[
     return list(walk(lambda after: index.query_instances(series, after, limit=limit)))
 
 
-def entries_of(
-    index: Index,
-    path: SearchPath,
-    *,
-    low: str = "",
-    high: str | None = None,
-    limit: int = 1000,
-) -> list[StudyEntry]:
-    """Read all shards, each through its pages, merged in the order of the path."""
+def pages_of(index: Index, path: SearchPath, shard: int, **asked: Any) -> Iterator[EntryPage]:
+    """Read one shard through its pages; ``asked`` is what a scan takes."""
+    page = index.scan_studies(path, shard, **asked)
+    yield page
+    while page.next is not None:
+        page = index.scan_studies(path, shard, **asked | {"after": page.next})
+        yield page
+
+
+def entries_of(index: Index, path: SearchPath, **asked: Any) -> list[StudyEntry]:
+    """Read all shards, each through its pages, merged in the order of the scan."""
     entries: list[StudyEntry] = []
+    down = (path is SearchPath.DATE) != asked.get("backwards", False)
     for shard in range(index.search_shards):
-        found = list(
-            walk(
-                lambda after, shard=shard: index.scan_studies(  # type: ignore[misc]
-                    path, shard, low=low, high=high, after=after, limit=limit
-                )
-            )
-        )
-        assert found == in_order(path, found)
+        found = [entry for page in pages_of(index, path, shard, **asked) for entry in page.items]
+        assert found == in_order(found, down=down)
         entries += found
-    return in_order(path, entries)
+    return in_order(entries, down=down)
 
 
-def in_order(path: SearchPath, entries: list[StudyEntry]) -> list[StudyEntry]:
-    down = path is SearchPath.DATE
+def in_order(entries: list[StudyEntry], *, down: bool) -> list[StudyEntry]:
     return sorted(entries, key=lambda entry: entry.sort_key.encode(), reverse=down)
+
+
+def named_studies(path: SearchPath, names: Iterable[str]) -> list[StudyRow]:
+    """Give studies that lie in an index by these names."""
+    return [
+        study_row(f"1.2.{i}", search_keys=search_keys(f"1.2.{i}", **{path.value: name or "-"}))
+        for i, name in enumerate(names)
+    ]
+
+
+def carrying_studies(*texts: dict[str, str]) -> list[StudyRow]:
+    """Give studies numbered from 1 of which the date index carries these texts."""
+    return [
+        study_row(f"1.2.{i}", search_keys=search_keys(f"1.2.{i}", carried=carried))
+        for i, carried in enumerate(texts, 1)
+    ]
 
 
 def add_studies(index: Index, *rows: StudyRow) -> None:
@@ -773,6 +788,169 @@ class IndexContract:
         low, high = keys[0].by_patient_id, keys[2].by_patient_id
         found = entries_of(index, SearchPath.PATIENT_ID, low=low, high=high)
         assert [entry.study_instance_uid for entry in found] == ["1.2.0", "1.2.1"]
+
+    @pytest.mark.parametrize("path", SearchPath)
+    @pytest.mark.parametrize("limit", [1, 4, 1000])
+    def test_backwards_is_the_other_way_round(
+        self, index: Index, path: SearchPath, limit: int
+    ) -> None:
+        add_studies(index, *named_studies(path, ["", "a", "A", "a b", "ä", "\U0001f642", "z"]))
+        forwards = entries_of(index, path)
+        assert len(forwards) == 7
+        assert entries_of(index, path, limit=limit, backwards=True) == forwards[::-1]
+
+    @pytest.mark.parametrize("backwards", [False, True])
+    @pytest.mark.parametrize("path", [SearchPath.DATE, SearchPath.PATIENT_ID])
+    def test_a_scan_goes_on_strictly_behind_any_sort_key(
+        self, index: Index, path: SearchPath, *, backwards: bool
+    ) -> None:
+        add_studies(index, *named_studies(path, ["a", "b", "ba", "c", "d"]))
+        descending = (path is SearchPath.DATE) != backwards
+
+        def found(after: str, low: str = "", high: str | None = None) -> str:
+            entries = entries_of(
+                index, path, low=low, high=high, after=after, limit=2, backwards=backwards
+            )
+            names = [entry.sort_key.split("\x00")[0] for entry in entries]
+            return " ".join(names[::-1] if descending else names)
+
+        keys = {entry.sort_key[:2]: entry.sort_key for entry in entries_of(index, path)}
+        behind_b = found(keys["b\x00"])
+        assert behind_b == ("a" if descending else "ba c d")
+        assert found("b") == ("a" if descending else "b ba c d")
+        assert found("bz") == ("a b ba" if descending else "c d")
+        # A key outside of the ends lies before all of the stretch, or behind it.
+        assert found("zz", "b", "d") == ("b ba c" if descending else "")
+        assert found("0", "b", "d") == ("" if descending else "b ba c")
+        assert found("c", "b", "d") == ("b ba" if descending else "c")
+
+    @pytest.mark.parametrize(
+        ("containing", "found"),
+        [
+            ({"PatientName": ("nobody",)}, ""),
+            ({"PatientName": ("doe",)}, "1 2"),
+            ({"PatientName": ("doe", "jane")}, "1"),
+            ({"PatientName": ("jane", "doe", "")}, "1"),
+            ({"PatientName": ("doe",), "StudyDescription": ("skull",)}, "2"),
+            ({"PatientName": ("m\u00fcller", "\u5c71\u7530")}, "3"),
+            ({"StudyDescription": ('"a\\b"',)}, "3"),
+            ({"StudyDescription": ("[a-z]*",)}, "4"),
+            ({"StudyDescription": ("?",)}, "4"),
+            ({"StudyDescription": ("100%_",)}, "4"),
+            ({"AccessionNumber": ("a1",)}, "1"),
+            ({"StudyDescription": ("x" * 70_000,)}, ""),
+        ],
+    )
+    @pytest.mark.parametrize("backwards", [False, True])
+    def test_entries_that_lack_a_piece_are_left_out(
+        self,
+        index: Index,
+        containing: dict[str, tuple[str, ...]],
+        found: str,
+        *,
+        backwards: bool,
+    ) -> None:
+        add_studies(
+            index,
+            *carrying_studies(
+                {"PatientID": "p1", "PatientName": "doe^jane", "AccessionNumber": "a1"},
+                {"PatientID": "p2", "PatientName": "doe^john", "StudyDescription": "skull"},
+                {"PatientName": "m\u00fcller=\u5c71\u7530", "StudyDescription": 'say "a\\b" \n'},
+                {"StudyDescription": "[a-z]* 100%_ or not?"},
+                {},
+            ),
+        )
+        entries = entries_of(index, SearchPath.DATE, backwards=backwards, containing=containing)
+        assert " ".join(sorted(e.study_instance_uid[4:] for e in entries)) == found
+        assert all(e.carried for e in entries)
+
+    def test_a_text_that_was_cut_off_lacks_nothing(self, index: Index) -> None:
+        add_studies(
+            index,
+            *carrying_studies(
+                {"PatientName": "doe", "StudyDescription": "thorax" + CARRIED_CUT},
+                {"PatientName": "doe", "StudyDescription": "thorax"},
+            ),
+        )
+        containing = {"PatientName": ("doe",), "StudyDescription": ("abdomen", "thorax")}
+        (entry,) = entries_of(index, SearchPath.DATE, containing=containing)
+        assert entry.carried["StudyDescription"] == "thorax" + CARRIED_CUT
+
+    def test_more_pieces_than_an_index_looks_for_leave_no_match_out(self, index: Index) -> None:
+        pieces = tuple(f"p{number}" for number in range(400))
+        add_studies(index, *carrying_studies({"StudyDescription": "".join(pieces)}, {}))
+        containing = {"StudyDescription": pieces}
+        (entry,) = entries_of(index, SearchPath.DATE, containing=containing)
+        assert entry.carried == {"StudyDescription": "".join(pieces)}
+
+    def test_no_entry_that_has_all_pieces_is_left_out(self, index: Index) -> None:
+        chance = random.Random(4)
+
+        def text(longest: int) -> str:
+            return "".join(
+                chance.choices('ab*?[]^-%_"\\/\u00fc\u5c71', k=chance.randint(0, longest))
+            )
+
+        studies = carrying_studies(
+            *({keyword: text(6) for keyword in CARRIED_KEYWORDS[1:3]} for _ in range(40))
+        )
+        add_studies(index, *studies)
+        for _ in range(40):
+            keyword = chance.choice(CARRIED_KEYWORDS[1:3])
+            pieces = (text(2), text(1))
+            entries = entries_of(index, SearchPath.DATE, containing={keyword: pieces}, limit=30)
+            assert {entry.study_instance_uid for entry in entries} >= {
+                row.study_instance_uid
+                for row in studies
+                if row.search_keys
+                and all(piece in row.search_keys.carried[keyword] for piece in pieces)
+            }
+
+    @pytest.mark.parametrize("backwards", [False, True])
+    def test_the_limit_is_of_entries_read_not_of_those_given(
+        self, index: Index, *, backwards: bool
+    ) -> None:
+        names = ["jane" if number in (0, 7, 8) else "john" for number in range(12)]
+        add_studies(index, *carrying_studies(*({"PatientName": name} for name in names)))
+        containing = {"PatientName": ("jane",)}
+        pages = [
+            page
+            for shard in range(index.search_shards)
+            for page in pages_of(
+                index,
+                SearchPath.DATE,
+                shard,
+                limit=1,
+                backwards=backwards,
+                containing=containing,
+            )
+        ]
+        found = [entry.study_instance_uid for page in pages for entry in page.items]
+        assert sorted(found) == ["1.2.1", "1.2.8", "1.2.9"]
+        assert all(page.scanned <= 1 for page in pages)
+        assert any(not page.items and page.next for page in pages)
+        # An entry at the end of a page may be read again with the next.
+        assert len(names) <= sum(page.scanned for page in pages) < len(names) + len(pages)
+
+    def test_a_page_of_all_entries_tells_how_many_it_read(self, index: Index) -> None:
+        add_studies(index, *named_studies(SearchPath.PATIENT_ID, ["a", "b", "c", "d", "e"]))
+        pages = [
+            page
+            for shard in range(index.search_shards)
+            for page in pages_of(index, SearchPath.PATIENT_ID, shard, limit=2)
+        ]
+        assert all(page.scanned == len(page.items) <= 2 for page in pages)
+        assert sum(page.scanned for page in pages) == 5
+
+    @pytest.mark.parametrize(
+        ("path", "keyword"),
+        [(SearchPath.PATIENT_ID, "PatientID"), (SearchPath.DATE, "Modality")],
+    )
+    def test_what_an_index_does_not_carry_is_not_looked_for(
+        self, index: Index, path: SearchPath, keyword: str
+    ) -> None:
+        with pytest.raises(ValueError, match="does not carry"):
+            index.scan_studies(path, 0, containing={keyword: ("p",)})
 
     def test_each_study_lies_in_one_shard(self, index: Index) -> None:
         uids = [f"1.2.{i}" for i in range(20)]

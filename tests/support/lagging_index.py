@@ -5,10 +5,10 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from dicomulus.ports import Page, SearchPath, StudyEntry
+from dicomulus.ports import CARRIED_CUT, EntryPage, SearchPath, StudyEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dicomulus.adapters.local.sqlite_index import SqliteIndex
 
@@ -43,17 +43,28 @@ class LaggingShards:
         high: str | None = None,
         after: str | None = None,
         limit: int = 1000,
-    ) -> Page[StudyEntry]:
+        backwards: bool = False,
+        containing: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> EntryPage:
         found = self._index.scan_studies(path, 0, low=low, high=high, limit=10_000).items
         stale = [e for e in self._stale if low <= e.sort_key and (not high or e.sort_key < high)]
-        downwards = path is SearchPath.DATE
+        downwards = (path is SearchPath.DATE) != backwards
         ordered = sorted({*_hashable(found), *_hashable(stale)}, reverse=downwards)
         mine = [key for key in ordered if zlib.crc32(key[1].encode()) % self._shards == shard]
         if after is not None:
             mine = [key for key in mine if (key[0] < after if downwards else key[0] > after)]
-        size = min(limit, self._page)
-        items = tuple(StudyEntry(key, uid, dict(carried)) for key, uid, carried in mine[:size])
-        return Page(items, items[-1].sort_key if len(mine) > size else None)
+        read = mine[: min(limit, self._page)]
+        entries = [StudyEntry(key, uid, dict(carried)) for key, uid, carried in read]
+        items = tuple(entry for entry in entries if _may_contain(entry, containing or {}))
+        return EntryPage(items, read[-1][0] if len(mine) > len(read) else None, len(read))
+
+
+def _may_contain(entry: StudyEntry, containing: Mapping[str, tuple[str, ...]]) -> bool:
+    texts = {keyword: entry.carried.get(keyword, "") for keyword in containing}
+    return all(
+        text.endswith(CARRIED_CUT) or all(piece in text for piece in containing[keyword])
+        for keyword, text in texts.items()
+    )
 
 
 def _hashable(

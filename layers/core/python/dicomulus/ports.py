@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import IO, TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
+from typing import IO, TYPE_CHECKING, Final, Generic, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -108,6 +108,13 @@ class SeriesRow:
     sop_class_uids: tuple[str, ...] = ()
 
 
+CARRIED_KEYWORDS: Final = ("PatientID", "AccessionNumber", "PatientName", "StudyDescription")
+"""What the date index carries of a study besides its key, as far as the study has it."""
+
+CARRIED_CUT: Final = "\x01"
+"""At the end of a carried text that goes on."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchKeys:
     """The sort keys under which the secondary indexes hold a study.
@@ -121,7 +128,7 @@ class SearchKeys:
     by_patient_name: str = ""
     by_referring_physician_name: str = ""
     carried: Mapping[str, str] = field(default_factory=dict)
-    """Keyword to folded text of what the date index carries for scans, 200 bytes in all."""
+    """Some of ``CARRIED_KEYWORDS`` to folded texts, 200 bytes in all."""
 
 
 class SearchPath(StrEnum):
@@ -219,6 +226,14 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     next: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPage(Page[StudyEntry]):
+    """Some entries of an ordered index."""
+
+    scanned: int = 0
+    """Entries that were read, with those that the texts asked for have left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -413,12 +428,27 @@ class Index(Protocol):
         high: str | None = None,
         after: str | None = None,
         limit: int = 1000,
-    ) -> Page[StudyEntry]:
+        backwards: bool = False,
+        containing: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> EntryPage:
         """Read one shard of an ordered index (indexed).
 
-        ``DATE`` runs downwards, the others upwards. Sort keys lie in ``low`` <= key < ``high``
-        (``None``: no upper end). ``after`` is a sort key as an earlier page gave it in ``next``.
-        Sort keys are unique: they end with the Study Instance UID. Compared as UTF-8 bytes.
+        ``DATE`` runs downwards, the others upwards; ``backwards`` turns that round. Sort keys lie
+        in ``low`` <= key < ``high`` (``None``: no upper end). Sort keys are unique: they end with
+        the Study Instance UID. Compared as UTF-8 bytes.
+
+        Args:
+            path: Which index.
+            shard: Which of its shards, from 0.
+            low: Where the sort keys begin.
+            high: Where they end.
+            after: A sort key, also of no entry: the scan begins strictly behind it.
+            limit: Most entries to read. A page may have fewer, and none at all, without being
+                the last.
+            backwards: Run against the path's own direction.
+            containing: Folded pieces of text, by keyword, for ``DATE`` alone. Entries whose texts
+                lack one are left out, but not all of them need be. A text that was cut off lacks
+                nothing.
         """
         ...
 

@@ -22,7 +22,7 @@ from dicomulus.dicom.matching import (
 )
 from dicomulus.dicom.resource import quote_uid
 from dicomulus.dicom.temporal import date_range, is_range, moved, normal_date, normal_time
-from dicomulus.ports import SearchKeys, SearchPath
+from dicomulus.ports import CARRIED_CUT, SearchKeys, SearchPath
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +49,7 @@ CARRIED_TAGS: Final = {
 }
 """What the date index carries, as viewers look for any part of these (first ones first)."""
 
-CUT: Final = "\x01"
+CUT: Final = CARRIED_CUT
 """At the end of a carried text that goes on."""
 
 _VALUE_BYTES: Final = 128

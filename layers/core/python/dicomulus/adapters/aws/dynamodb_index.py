@@ -8,7 +8,8 @@ arrives where it would have.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -22,10 +23,12 @@ from dicomulus.adapters.aws.keys import (
     end_of,
     fit_high,
     fit_low,
+    fit_sort_key,
     instance_key,
     instance_prefix,
     instances_prefix,
     object_item_key,
+    parse_item_key,
     partition_key,
     series_key,
     study_key,
@@ -55,6 +58,7 @@ from dicomulus.adapters.aws.table import (
     dictionary_row,
     format_held,
     format_rejection,
+    in_carried,
     instance_item,
     instance_row,
     named_by,
@@ -66,12 +70,20 @@ from dicomulus.adapters.aws.table import (
     study_item,
     study_row,
 )
+from dicomulus.adapters.carried import sharp_pieces
 from dicomulus.dicom.resource import InstanceResource, SeriesResource, instance_of_key
 from dicomulus.errors import UnavailableError
-from dicomulus.ports import ObjectRow, Page, SearchPath, StudyEntry
+from dicomulus.ports import (
+    CARRIED_CUT,
+    EntryPage,
+    ObjectRow,
+    Page,
+    SearchPath,
+    StudyEntry,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from pynamodb.attributes import NumberAttribute, UnicodeAttribute
     from pynamodb.expressions.condition import Condition
@@ -480,39 +492,47 @@ class DynamoDbIndex:
         high: str | None = None,
         after: str | None = None,
         limit: int = 1000,
-    ) -> Page[StudyEntry]:
-        """See ``Index``; keys over 1,024 bytes are cut, and what is given is the key as cut."""
-        descending = path is SearchPath.DATE
-        if after is not None:
-            low, high = (low, after) if descending else (max(low, after), high)
-        low, high = fit_low(low), None if high is None else fit_high(high)
-        if high is not None and high <= low:
-            return Page(())
-        items = self._table.query_index(
+        backwards: bool = False,
+        containing: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> EntryPage:
+        """See ``Index``; keys over 1,024 bytes are cut, and what is given is the key as cut.
+
+        With ``containing``, an entry at an end of the page may count among the entries read.
+        """
+        pieces = sharp_pieces(path, containing)
+        descending = (path is SearchPath.DATE) != backwards
+        stretch = Stretch.of(low, high, after, descending=descending)
+        if stretch.is_empty:
+            return EntryPage(())
+        name = SEARCH_KEYS[path].name
+        found: list[RawItem] = []
+        scanned, last = 0, None
+        for page in self._table.scan_index(
             path.value,
             str(shard),
-            _range_condition(getattr(StudyItem, path.value), low, high),
-            # Both ends of the condition are included by DynamoDB and left out here.
-            limit=limit + 3,
+            _range_condition(getattr(StudyItem, path.value), stretch.low, stretch.high),
+            filter_condition=_carrying([piece for _, piece in pieces]) if pieces else None,
+            limit=limit + stretch.left_out_first,
             descending=descending,
+        ):
+            within = [item for item in page.items if stretch.holds(item[name]["S"])]
+            found += within
+            scanned += page.scanned - (len(page.items) - len(within))
+            last = page.last
+        entries = tuple(map(partial(self._study_entry, name), found[:limit]))
+        token: str | None = None
+        if len(found) > limit:
+            token = entries[-1].sort_key
+        elif last is not None:
+            token = last[name]["S"]
+        return EntryPage(entries, token, min(scanned, limit))
+
+    def _study_entry(self, name: str, item: RawItem) -> StudyEntry:
+        return StudyEntry(
+            item[name]["S"],
+            self._study_uid(item),
+            parse_carried(item.get(CARRIED, {}).get("S")),
         )
-        name = SEARCH_KEYS[path].name
-        within = (
-            item
-            for item in items
-            if (high is None or item[name]["S"] < high) and item[name]["S"] != after
-        )
-        found = list(islice(within, limit + 1))
-        entries = tuple(
-            StudyEntry(
-                item[name]["S"],
-                self._study_uid(StudyItem.from_raw_data(item)),
-                parse_carried(item.get(CARRIED, {}).get("S")),
-            )
-            for item in found[:limit]
-        )
-        more = len(found) > limit
-        return Page(entries, entries[-1].sort_key if more else None)
 
     def find_uid(self, uid: str) -> tuple[SeriesResource | InstanceResource, ...]:
         """See ``Index``."""
@@ -529,8 +549,10 @@ class DynamoDbIndex:
         with ThreadPoolExecutor(min(self._parallel, len(arguments))) as pool:
             return list(pool.map(function, arguments))
 
-    def _study_uid(self, item: StudyItem) -> str:
-        return str(self._named(item))
+    def _study_uid(self, item: RawItem) -> str:
+        # Scans give many entries, of which hardly one needs more than its key.
+        named = parse_item_key(key_of(item))
+        return str(self._named(Item.from_raw_data(item)) if named is None else named)
 
     def _named(self, item: Item) -> str | SeriesResource | InstanceResource | None:
         """Give what an item of a secondary index names, from the item itself if need be."""
@@ -591,6 +613,59 @@ def _page_of_instance(
     if len(page) == len(rows):
         return Page(page, end_of(prefix))
     return Page(page, prefix + _AFTER_SORT_KEY + page[-1].object_key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """A part of an ordered index: without its upper end, maybe without its lower one.
+
+    DynamoDB finds what lies between two ends with both of them.
+    """
+
+    low: str
+    high: str | None
+    without_low: bool = False
+    descending: bool
+
+    @classmethod
+    def of(cls, low: str, high: str | None, after: str | None, *, descending: bool) -> Stretch:
+        """Give what a scan is of, in keys as DynamoDB takes them."""
+        low, high = fit_low(low), None if high is None else fit_high(high)
+        without_low = False
+        if after is not None:
+            after = fit_sort_key(after)
+            if descending:
+                high = after if high is None else min(high, after)
+            else:
+                without_low = after >= low
+                low = max(low, after)
+        return cls(low=low, high=high, without_low=without_low, descending=descending)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no sort key is in it."""
+        return self.high is not None and self.high <= self.low
+
+    @property
+    def left_out_first(self) -> int:
+        """How many of the entries that DynamoDB reads first may lie outside."""
+        if self.descending:
+            return int(bool(self.low) and self.high is not None)
+        return int(self.without_low)
+
+    def holds(self, sort_key: str) -> bool:
+        """Whether a sort key that DynamoDB finds lies inside."""
+        return sort_key != self.high and not (self.without_low and sort_key == self.low)
+
+
+def _carrying(pieces: Sequence[str]) -> Condition:
+    """Let those items through whose texts, as they are written, may contain all pieces."""
+    carried = StudyItem.carried
+    condition: Condition = carried.contains(in_carried(pieces[0]))
+    for piece in pieces[1:]:
+        condition &= carried.contains(in_carried(piece))
+    condition |= carried.contains(in_carried(CARRIED_CUT))
+    return condition
 
 
 def _range_condition(attribute: UnicodeAttribute, low: str, high: str | None) -> Condition | None:

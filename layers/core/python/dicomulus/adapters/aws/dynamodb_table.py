@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pynamodb.connection.base import MetaTable
@@ -44,6 +45,17 @@ _BATCH_ATTEMPTS: Final = 10
 
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class RawPage:
+    """What one request read of an index."""
+
+    items: list[RawItem]
+    scanned: int
+    """Items read, with those that the filter left out."""
+    last: RawItem | None
+    """The keys of the last item read; none at the end of the index."""
 
 
 class DynamoDbTable:
@@ -226,9 +238,45 @@ class DynamoDbTable:
             scan_index_forward=not descending,
         )
 
+    def scan_index(
+        self,
+        index_name: str,
+        partition: str,
+        condition: Condition | None = None,
+        *,
+        filter_condition: Condition | None,
+        limit: int,
+        descending: bool,
+    ) -> Iterator[RawPage]:
+        """Read items of a secondary index's partition page by page (indexed).
+
+        Args:
+            index_name: The index.
+            partition: Its partition.
+            condition: What the sort key must meet.
+            filter_condition: What items must meet to be given; it saves their transfer alone.
+            limit: Most items to read, before the filter.
+            descending: Whether the sort keys fall.
+        """
+        for answer in self._answers(
+            partition,
+            condition,
+            filter_condition=filter_condition,
+            limit=limit,
+            index_name=index_name,
+            scan_index_forward=not descending,
+        ):
+            yield RawPage(answer["Items"], answer["ScannedCount"], answer.get("LastEvaluatedKey"))
+
     def _query(
         self, partition: str, condition: Condition | None, *, limit: int | None, **arguments: Any
     ) -> Iterator[RawItem]:
+        for answer in self._answers(partition, condition, limit=limit, **arguments):
+            yield from answer["Items"]
+
+    def _answers(
+        self, partition: str, condition: Condition | None, *, limit: int | None, **arguments: Any
+    ) -> Iterator[dict[str, Any]]:
         start: Any = None
         while True:
             with self._failures():
@@ -239,11 +287,11 @@ class DynamoDbTable:
                     limit=limit,
                     **arguments,
                 )
-            yield from answer["Items"]
+            yield answer
             # A page ends at 1 MB, before the limit, and may be the last although it says "more".
             start = answer.get("LastEvaluatedKey")
             if limit is not None:
-                limit -= len(answer["Items"])
+                limit -= answer["ScannedCount"]
             if start is None or limit == 0:
                 return
 

@@ -254,6 +254,11 @@ def _format_carried(carried: Mapping[str, str]) -> str | None:
     return json.dumps(named, ensure_ascii=False, separators=(",", ":"))
 
 
+def in_carried(piece: str) -> str:
+    """Give a piece of a text as it is within what the date index carries."""
+    return json.dumps(piece, ensure_ascii=False)[1:-1]
+
+
 def parse_carried(text: str | None) -> dict[str, str]:
     """Read what the date index carries of a study, by keyword."""
     named: dict[str, str] = json.loads(text) if text else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dicomulus.adapters.local.database import Schema
+from dicomulus.ports import SearchPath
 
 INSTANCE_COLUMNS: Final = (
     "sop_instance_uid",
@@ -48,6 +49,17 @@ SERIES_COLUMNS: Final = (
 )
 """Columns of ``series`` besides its key, in the order of their values everywhere."""
 
+CARRIED_COLUMNS: Final = {
+    "PatientID": "patient_id",
+    "AccessionNumber": "accession_number",
+    "PatientName": "patient_name",
+    "StudyDescription": "study_description",
+}
+"""The column of each text that the date index carries, by keyword, in their order everywhere."""
+
+SEARCH_KEY_COLUMNS: Final = (*SearchPath, *CARRIED_COLUMNS.values())
+"""Columns of ``study`` that hold its search keys."""
+
 STUDY_COLUMNS: Final = (
     "study_instance_uid",
     "version",
@@ -55,13 +67,13 @@ STUDY_COLUMNS: Final = (
     "instance_count",
     "attributes",
     "answer",
-    "search_keys",
+    *SEARCH_KEY_COLUMNS,
 )
 """Columns of ``study``, in the order of their values everywhere."""
 
 INDEX_SCHEMA: Final = Schema(
     purpose="an index",
-    version=2,
+    version=3,
     remedy="Remove the data folder: everything in it is made again from the DICOM files.",
     statements=(
         # A series without version has a number and rows, but was never committed.
@@ -148,6 +160,7 @@ INDEX_SCHEMA: Final = Schema(
             reason TEXT NOT NULL
         ) WITHOUT ROWID
         """,
+        # A study without date key is in no index of search.
         """
         CREATE TABLE study (
             study_instance_uid TEXT PRIMARY KEY,
@@ -156,15 +169,28 @@ INDEX_SCHEMA: Final = Schema(
             instance_count INTEGER NOT NULL,
             attributes BLOB NOT NULL,
             answer BLOB NOT NULL,
-            search_keys TEXT
+            by_date TEXT,
+            by_patient_id TEXT,
+            by_accession_number TEXT,
+            by_patient_name TEXT,
+            by_referring_physician_name TEXT,
+            patient_id TEXT,
+            accession_number TEXT,
+            patient_name TEXT,
+            study_description TEXT
         )
         """,
+        # The date path alone carries texts, each in a column of its own: a scan looks for a piece
+        # in one of them, without Python.
         """
         CREATE TABLE study_search (
             path TEXT NOT NULL,
             sort_key TEXT NOT NULL,
             study_instance_uid TEXT NOT NULL,
-            carried TEXT NOT NULL,
+            patient_id TEXT,
+            accession_number TEXT,
+            patient_name TEXT,
+            study_description TEXT,
             PRIMARY KEY (path, sort_key, study_instance_uid)
         ) WITHOUT ROWID
         """,

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from dicomulus.adapters.carried import sharp_pieces
 from dicomulus.adapters.local.database import Database
 from dicomulus.adapters.local.index_schema import (
+    CARRIED_COLUMNS,
     INDEX_SCHEMA,
     INSTANCE_COLUMNS,
+    SEARCH_KEY_COLUMNS,
     SERIES_COLUMNS,
     STUDY_COLUMNS,
+)
+from dicomulus.adapters.local.study_scan import (
+    Stretch,
+    containing_statement,
+    count_statement,
+    entries_statement,
+    last_key_statement,
 )
 from dicomulus.dicom.resource import (
     InstanceResource,
@@ -25,6 +35,7 @@ from dicomulus.ports import (
     Change,
     ChangeType,
     DictionaryRow,
+    EntryPage,
     Fragment,
     InstanceRow,
     ObjectRow,
@@ -39,7 +50,7 @@ from dicomulus.ports import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dicomulus.ports import InstanceChanges, InstanceRowKey
@@ -199,14 +210,14 @@ ADD_STUDY: Final = f"""
 REPLACE_STUDY: Final = f"""
     UPDATE study SET {_list(f"{c} = ?" for c in STUDY_COLUMNS[1:])} WHERE study_instance_uid = ?
 """
-ADD_SEARCH: Final = """
-    INSERT OR REPLACE INTO study_search (path, sort_key, study_instance_uid, carried)
-    VALUES (?, ?, ?, ?)
+ADD_SEARCH: Final = f"""
+    INSERT OR REPLACE INTO study_search
+    (path, sort_key, study_instance_uid, {_list(CARRIED_COLUMNS.values())})
+    VALUES ({_marks(len(CARRIED_COLUMNS) + 3)})
 """
 DELETE_SEARCH: Final = """
     DELETE FROM study_search WHERE path = ? AND sort_key = ? AND study_instance_uid = ?
 """
-SCAN: Final = "SELECT sort_key, study_instance_uid, carried FROM study_search WHERE path = ?"
 
 
 class SqliteIndex:
@@ -450,15 +461,24 @@ class SqliteIndex:
         high: str | None = None,
         after: str | None = None,
         limit: int = 1000,
-    ) -> Page[StudyEntry]:
+        backwards: bool = False,
+        containing: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> EntryPage:
         """Read an ordered index; ``shard`` must be 0."""
         if shard != 0:
             raise ValueError("a SQLite index has one shard")
-        statement, values = scan_statement(path, low, high, after)
+        descending = (path is SearchPath.DATE) != backwards
+        stretch = Stretch(path=path, low=low, high=high, descending=descending)
+        if after is not None:
+            stretch = stretch.after(after)
+        pieces = sharp_pieces(path, containing)
         with self._database.reading() as connection:
-            found = connection.execute(statement, (*values, limit)).fetchall()
-        entries = tuple(StudyEntry(key, uid, json.loads(carried)) for key, uid, carried in found)
-        return Page(entries, entries[-1].sort_key if len(entries) == limit else None)
+            if pieces:
+                return _scan_containing(connection, stretch, pieces, limit=limit)
+            found = connection.execute(*entries_statement(stretch, limit)).fetchall()
+        entries = tuple(map(_study_entry, found))
+        more = len(entries) == limit
+        return EntryPage(entries, entries[-1].sort_key if more else None, len(entries))
 
     def find_uid(self, uid: str) -> tuple[SeriesResource | InstanceResource, ...]:
         """Find the series or instances of a UID in any study."""
@@ -685,17 +705,18 @@ def _study_values(row: StudyRow) -> tuple[object, ...]:
         row.instance_count,
         row.attributes,
         row.answer,
-        None if row.search_keys is None else _search_text(row.search_keys),
+        *_search_key_values(row.search_keys),
     )
 
 
-def _search_text(keys: SearchKeys) -> str:
-    members = {f.name: getattr(keys, f.name) for f in fields(keys)}
-    return json.dumps(members | {"carried": dict(keys.carried)})
+def _search_key_values(keys: SearchKeys | None) -> tuple[str | None, ...]:
+    if keys is None:
+        return (None,) * len(SEARCH_KEY_COLUMNS)
+    return (*(getattr(keys, path.value) for path in SearchPath), *_carried_values(keys.carried))
 
 
 def _study_row(values: Any) -> StudyRow:
-    uid, version, series_count, instance_count, attributes, answer, search_keys = values
+    uid, version, series_count, instance_count, attributes, answer, *search_keys = values
     return StudyRow(
         study_instance_uid=uid,
         version=version,
@@ -703,46 +724,84 @@ def _study_row(values: Any) -> StudyRow:
         instance_count=instance_count,
         attributes=attributes,
         answer=answer,
-        search_keys=None if search_keys is None else SearchKeys(**json.loads(search_keys)),
+        search_keys=_search_keys(*search_keys),
     )
+
+
+def _search_keys(
+    by_date: str | None,
+    by_patient_id: str,
+    by_accession_number: str,
+    by_patient_name: str,
+    by_referring_physician_name: str,
+    *carried: str | None,
+) -> SearchKeys | None:
+    if by_date is None:
+        return None
+    return SearchKeys(
+        by_date=by_date,
+        by_patient_id=by_patient_id,
+        by_accession_number=by_accession_number,
+        by_patient_name=by_patient_name,
+        by_referring_physician_name=by_referring_physician_name,
+        carried=_carried(carried),
+    )
+
+
+# --- search --------------------------------------------------------------------------------------
+
+
+def _scan_containing(
+    connection: sqlite3.Connection,
+    stretch: Stretch,
+    pieces: Sequence[tuple[str, str]],
+    *,
+    limit: int,
+) -> EntryPage:
+    """Read what may contain all pieces of the first entries.
+
+    Where these end is looked up first, so that an entry that comes or goes meanwhile moves none
+    of the others to another page.
+    """
+    last = connection.execute(*last_key_statement(stretch, limit)).fetchone()
+    if last is None:
+        scanned = connection.execute(*count_statement(stretch)).fetchone()[0]
+    else:
+        scanned, stretch = limit, stretch.up_to(last[0])
+    found = connection.execute(*containing_statement(stretch, pieces)).fetchall()
+    return EntryPage(tuple(map(_study_entry, found)), last and last[0], scanned)
+
+
+def _study_entry(values: Any) -> StudyEntry:
+    sort_key, uid, *carried = values
+    return StudyEntry(sort_key, uid, _carried(carried))
+
+
+def _carried(texts: Iterable[str | None]) -> dict[str, str]:
+    named = zip(CARRIED_COLUMNS, texts, strict=False)
+    return {keyword: text for keyword, text in named if text is not None}
+
+
+def _carried_values(carried: Mapping[str, str]) -> tuple[str | None, ...]:
+    return tuple(map(carried.get, CARRIED_COLUMNS))
 
 
 def _move_search(
     connection: sqlite3.Connection, uid: object, old: SearchKeys | None, new: SearchKeys | None
 ) -> None:
     before, after = set(_entries(old)), set(_entries(new))
-    connection.executemany(DELETE_SEARCH, [(p, key, uid) for p, key, _ in before - after])
-    connection.executemany(ADD_SEARCH, [(p, key, uid, text) for p, key, text in after - before])
+    connection.executemany(DELETE_SEARCH, [(p, key, uid) for p, key, *_ in before - after])
+    connection.executemany(ADD_SEARCH, [(p, key, uid, *t) for p, key, *t in after - before])
 
 
-def _entries(keys: SearchKeys | None) -> Iterator[tuple[str, str, str]]:
+def _entries(keys: SearchKeys | None) -> Iterator[tuple[str | None, ...]]:
     if keys is None:
         return
-    yield SearchPath.DATE.value, keys.by_date, json.dumps(dict(keys.carried))
+    yield SearchPath.DATE.value, keys.by_date, *_carried_values(keys.carried)
     for path in SearchPath:
         sort_key = getattr(keys, path.value)
         if path is not SearchPath.DATE and sort_key:
-            yield path.value, sort_key, "{}"
-
-
-def scan_statement(
-    path: SearchPath, low: str, high: str | None, after: str | None
-) -> tuple[str, list[str]]:
-    """Give the statement of a scan and its values but for the limit, with one term for each end."""
-    terms, values = [SCAN], [path.value]
-    if path is SearchPath.DATE:
-        high = after if high is None else min(high, after or high)
-    if after is not None and path is not SearchPath.DATE and after >= low:
-        terms.append("AND sort_key > ?")
-        values.append(after)
-    else:
-        terms.append("AND sort_key >= ?")
-        values.append(low)
-    if high is not None:
-        terms.append("AND sort_key < ?")
-        values.append(high)
-    terms.append(f"ORDER BY sort_key {'DESC' if path is SearchPath.DATE else 'ASC'} LIMIT ?")
-    return " ".join(terms), values
+            yield path.value, sort_key, *_carried_values({})
 
 
 def _array(texts: Iterable[str]) -> str:
