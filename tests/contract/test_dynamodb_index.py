@@ -213,6 +213,18 @@ def test_a_scan_that_finds_little_goes_on_over_empty_answers(
     assert requests.total < 15
 
 
+def test_a_count_goes_on_over_answers_and_transfers_no_items(
+    table: DynamoDbTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moto.dynamodb.models.table, "RESULT_SIZE_LIMIT", 400)
+    index = DynamoDbIndex(table, search_shards=1)
+    add_studies(index, *(study_row(f"1.2.{n}") for n in range(20)))
+    with sent_parameters(table.client) as sent:
+        assert index.count_studies(SearchPath.DATE, 0, low="1", high="3") == 20
+    assert len(sent) > 5
+    assert {request["Select"] for request in sent} == {"COUNT"}
+
+
 def test_however_many_pieces_make_a_filter_that_dynamodb_takes(index: DynamoDbIndex) -> None:
     pieces = tuple(f"{number:09d}" for number in range(1_000))
     with sent_parameters(index.table.client) as sent:

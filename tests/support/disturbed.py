@@ -237,6 +237,14 @@ class DisturbedIndex:
             ),
         )
 
+    def count_studies(
+        self, path: SearchPath, shard: int, *, low: str = "", high: str | None = None
+    ) -> int:
+        return self._late(
+            ("count_studies", path, shard, low, high),
+            lambda: self._inner.count_studies(path, shard, low=low, high=high),
+        )
+
     def find_uid(self, uid: str) -> tuple[SeriesResource | InstanceResource, ...]:
         return self._late_rows(("find_uid", uid), lambda: self._inner.find_uid(uid))
 

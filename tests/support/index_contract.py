@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -951,6 +952,20 @@ class IndexContract:
     ) -> None:
         with pytest.raises(ValueError, match="does not carry"):
             index.scan_studies(path, 0, containing={keyword: ("p",)})
+
+    @pytest.mark.parametrize("path", [SearchPath.DATE, SearchPath.PATIENT_ID])
+    def test_entries_between_two_ends_are_counted(self, index: Index, path: SearchPath) -> None:
+        names = ["a", "b", "ba", "bz", "c", "c\x00", "d", "\ud7ff", "\ue000", "\U0001f642"]
+        add_studies(index, *named_studies(path, names))
+        keys = [entry.sort_key for entry in entries_of(index, path)]
+        ends = ["", *keys, "b", "bb", "c\x00", "e", "\ue000", "\U0010ffff"]
+        for low, high in itertools.product(ends, [None, *ends]):
+            counts = [
+                index.count_studies(path, shard, low=low, high=high)
+                for shard in range(index.search_shards)
+            ]
+            expected = sum(low <= key and (high is None or key < high) for key in keys)
+            assert sum(counts) == expected, (low, high)
 
     def test_each_study_lies_in_one_shard(self, index: Index) -> None:
         uids = [f"1.2.{i}" for i in range(20)]

@@ -58,6 +58,17 @@ class LaggingShards:
         items = tuple(entry for entry in entries if _may_contain(entry, containing or {}))
         return EntryPage(items, read[-1][0] if len(mine) > len(read) else None, len(read))
 
+    def count_studies(
+        self, path: SearchPath, shard: int, *, low: str = "", high: str | None = None
+    ) -> int:
+        count, after = 0, None
+        while True:
+            page = self.scan_studies(path, shard, low=low, high=high, after=after)
+            count += page.scanned
+            if page.next is None:
+                return count
+            after = page.next
+
 
 def _may_contain(entry: StudyEntry, containing: Mapping[str, tuple[str, ...]]) -> bool:
     texts = {keyword: entry.carried.get(keyword, "") for keyword in containing}

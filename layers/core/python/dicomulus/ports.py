@@ -452,6 +452,12 @@ class Index(Protocol):
         """
         ...
 
+    def count_studies(
+        self, path: SearchPath, shard: int, *, low: str = "", high: str | None = None
+    ) -> int:
+        """Count the entries of one shard with ``low`` <= sort key < ``high`` (indexed)."""
+        ...
+
     def find_uid(self, uid: str) -> tuple[SeriesResource | InstanceResource, ...]:
         """Find the series or instances of a UID in any study (indexed)."""
         ...

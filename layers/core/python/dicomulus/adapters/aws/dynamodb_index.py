@@ -27,6 +27,7 @@ from dicomulus.adapters.aws.keys import (
     instance_key,
     instance_prefix,
     instances_prefix,
+    just_below,
     object_item_key,
     parse_item_key,
     partition_key,
@@ -533,6 +534,19 @@ class DynamoDbIndex:
             self._study_uid(item),
             parse_carried(item.get(CARRIED, {}).get("S")),
         )
+
+    def count_studies(
+        self, path: SearchPath, shard: int, *, low: str = "", high: str | None = None
+    ) -> int:
+        """See ``Index``; at an end over 1,020 bytes a few more may be counted."""
+        stretch = Stretch.of(low, high, None, descending=False)
+        if stretch.is_empty:
+            return 0
+        low, high = stretch.low, stretch.high
+        if low and high is not None:
+            high = just_below(high)
+        condition = _range_condition(getattr(StudyItem, path.value), low, high)
+        return self._table.count_index(path.value, str(shard), condition)
 
     def find_uid(self, uid: str) -> tuple[SeriesResource | InstanceResource, ...]:
         """See ``Index``."""

@@ -268,6 +268,13 @@ class DynamoDbTable:
         ):
             yield RawPage(answer["Items"], answer["ScannedCount"], answer.get("LastEvaluatedKey"))
 
+    def count_index(self, index_name: str, partition: str, condition: Condition | None) -> int:
+        """Count items of a secondary index's partition (indexed)."""
+        answers = self._answers(
+            partition, condition, limit=None, index_name=index_name, select="COUNT"
+        )
+        return sum(answer["Count"] for answer in answers)
+
     def _query(
         self, partition: str, condition: Condition | None, *, limit: int | None, **arguments: Any
     ) -> Iterator[RawItem]:

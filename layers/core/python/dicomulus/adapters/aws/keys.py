@@ -38,6 +38,10 @@ _END: Final = "$"
 
 _LAST_CHARACTER: Final = "\U0010ffff"
 
+_BEFORE_SURROGATES: Final = 0xD7FF
+_AFTER_SURROGATES: Final = 0xE000
+"""Characters next to each other in keys: what lies between them is in no text."""
+
 _DIGEST_BYTES: Final = 66
 """Bytes of what stands for a text that is too long."""
 
@@ -166,6 +170,20 @@ def fit_low(text: str) -> str:
 def fit_high(text: str) -> str:
     """Give an upper bound as DynamoDB takes it; one cut short is also above further keys."""
     return text if _fits(text) else _head(text) + _LAST_CHARACTER
+
+
+def just_below(text: str) -> str:
+    """Give an upper bound that is included, for one that is not.
+
+    No key lies between the two, as keys do not hold the last character there is. Where such a
+    bound would be too long it is the same, included.
+    """
+    head, last = text[:-1], ord(text[-1])
+    if last == 0:
+        return head
+    before = _BEFORE_SURROGATES if last == _AFTER_SURROGATES else last - 1
+    below = head + chr(before) + _LAST_CHARACTER
+    return below if _fits(below) else text
 
 
 def _fits(text: str) -> bool:

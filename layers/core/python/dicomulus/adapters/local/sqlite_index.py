@@ -465,8 +465,7 @@ class SqliteIndex:
         containing: Mapping[str, tuple[str, ...]] | None = None,
     ) -> EntryPage:
         """Read an ordered index; ``shard`` must be 0."""
-        if shard != 0:
-            raise ValueError("a SQLite index has one shard")
+        _check_shard(shard)
         descending = (path is SearchPath.DATE) != backwards
         stretch = Stretch(path=path, low=low, high=high, descending=descending)
         if after is not None:
@@ -479,6 +478,14 @@ class SqliteIndex:
         entries = tuple(map(_study_entry, found))
         more = len(entries) == limit
         return EntryPage(entries, entries[-1].sort_key if more else None, len(entries))
+
+    def count_studies(
+        self, path: SearchPath, shard: int, *, low: str = "", high: str | None = None
+    ) -> int:
+        """Count entries; ``shard`` must be 0."""
+        _check_shard(shard)
+        with self._database.reading() as connection:
+            return _count(connection, Stretch(path=path, low=low, high=high, descending=False))
 
     def find_uid(self, uid: str) -> tuple[SeriesResource | InstanceResource, ...]:
         """Find the series or instances of a UID in any study."""
@@ -751,6 +758,15 @@ def _search_keys(
 # --- search --------------------------------------------------------------------------------------
 
 
+def _check_shard(shard: int) -> None:
+    if shard != 0:
+        raise ValueError("a SQLite index has one shard")
+
+
+def _count(connection: sqlite3.Connection, stretch: Stretch) -> int:
+    return int(connection.execute(*count_statement(stretch)).fetchone()[0])
+
+
 def _scan_containing(
     connection: sqlite3.Connection,
     stretch: Stretch,
@@ -765,7 +781,7 @@ def _scan_containing(
     """
     last = connection.execute(*last_key_statement(stretch, limit)).fetchone()
     if last is None:
-        scanned = connection.execute(*count_statement(stretch)).fetchone()[0]
+        scanned = _count(connection, stretch)
     else:
         scanned, stretch = limit, stretch.up_to(last[0])
     found = connection.execute(*containing_statement(stretch, pieces)).fetchall()
