@@ -28,6 +28,7 @@ RANGES = {
 }
 SPECIAL = {
     "store_policy": st.sampled_from(("keep", "replace")),
+    "unknown_parameters": st.sampled_from(("refuse", "ignore")),
     "studies_metadata": st.sampled_from(get_args(MetadataModeName)),
     "series_metadata": st.sampled_from(get_args(MetadataModeName)),
     "base_path": st.sampled_from(("/dicom-web", "/a/b")),

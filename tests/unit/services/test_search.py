@@ -5,41 +5,44 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dicomulus.adapters.local.sqlite_index import SqliteIndex
-from dicomulus.dicom.dictionary import tag_from_keyword, vr_of
-from dicomulus.dicom.level_json import json_object, parse_json_object
+from dicomulus.dicom.level_json import parse_json_object
 from dicomulus.dicom.matching import filter_of
-from dicomulus.dicom.query import (
-    SERIES_INSTANCES,
-    STUDIES,
-    STUDY_SERIES,
-    parse_search,
-)
+from dicomulus.dicom.query import SERIES_INSTANCES, STUDY_SERIES
 from dicomulus.ports import SearchPath, StudyEntry
-from dicomulus.services.folds import first_series_row, fold_study, instance_answer
-from dicomulus.services.fragments import FragmentReader
-from dicomulus.services.search import ResultPage, Search
+from dicomulus.services.search import ResultPage, Search, Within
 from dicomulus.services.search_plan import plan_studies
-from tests.support.builders import fragment, instance_of, instance_row, putting, series_of
+from tests.support.builders import putting, series_of
 from tests.support.lagging_index import LaggingShards
+from tests.support.search_archive import (
+    SERIES_UID,
+    SOP_UID,
+    STUDY_UID,
+    add_series,
+    add_study,
+    elements,
+    fold,
+    parsed,
+    query_of,
+    row_of,
+    search_of,
+    studies,
+    uids,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from dicomulus.dicom.level_json import Element
-    from dicomulus.dicom.query import Query, SearchResource
-    from dicomulus.ports import ChangeQueue, Index, InstanceRow, ObjectStore, SeriesRow
+IN_STUDY = Within(study_instance_uid="1.2.1")
+IN_SERIES = Within(study_instance_uid="1.2.1", series_instance_uid="1.2.1.1")
 
-STUDY_UID = "0020000D"
-SERIES_UID = "0020000E"
-SOP_UID = "00080018"
 DESCRIPTION = "00081030"
 
 
@@ -49,99 +52,11 @@ def index(tmp_path: Path) -> Iterator[SqliteIndex]:
         yield index
 
 
-def search_of(index: object, *, max_results: int = 1_000) -> Search:
-    # Fragments of these rows lie in the rows, so neither cache nor queue is asked.
-    fragments = FragmentReader(
-        cast("Index", index), cast("ObjectStore", None), queue=cast("ChangeQueue", None)
-    )
-    return Search(cast("Index", index), fragments, max_results=max_results)
-
-
-def elements(**values: Any) -> dict[str, Element]:
-    """Give DICOM JSON of keywords and values; ``None`` is an empty attribute."""
-    made: dict[str, Element] = {}
-    for keyword, value in values.items():
-        tag = tag_from_keyword(keyword)
-        assert tag is not None
-        made[tag] = {"vr": vr_of(tag)}
-        if value is not None:
-            made[tag]["Value"] = value if isinstance(value, list) else [value]
-    return made
-
-
-def instance(study: int, series: int = 1, sop: int = 1, **values: Any) -> dict[str, Element]:
-    target = instance_of(study, series, sop)
-    uids = {
-        "StudyInstanceUID": target.study_instance_uid,
-        "SeriesInstanceUID": target.series_instance_uid,
-        "SOPInstanceUID": target.sop_instance_uid,
-    }
-    return elements(**uids, **values)
-
-
-def row_of(
-    study: int, series: int = 1, sop: int = 1, *, key: str = "", **values: Any
-) -> InstanceRow:
-    target = instance_of(study, series, sop)
-    content = instance(study, series, sop, **values)
-    return instance_row(
-        target,
-        key,
-        instance_number=values.get("InstanceNumber"),
-        attributes=instance_answer(target, content, "1.2.840.10008.1.2.1"),
-        fragment=fragment(json_object(content)),
-    )
-
-
-def add_series(index: SqliteIndex, study: int, series: int, **values: Any) -> None:
-    """Put a series of one instance into the index, and fold its study."""
-    row = row_of(study, series, **values)
-    index.commit(putting(row), now_ms=1, due_ms=2)
-    content = instance(study, series, **values)
-    held = index.get_series(row.instance.series)
-    assert held is not None
-    folded = first_series_row(row, content)
-    assert index.fold_series(_at_version(folded, held.version))
-    fold(index, study)
-
-
-def _at_version(row: SeriesRow, version: int) -> SeriesRow:
-    return replace(row, version=version, folded_version=version)
-
-
-def fold(index: SqliteIndex, study: int) -> None:
-    uid = f"1.2.{study}"
-    before = index.get_studies([uid]).get(uid)
-    version = before.version if before else 0
-    after = fold_study(uid, index.query_series(uid), version=version + 1)
-    assert index.fold_study(after, expected_version=version)
-
-
-def add_study(index: SqliteIndex, study: int, **values: Any) -> None:
-    add_series(index, study, 1, **values)
-
-
-def parsed(page: ResultPage) -> list[dict[str, Element]]:
-    return [parse_json_object(text) for text in page.texts]
-
-
-def uids(page: ResultPage, tag: str = STUDY_UID) -> list[str]:
-    return [found[tag]["Value"][0] for found in parsed(page)]
-
-
-def studies(index: object, **parameters: str) -> list[str]:
-    return uids(search_of(index).studies(query_of(**parameters)))
-
-
-def query_of(resource: SearchResource = STUDIES, /, **parameters: str) -> Query:
-    return parse_search(parameters.items(), resource)
-
-
 # --- studies --------------------------------------------------------------------------------------
 
 
 def test_an_empty_archive_has_no_studies(index: SqliteIndex) -> None:
-    assert search_of(index).studies(query_of()) == ResultPage((), 0)
+    assert search_of(index).find(query_of()) == ResultPage(texts=(), total=0)
 
 
 def test_studies_come_newest_first_and_those_without_a_date_last(index: SqliteIndex) -> None:
@@ -155,7 +70,7 @@ def test_studies_come_newest_first_and_those_without_a_date_last(index: SqliteIn
 def test_a_result_has_the_required_attributes(index: SqliteIndex) -> None:
     """PS3.18 Table 10.6.3-3: empty ones keep their VR, without modalities there is no list."""
     add_study(index, 1, PatientID="P1", StudyDescription="Chest")
-    (found,) = parsed(search_of(index).studies(query_of()))
+    (found,) = parsed(search_of(index).find(query_of()))
     assert found["00100020"] == {"vr": "LO", "Value": ["P1"]}
     assert found["00080050"] == {"vr": "SH"}
     assert found["00201208"] == {"vr": "IS", "Value": [1]}
@@ -166,7 +81,7 @@ def test_a_result_has_the_required_attributes(index: SqliteIndex) -> None:
 
 def test_included_attributes_are_added_in_order_of_tags(index: SqliteIndex) -> None:
     add_study(index, 1, StudyDescription="Che\x01st", PatientAge="042Y", Modality="CT")
-    (text,) = search_of(index).studies(query_of(includefield="StudyDescription")).texts
+    (text,) = search_of(index).find(query_of(includefield="StudyDescription")).texts
     found = parse_json_object(text)
     assert list(found) == sorted(found)
     assert found[DESCRIPTION]["Value"] == ["Che\x01st"]
@@ -176,7 +91,7 @@ def test_included_attributes_are_added_in_order_of_tags(index: SqliteIndex) -> N
 
 def test_all_attributes_are_included_on_request(index: SqliteIndex) -> None:
     add_study(index, 1, StudyDescription="Chest", PatientAge="042Y", SeriesDescription="Axial")
-    (found,) = parsed(search_of(index).studies(query_of(includefield="all")))
+    (found,) = parsed(search_of(index).find(query_of(includefield="all")))
     assert {DESCRIPTION, "00101010"} <= found.keys()
     assert "0008103E" not in found
 
@@ -185,18 +100,18 @@ def test_a_page_begins_after_the_offset_and_says_that_more_remain(index: SqliteI
     for study in range(1, 8):
         add_study(index, study, StudyDate=f"2024010{study}")
     search = search_of(index)
-    first = search.studies(query_of(limit="3"))
+    first = search.find(query_of(limit="3"))
     assert (uids(first), first.remaining) == (["1.2.7", "1.2.6", "1.2.5"], None)
-    last = search.studies(query_of(limit="3", offset="4"))
+    last = search.find(query_of(limit="3", offset="4"))
     assert (uids(last), last.remaining) == (["1.2.3", "1.2.2", "1.2.1"], 0)
-    assert search.studies(query_of(offset="7")) == ResultPage((), 0)
-    assert search.studies(query_of(limit="0")) == ResultPage((), None)
+    assert search.find(query_of(offset="7")) == ResultPage(texts=())
+    assert search.find(query_of(limit="0")) == ResultPage(texts=(), remaining=None)
 
 
 def test_a_page_is_no_longer_than_the_archive_allows(index: SqliteIndex) -> None:
     for study in range(1, 4):
         add_study(index, study)
-    page = search_of(index, max_results=2).studies(query_of(limit="10"))
+    page = search_of(index, max_results=2).find(query_of(limit="10"))
     assert (len(page.texts), page.remaining) == (2, None)
 
 
@@ -208,7 +123,7 @@ def test_an_emptied_study_is_hidden(index: SqliteIndex) -> None:
     fold(index, 1)
     assert studies(index) == []
     assert studies(index, StudyInstanceUID="1.2.1") == []
-    assert search_of(index).series("1.2.1", query_of(STUDY_SERIES)).texts == ()
+    assert search_of(index).find(query_of(STUDY_SERIES), IN_STUDY).texts == ()
 
 
 def test_named_studies_come_newest_first_each_once(index: SqliteIndex) -> None:
@@ -234,7 +149,7 @@ def test_named_studies_come_newest_first_each_once(index: SqliteIndex) -> None:
 )
 def test_the_narrowest_index_is_chosen(parameters: Mapping[str, str], path: SearchPath) -> None:
     plan = plan_studies(query_of(**parameters))
-    assert (plan.uids, plan.path) == (None, path)
+    assert (plan.uids, plan.legs[0].path) == (None, path)
 
 
 def test_a_default_list_and_one_by_date_leave_nothing_to_filter() -> None:
@@ -332,21 +247,21 @@ def test_a_plan_finds_what_testing_every_study_finds(
     with closing(SqliteIndex(tmp_path_factory.mktemp("archive") / "index.sqlite")) as inner:
         for number, values in enumerate(archive, start=1):
             add_study(inner, number, **values)
-        everything = parsed(search_of(inner).studies(query_of(includefield="all")))
+        everything = parsed(search_of(inner).find(query_of(includefield="all")))
         assert len(everything) == len(archive)
         search = search_of(LaggingShards(inner, shards=shards))
         for parameters in queries:
             query = query_of(**parameters)
             test = filter_of(query.keys, query.semantics)
             expected = [found[STUDY_UID]["Value"][0] for found in everything if test(found)]
-            assert sorted(uids(search.studies(query))) == sorted(expected)
-            assert _paged(search, parameters, size) == uids(search.studies(query))
+            assert sorted(uids(search.find(query))) == sorted(expected)
+            assert _paged(search, parameters, size) == uids(search.find(query))
 
 
 def _paged(search: Search, parameters: Mapping[str, str], size: int) -> list[str]:
     found: list[str] = []
     while True:
-        page = search.studies(query_of(**parameters, limit=str(size), offset=str(len(found))))
+        page = search.find(query_of(**parameters, limit=str(size), offset=str(len(found))))
         found += uids(page)
         if page.remaining == 0:
             return found
@@ -356,7 +271,7 @@ def _paged(search: Search, parameters: Mapping[str, str], size: int) -> list[str
 
 
 def series_found(index: SqliteIndex, **parameters: str) -> list[str]:
-    return uids(search_of(index).series("1.2.1", query_of(STUDY_SERIES, **parameters)), SERIES_UID)
+    return uids(search_of(index).find(query_of(STUDY_SERIES, **parameters), IN_STUDY), SERIES_UID)
 
 
 def test_series_come_by_number_then_uid_those_without_number_last(index: SqliteIndex) -> None:
@@ -409,12 +324,12 @@ def test_series_are_found_by_the_required_keys(
 def test_a_viewers_fields_of_series_are_included(index: SqliteIndex) -> None:
     add_series(index, 1, 1, SeriesDate="20240101", Manufacturer="M", PatientSex="F")
     query = query_of(STUDY_SERIES, includefield="00080021,00080031,0008103E,00200011,PatientSex")
-    (found,) = parsed(search_of(index).series("1.2.1", query))
+    (found,) = parsed(search_of(index).find(query, IN_STUDY))
     assert found["00080021"]["Value"] == ["20240101"]
     assert found["00100040"]["Value"] == ["F"]
     assert "00080070" not in found
     (everything,) = parsed(
-        search_of(index).series("1.2.1", query_of(STUDY_SERIES, includefield="all"))
+        search_of(index).find(query_of(STUDY_SERIES, includefield="all"), IN_STUDY)
     )
     assert "00080070" in everything
 
@@ -422,7 +337,7 @@ def test_a_viewers_fields_of_series_are_included(index: SqliteIndex) -> None:
 def test_series_are_paged_and_the_rest_is_counted(index: SqliteIndex) -> None:
     for series in range(1, 6):
         add_series(index, 1, series, SeriesNumber=series)
-    page = search_of(index).series("1.2.1", query_of(STUDY_SERIES, limit="2", offset="1"))
+    page = search_of(index).find(query_of(STUDY_SERIES, limit="2", offset="1"), IN_STUDY)
     assert (uids(page, SERIES_UID), page.remaining) == (["1.2.1.2", "1.2.1.3"], 2)
 
 
@@ -431,7 +346,7 @@ def test_series_are_paged_and_the_rest_is_counted(index: SqliteIndex) -> None:
 
 def instances_found(index: SqliteIndex, **parameters: str) -> list[str]:
     query = query_of(SERIES_INSTANCES, **parameters)
-    return uids(search_of(index).instances(series_of(1), query), SOP_UID)
+    return uids(search_of(index).find(query, IN_SERIES), SOP_UID)
 
 
 @pytest.fixture
@@ -448,6 +363,7 @@ def slices(index: SqliteIndex) -> SqliteIndex:
         for sop, number in [(1, 3), (2, None), (3, 1)]
     ]
     rows.append(row_of(1, 1, 3, key="scans/copy.dcm", InstanceNumber=1))
+    add_series(index, 1, 1)
     index.commit(putting(*rows), now_ms=1, due_ms=2)
     return index
 
@@ -480,19 +396,19 @@ def test_many_named_instances_are_found(slices: SqliteIndex) -> None:
 
 def test_any_attribute_of_an_instance_is_included(slices: SqliteIndex) -> None:
     query = query_of(SERIES_INSTANCES, includefield="ImageComments", limit="1", offset="1")
-    page = search_of(slices).instances(series_of(1), query)
+    page = search_of(slices).find(query, IN_SERIES)
     (found,) = parsed(page)
     assert found["00204000"]["Value"] == ["Slice 1"]
     assert found["00083002"]["Value"] == ["1.2.840.10008.1.2.1"]
     assert page.remaining == 1
     (everything, *_) = parsed(
-        search_of(slices).instances(series_of(1), query_of(SERIES_INSTANCES, includefield="all"))
+        search_of(slices).find(query_of(SERIES_INSTANCES, includefield="all"), IN_SERIES)
     )
     assert {STUDY_UID, "00081190"} <= everything.keys()
 
 
 def test_a_ready_answer_is_given_as_it_is_stored(slices: SqliteIndex) -> None:
     stored = {row.attributes for row in slices.query_instances(series_of(1)).items}
-    texts = search_of(slices).instances(series_of(1), query_of(SERIES_INSTANCES)).texts
+    texts = search_of(slices).find(query_of(SERIES_INSTANCES), IN_SERIES).texts
     assert set(texts) <= stored
     json.loads(texts[0].replace(b"\x01", b"http://x"))

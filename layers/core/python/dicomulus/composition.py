@@ -20,6 +20,7 @@ from dicomulus.services.modes import Modes
 from dicomulus.services.reindex import Reindex
 from dicomulus.services.retrieve import Retrieve
 from dicomulus.services.search import Search
+from dicomulus.services.search_meter import SearchLimits
 from dicomulus.services.stability import Stability
 from dicomulus.services.store import Store
 from dicomulus.wire.base_url import CANONICAL_LOOPBACK, Endpoint, base_url
@@ -120,6 +121,7 @@ def compose(
     )
     return Archive(
         settings=settings,
+        tags=tags,
         index=index,
         storage=storage,
         cache=cache,
@@ -129,7 +131,17 @@ def compose(
         stability=Stability(
             index, queue, stable_age_seconds=settings.stable_age_seconds, clock_ms=clock
         ),
-        search=Search(index, fragments, max_results=settings.max_results),
+        search=Search(
+            index,
+            fragments,
+            max_results=settings.max_results,
+            run_all=run_all,
+            limits=SearchLimits(
+                page_units=settings.search_page_units,
+                page_bytes=settings.search_page_bytes,
+                seconds=settings.search_seconds,
+            ),
+        ),
         metadata=metadata,
         modes=Modes(
             metadata,

@@ -25,6 +25,7 @@
     ├── UnsupportedMediaTypeError      the body's media type is not taken
     ├── PayloadTooLargeError           the body is over a limit
     ├── ResponseTooLargeError          the answer is over a limit
+    ├── SearchTooBroadError            no match in the time that a search has
     ├── UnavailableError               try again later
     │   ├── ObjectChangedError         an object is no longer the one planned for
     │   └── DerivedDataMissingError    something derived is gone; it is being rebuilt
@@ -210,6 +211,12 @@ class ResponseTooLargeError(DicomulusError):
     """The answer would be over a limit."""
 
     code = "response-too-large"
+
+
+class SearchTooBroadError(DicomulusError):
+    """A search looked at much and has nothing to answer; the text says how to narrow it."""
+
+    code = "search-too-broad"
 
 
 class UnavailableError(DicomulusError):

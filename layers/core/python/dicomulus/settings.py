@@ -17,7 +17,17 @@ PREFIX: Final = "DICOMULUS_"
 """What the name of every environment variable begins with."""
 
 StorePolicy = Literal["keep", "replace"]
+UnknownParameters = Literal["refuse", "ignore"]
 MetadataModeName = Literal["full", "main-dicom-tags", "extrapolate"]
+
+_AT_LEAST_ONE: Final = (
+    "prefix_bytes",
+    "max_row_fragment_bytes",
+    "max_bases",
+    "max_results",
+    "search_page_units",
+    "search_seconds",
+)
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
@@ -125,8 +135,16 @@ class Settings:
     # answers
     max_stream_bytes: int = 0
     """Bytes of one answer over which it is refused; 0: no limit."""
-    max_results: int = 1_000
+    max_results: int = 10_000
     """Most results of one search page."""
+    search_page_units: int = 10_000
+    """What one search page may read, in DynamoDB's read units, before it ends with what it has."""
+    search_page_bytes: int = 0
+    """Bytes of results after which a search page ends; 0: no limit."""
+    search_seconds: int = 20
+    """Time that a search without any match goes on before it is refused as too broad."""
+    unknown_parameters: UnknownParameters = "refuse"
+    """What a search does with a parameter that it does not know."""
 
     extra: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     """Variables under the prefix that no field takes; the command warns of them."""
@@ -142,13 +160,15 @@ class Settings:
                 raise ConfigurationError(f"{name}: not between 0 and 900")
         if self.jobs < 0:
             raise ConfigurationError(f"jobs: {self.jobs} is negative")
-        if self.store_policy not in ("keep", "replace"):
-            raise ConfigurationError(f"store_policy: {self.store_policy!r} is not keep or replace")
-        for name in ("prefix_bytes", "max_row_fragment_bytes", "max_bases", "max_results"):
+        _check_choice("store_policy", self.store_policy, StorePolicy)
+        _check_choice("unknown_parameters", self.unknown_parameters, UnknownParameters)
+        if self.search_page_bytes < 0:
+            raise ConfigurationError(f"search_page_bytes: {self.search_page_bytes} is negative")
+        for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name}: must be at least 1")
-        _check_mode("studies_metadata", self.studies_metadata)
-        _check_mode("series_metadata", self.series_metadata)
+        _check_choice("studies_metadata", self.studies_metadata, MetadataModeName)
+        _check_choice("series_metadata", self.series_metadata, MetadataModeName)
         if not self.base_path.startswith("/") or self.base_path.endswith("/"):
             raise ConfigurationError("base_path: must begin with a slash and not end with one")
         _check_base_url(self.public_base_url)
@@ -182,10 +202,10 @@ class Settings:
         }
 
 
-def _check_mode(name: str, mode: str) -> None:
-    modes = get_args(MetadataModeName)
-    if mode not in modes:
-        raise ConfigurationError(f"{name}: {mode!r} is none of {', '.join(modes)}")
+def _check_choice(name: str, value: str, choices: Any) -> None:
+    allowed = get_args(choices)
+    if value not in allowed:
+        raise ConfigurationError(f"{name}: {value!r} is none of {', '.join(allowed)}")
 
 
 def _check_base_url(url: str) -> None:

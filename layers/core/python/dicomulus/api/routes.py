@@ -13,7 +13,16 @@ from dicomulus.api.retrieve import (
     retrieve_study,
 )
 from dicomulus.api.route import Route, find_route
-from dicomulus.api.search import search_instances, search_series, search_studies
+from dicomulus.api.search import (
+    count_instances,
+    count_patients,
+    count_series,
+    count_studies,
+    search_instances,
+    search_patients,
+    search_series,
+    search_studies,
+)
 from dicomulus.api.store import store_instances
 from dicomulus.errors import RouteNotFoundError
 
@@ -27,8 +36,22 @@ _INSTANCE: Final = _SERIES + "/instances/{instance}"
 
 ROUTES: Final = (
     Route("GET", "/studies", search_studies),
+    Route("GET", "/series", search_series),
+    Route("GET", "/instances", search_instances),
     Route("GET", _STUDY + "/series", search_series),
+    Route("GET", _STUDY + "/instances", search_instances),
     Route("GET", _SERIES + "/instances", search_instances),
+    # Extensions. A path that is literal comes before one with a variable at that place.
+    Route("GET", "/patients", search_patients),
+    Route("GET", "/patients/{patient}/studies", search_studies),
+    Route("GET", "/patients/count", count_patients),
+    Route("GET", "/patients/{patient}/studies/count", count_studies),
+    Route("GET", "/studies/count", count_studies),
+    Route("GET", "/series/count", count_series),
+    Route("GET", "/instances/count", count_instances),
+    Route("GET", _STUDY + "/series/count", count_series),
+    Route("GET", _STUDY + "/instances/count", count_instances),
+    Route("GET", _SERIES + "/instances/count", count_instances),
     Route("GET", _STUDY + "/metadata", study_metadata),
     Route("GET", _SERIES + "/metadata", series_metadata),
     Route("GET", _INSTANCE + "/metadata", instance_metadata),

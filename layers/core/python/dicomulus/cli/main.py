@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_index(commands)
     _add_status(commands)
     _add_changes(commands)
+    _add_explain(commands)
     _add_reindex(commands)
     _add_sample(commands)
     _add_emulate(commands)
@@ -173,6 +174,17 @@ def _add_changes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=_changes)
 
 
+def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands, "explain", "run a search, and tell how it was answered and what it read"
+    )
+    parser.add_argument(
+        "url", metavar="URL", help="the search, such as '/studies?PatientName=Doe*&limit=25'"
+    )
+    _add_folders(parser)
+    parser.set_defaults(run=_explain)
+
+
 def _add_sample(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _add_command(
         commands, "sample", "make sample data: a CT, an MR and the files that come with pydicom"
@@ -268,6 +280,12 @@ def _changes(parsed: argparse.Namespace) -> None:
 
     for change in read_changes(_settings(parsed), since=parsed.since, limit=parsed.limit):
         print(format_json(change) if parsed.json else format_text(change))
+
+
+def _explain(parsed: argparse.Namespace) -> None:
+    from dicomulus.cli.explain import explain
+
+    print(printable(explain(_settings(parsed), parsed.url)))
 
 
 def _sample(parsed: argparse.Namespace) -> None:

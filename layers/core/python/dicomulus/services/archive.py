@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dicomulus.dicom.main_tags import MainTags
     from dicomulus.ports import ChangeQueue, Index, ObjectStore
     from dicomulus.services.compaction import Compaction
     from dicomulus.services.ingest import Ingest
@@ -24,6 +25,7 @@ class Archive:
     """Everything that the edges need of one archive."""
 
     settings: Settings
+    tags: MainTags
     index: Index
     storage: ObjectStore
     cache: ObjectStore

@@ -1,268 +1,254 @@
-"""Search for studies, the series of a study, the instances of a series (PS3.18 §10.6)."""
+"""The search for patients, studies, series and instances, page by page (PS3.18 §10.6)."""
 
 from __future__ import annotations
 
-import heapq
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING
 
-from dicomulus.dicom.attributes import INSTANCE_RETURN
-from dicomulus.dicom.json_members import format_members, members
-from dicomulus.dicom.level_json import parse_json_object
-from dicomulus.dicom.matching import filter_of, first_text, is_plain, uid_list
-from dicomulus.dicom.resource import InstanceResource
-from dicomulus.ports import SearchPath
-from dicomulus.services.folds import chosen
+from dicomulus.dicom.query import Level
+from dicomulus.dicom.resource import SeriesResource
+from dicomulus.services.level_search import LevelSearch
+from dicomulus.services.patient_search import PatientSearch, plan_of_patient
+from dicomulus.services.search_match import Match, answer_of, elements_of, size_of
+from dicomulus.services.search_meter import SearchCost, SearchLimits, SearchMeter
+from dicomulus.services.search_order import sorted_steps
 from dicomulus.services.search_plan import plan_studies
+from dicomulus.services.search_steps import Step, check_time, gather
+from dicomulus.services.search_token import format_token, parse_token
+from dicomulus.services.study_walk import StudyWalk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from dicomulus.dicom.level_json import Element
-    from dicomulus.dicom.matching import Filter
     from dicomulus.dicom.query import Query
-    from dicomulus.dicom.resource import SeriesResource
-    from dicomulus.ports import Index, InstanceRow, Page, SeriesRow, StudyEntry, StudyRow
+    from dicomulus.ports import Index, RunAll
     from dicomulus.services.fragments import FragmentReader
-    from dicomulus.services.search_keys import KeyRange
     from dicomulus.services.search_plan import Plan
+    from dicomulus.services.search_steps import Gathered, Position
 
-    _Elements = dict[str, Element]
-
-_Row = TypeVar("_Row")
-
-_READ_ROWS: Final = 100
-"""Study rows read in one call."""
-
-_READ_ENTRIES: Final = 1_000
-"""Most entries of an ordered index read in one call."""
-
-_READ_INSTANCES: Final = 16
-"""Most instances, named by a query, that are read one by one rather than with their series."""
-
-_SERIES_NUMBER: Final = "00200011"
-_SOP_INSTANCE_UID: Final = "00080018"
+_Find = Callable[["Position | None"], "Iterator[Step[Match]]"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Within:
+    """What the path of a search names; nothing is the whole archive."""
+
+    patient_id: str = ""
+    study_instance_uid: str = ""
+    series_instance_uid: str = ""
+
+    @property
+    def series(self) -> SeriesResource:
+        """The series that is named."""
+        return SeriesResource(self.study_instance_uid, self.series_instance_uid)
+
+
+EVERYTHING = Within()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResultPage:
     """One page of results, each a DICOM JSON object with byte 0x01 for the base URL.
 
     ``remaining`` counts the matches after the page; ``None``: some, how many is not known.
+    ``total`` counts all, where that is known. ``next`` is the token of the next page, if there is
+    or may be one.
     """
 
     texts: tuple[bytes, ...]
     remaining: int | None = 0
+    total: int | None = None
+    next: str = ""
+    plan: str = field(default="", compare=False)
+    """How the matches were looked for, without the values asked for."""
+    cost: SearchCost = field(default_factory=SearchCost, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """Where the matches of a search come from, in order."""
+
+    find: _Find
+    """Gives the steps behind a position."""
+    plan: str
+    is_listed: bool = False
+    """All matches are at hand once the first is, so that they can be counted."""
 
 
 class Search:
     """Answers searches from the index."""
 
-    def __init__(self, index: Index, fragments: FragmentReader, *, max_results: int) -> None:
-        """Search an index; a page has at most ``max_results`` results."""
+    def __init__(
+        self,
+        index: Index,
+        fragments: FragmentReader,
+        *,
+        max_results: int,
+        run_all: RunAll,
+        limits: SearchLimits | None = None,
+    ) -> None:
+        """Search an index.
+
+        Args:
+            index: What is searched.
+            fragments: Gives attributes of instances that rows do not have.
+            max_results: Most results of a page.
+            run_all: Runs independent reads.
+            limits: What a page may take.
+        """
         self._index = index
         self._fragments = fragments
         self._max_results = max_results
+        self._limits = limits or SearchLimits()
+        self._run_all = run_all
+        self._walk = StudyWalk(index, run_all=run_all)
+        self._patients = PatientSearch(self._walk)
 
-    def studies(self, query: Query) -> ResultPage:
-        """Find studies: newest first, or along the values of the index that the query allows."""
-        limit = self._limit(query)
-        rows = self._matching_studies(query, wanted=query.offset + limit + 1)
-        page = list(islice(rows, query.offset, query.offset + limit + 1))
-        texts = tuple(_study_text(row, query) for row in page[:limit])
-        return ResultPage(texts, None if len(page) > limit else 0)
+    def find(self, query: Query, within: Within = EVERYTHING) -> ResultPage:
+        """Find one page of matches.
 
-    def series(self, study_instance_uid: str, query: Query) -> ResultPage:
-        """Find series of a study, by SeriesNumber, then Series Instance UID."""
-        rows = [row for row in self._index.query_series(study_instance_uid) if row.instance_count]
-        test = _test_of(query)
-        if test is not None:
-            rows = [row for row in rows if test(_series_elements(row))]
-        rows.sort(key=_series_order)
-        return self._page(rows, query, text_of=partial(_series_text, query=query))
-
-    def instances(self, series: SeriesResource, query: Query) -> ResultPage:
-        """Find instances of a series, by InstanceNumber, then SOP Instance UID.
+        Patients and studies come newest first, or along the values of the index that the query
+        allows; series by study, then SeriesNumber; instances by series, then InstanceNumber; all
+        of them otherwise where ``query.order`` says so.
 
         Raises:
-            DerivedDataMissingError: An attribute beyond the main ones is asked for, and the row
-                that has it is being rebuilt.
+            InvalidQueryError: The query's token is none of this search.
+            SearchTooBroadError: There was no match in the time that a page has.
+            DerivedDataMissingError: An attribute beyond those of a row is asked for, and what has
+                it is being rebuilt.
         """
-        rows: Sequence[InstanceRow] = chosen(self._instance_rows(series, query))
-        test = _test_of(query)
-        if test is not None:
-            elements_of = self._instance_elements(query)
-            rows = [row for row in rows if test(elements_of(row))]
-        return self._page(rows, query, text_of=partial(self._instance_text, query=query))
+        meter = SearchMeter(self._limits)
+        after = parse_token(query, of=repr(within))
+        limit = self._limit(query)
+        wanted = query.offset + limit + 1
+        source = self._source(query, within, meter=meter, wanted=wanted)
+        steps = source.find(after)
+        page = gather(steps, offset=query.offset, limit=limit, meter=meter, size_of=size_of)
+        remaining = _remaining(page, steps, source)
+        at_start = not query.page and (page.items or not query.offset)
+        known = None if remaining is None else query.offset + len(page.items) + remaining
+        texts = tuple(answer_of(match, query, self._fragments.text) for match in page.items)
+        return ResultPage(
+            texts=texts,
+            remaining=remaining,
+            total=known if at_start else None,
+            next=format_token(page.end, query, of=repr(within)) if page.end else "",
+            plan=source.plan,
+            cost=meter.cost,
+        )
+
+    def count(self, query: Query, within: Within = EVERYTHING) -> int:
+        """Count all matches.
+
+        Raises:
+            SearchTooBroadError: That takes too long.
+        """
+        meter = SearchMeter(self._limits)
+        if query.level is Level.STUDY and not within.patient_id:
+            plan = plan_studies(query)
+            if plan.uids is None and plan.rest is None:
+                return self._walk.count(plan, meter)
+        source = self._source(query, within, meter=meter, wanted=self._max_results)
+        total = 0
+        for step in source.find(None):
+            if step.found is None:
+                check_time(meter)
+            else:
+                total += 1
+        return total
 
     def _limit(self, query: Query) -> int:
         return self._max_results if query.limit is None else min(query.limit, self._max_results)
 
-    def _page(
-        self, rows: Sequence[_Row], query: Query, *, text_of: Callable[[_Row], bytes]
-    ) -> ResultPage:
-        end = query.offset + self._limit(query)
-        texts = tuple(map(text_of, rows[query.offset : end]))
-        return ResultPage(texts, max(len(rows) - end, 0))
+    # --- where matches come from -----------------------------------------------------------------
 
-    # --- studies ---------------------------------------------------------------------------------
-
-    def _matching_studies(self, query: Query, *, wanted: int) -> Iterator[StudyRow]:
-        plan = plan_studies(query)
-        if plan.uids is not None:
-            rows = self._named_studies(plan.uids)
-        else:
-            rows = self._studies_along(plan, wanted=wanted)
-        test = plan.rest
-        return rows if test is None else (row for row in rows if test(_study_elements(row)))
-
-    def _named_studies(self, uids: Sequence[str]) -> Iterator[StudyRow]:
-        rows = [row for batch in _batches(uids, _READ_ROWS) for row in self._read(batch)]
-        return iter(sorted(rows, key=_by_date, reverse=True))
-
-    def _studies_along(self, plan: Plan, *, wanted: int) -> Iterator[StudyRow]:
-        size = _READ_ENTRIES if plan.rest else min(wanted, _READ_ENTRIES)
-        for batch in _batches(self._uids_along(plan, page_size=size), min(wanted, _READ_ROWS)):
-            for row in self._read(batch):
-                # An entry may be older than its row: the row decides.
-                if plan.path is not SearchPath.DATE or _is_dated(row, plan.ranges):
-                    yield row
-
-    def _uids_along(self, plan: Plan, *, page_size: int) -> Iterator[str]:
-        """Give each study once: an index repeats one whose key is changing."""
-        seen: set[str] = set()
-        for span in plan.ranges:
-            for entry in self._merged(plan.path, span, page_size=page_size):
-                uid = entry.study_instance_uid
-                if uid not in seen and plan.may_match(entry.carried):
-                    seen.add(uid)
-                    yield uid
-
-    def _merged(self, path: SearchPath, span: KeyRange, *, page_size: int) -> Iterator[StudyEntry]:
-        """Read all shards of an index as one, the first page of each at the same time."""
-
-        def scan(shard: int, after: str | None = None) -> Page[StudyEntry]:
-            return self._index.scan_studies(
-                path, shard, low=span.low, high=span.high, after=after, limit=page_size
+    def _source(self, query: Query, within: Within, *, meter: SearchMeter, wanted: int) -> _Source:
+        if query.level is Level.STUDY:
+            return self._studies(query, within, meter=meter, wanted=wanted)
+        if query.level is Level.PATIENT:
+            return self._planned(
+                query,
+                plan_studies(query),
+                partial(self._find_patients, query, meter, wanted),
+                meter=meter,
             )
-
-        shards = range(self._index.search_shards)
-        if len(shards) == 1:
-            return _run(partial(scan, 0), scan(0))
-        with ThreadPoolExecutor(len(shards)) as pool:
-            firsts = list(pool.map(scan, shards))
-        runs = [_run(partial(scan, shard), first) for shard, first in enumerate(firsts)]
-        return heapq.merge(*runs, key=_sort_key, reverse=path is SearchPath.DATE)
-
-    def _read(self, uids: Sequence[str]) -> list[StudyRow]:
-        """Read studies in the order given; emptied ones are hidden."""
-        rows = self._index.get_studies(uids)
-        found = (rows[uid] for uid in uids if uid in rows)
-        return [row for row in found if row.instance_count and row.search_keys]
-
-    # --- instances -------------------------------------------------------------------------------
-
-    def _instance_rows(self, series: SeriesResource, query: Query) -> Iterator[InstanceRow]:
-        key = query.key(_SOP_INSTANCE_UID)
-        uids = uid_list(key.value) if key and is_plain(key, query.semantics) else ()
-        if uids and len(uids) <= _READ_INSTANCES:
-            for uid in uids:
-                instance = InstanceResource(
-                    series.study_instance_uid, series.series_instance_uid, uid
-                )
-                yield from self._index.get_instance(instance)
-            return
-        after: str | None = None
-        while True:
-            page = self._index.query_instances(series, after)
-            yield from page.items
-            if page.next is None:
-                return
-            after = page.next
-
-    def _instance_elements(self, query: Query) -> Callable[[InstanceRow], _Elements]:
-        """Give what reads the attributes that the query matches, from as little as possible."""
-        if all(key.path[0] in INSTANCE_RETURN for key in query.keys):
-            return lambda row: parse_json_object(row.attributes)
-        return lambda row: (
-            parse_json_object(self._fragments.text(row)) | parse_json_object(row.attributes)
+        if within.study_instance_uid:
+            return self._listed(query, within, meter=meter)
+        levels = self._levels(query, meter)
+        find = levels.all_series if query.level is Level.SERIES else levels.all_instances
+        return self._planned(
+            query,
+            plan_studies(query),
+            lambda after: find(wanted=wanted, after=after),
+            meter=meter,
         )
 
-    def _instance_text(self, row: InstanceRow, query: Query) -> bytes:
-        if not (query.include or query.include_all):
-            return row.attributes
-        return _with_included(row.attributes, [self._fragments.text(row)], query)
+    def _levels(self, query: Query, meter: SearchMeter) -> LevelSearch:
+        return LevelSearch(
+            query,
+            meter,
+            index=self._index,
+            walk=self._walk,
+            fragments=self._fragments,
+            run_all=self._run_all,
+        )
+
+    def _studies(self, query: Query, within: Within, *, meter: SearchMeter, wanted: int) -> _Source:
+        plan = (
+            plan_of_patient(within.patient_id, query) if within.patient_id else plan_studies(query)
+        )
+        return self._planned(
+            query, plan, partial(self._find_studies, plan, meter, wanted), meter=meter
+        )
+
+    def _find_studies(
+        self, plan: Plan, meter: SearchMeter, wanted: int, after: Position | None
+    ) -> Iterator[Step[Match]]:
+        for step in self._walk.steps(plan, meter, wanted=wanted, after=after):
+            row, position = step.found, step.position
+            yield Step(position, None if row is None else Match(position=position, study=row))
+
+    def _find_patients(
+        self, query: Query, meter: SearchMeter, wanted: int, after: Position | None
+    ) -> Iterator[Step[Match]]:
+        return self._patients.patients(query, meter, wanted=wanted, after=after)
+
+    def _listed(self, query: Query, within: Within, *, meter: SearchMeter) -> _Source:
+        """Search in a study or series that the path names."""
+        study, levels = within.study_instance_uid, self._levels(query, meter)
+
+        def find(after: Position | None) -> Iterator[Step[Match]]:
+            if query.level is Level.SERIES:
+                return levels.series_of_study(study, after=after)
+            if within.series_instance_uid:
+                return levels.instances_of_series(within.series, after=after)
+            return levels.instances_of_study(study, after=after)
+
+        is_listed = query.level is Level.SERIES or bool(within.series_instance_uid)
+        source = _Source(find=find, plan="the rows of one study", is_listed=is_listed)
+        return self._sorted(query, source, meter=meter) if query.order else source
+
+    def _planned(self, query: Query, plan: Plan, find: _Find, *, meter: SearchMeter) -> _Source:
+        source = _Source(find=find, plan=str(plan))
+        return self._sorted(query, source, meter=meter) if plan.order else source
+
+    def _sorted(self, query: Query, source: _Source, *, meter: SearchMeter) -> _Source:
+        def find(after: Position | None) -> Iterator[Step[Match]]:
+            return sorted_steps(
+                source.find(None),
+                query.order,
+                elements_of=lambda match: elements_of(match, self._fragments.text),
+                meter=meter,
+                after=after,
+                newest_first=query.level in (Level.PATIENT, Level.STUDY),
+            )
+
+        return _Source(find=find, plan=source.plan, is_listed=True)
 
 
-def _test_of(query: Query) -> Filter | None:
-    keys = [key for key in query.keys if not key.is_universal]
-    return filter_of(keys, query.semantics) if keys else None
-
-
-def _study_elements(row: StudyRow) -> _Elements:
-    return parse_json_object(row.attributes) | parse_json_object(row.answer)
-
-
-def _series_elements(row: SeriesRow) -> _Elements:
-    texts = (row.study_attributes, row.attributes, row.answer)
-    return {tag: element for text in texts for tag, element in parse_json_object(text).items()}
-
-
-def _study_text(row: StudyRow, query: Query) -> bytes:
-    return _with_included(row.answer, [row.attributes], query)
-
-
-def _series_text(row: SeriesRow, query: Query) -> bytes:
-    further = [row.attributes] if query.include_all else [row.study_attributes, row.attributes]
-    return _with_included(row.answer, further, query)
-
-
-def _with_included(answer: bytes, further: Iterable[bytes], query: Query) -> bytes:
-    """Add the included attributes that are known to a ready answer."""
-    if not (query.include or query.include_all):
-        return answer
-    parts: dict[str, str] = {}
-    for text in further:
-        known = members(text)
-        parts |= {tag: known[tag] for tag in known if query.include_all or tag in query.include}
-    return format_members(parts | members(answer))
-
-
-def _series_order(row: SeriesRow) -> tuple[bool, int, str]:
-    text = first_text(parse_json_object(row.answer).get(_SERIES_NUMBER))
-    try:
-        return False, int(text), row.series.series_instance_uid
-    except ValueError:
-        return True, 0, row.series.series_instance_uid
-
-
-def _by_date(row: StudyRow) -> str:
-    return row.search_keys.by_date if row.search_keys else ""
-
-
-def _is_dated(row: StudyRow, ranges: Iterable[KeyRange]) -> bool:
-    return any(span.holds(_by_date(row)) for span in ranges)
-
-
-def _sort_key(entry: StudyEntry) -> str:
-    return entry.sort_key
-
-
-def _run(
-    scan: Callable[[str | None], Page[StudyEntry]], first: Page[StudyEntry]
-) -> Iterator[StudyEntry]:
-    """Go through one shard, page by page."""
-    page = first
-    yield from page.items
-    while page.next is not None:
-        page = scan(page.next)
-        yield from page.items
-
-
-def _batches(items: Iterable[str], size: int) -> Iterator[list[str]]:
-    remaining = iter(items)
-    while batch := list(islice(remaining, size)):
-        yield batch
+def _remaining(page: Gathered[Match], steps: Iterator[Step[Match]], source: _Source) -> int | None:
+    """Count the matches behind a page, if that takes no further reading."""
+    if not page.has_more:
+        return 0
+    # The one that told that there are more has been taken already.
+    return 1 + sum(step.found is not None for step in steps) if source.is_listed else None

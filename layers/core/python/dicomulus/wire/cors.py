@@ -20,6 +20,8 @@ EVERY_ORIGIN: Final = "*"
 EXPOSED_HEADERS: Final = (
     "Content-Length",
     "Content-Type",
+    "Dicomulus-Cost",
+    "Dicomulus-Plan",
     "ETag",
     "Link",
     "Location",
@@ -35,6 +37,7 @@ ALLOWED_HEADERS: Final = (
     # A wildcard never covers Authorization, so that everything is listed by name.
     "Authorization",
     "Content-Type",
+    "Dicomulus-Explain",
     "If-Match",
     "If-None-Match",
     "Range",

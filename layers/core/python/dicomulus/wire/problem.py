@@ -33,6 +33,7 @@ STATUS: Final[dict[type[DicomulusError], HTTPStatus]] = {
     errors.PayloadTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     # PS3.18 §8.5: 413 is also for an answer that is too large.
     errors.ResponseTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.SearchTooBroadError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.RejectedObjectError: HTTPStatus.CONFLICT,
     # The index knew the object: it went away in between, and the index will follow.

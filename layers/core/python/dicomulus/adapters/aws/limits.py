@@ -28,6 +28,9 @@ SLOW_BYTES_PER_SECOND: Final = 2_097_152
 MAX_STREAM_BYTES: Final = 150_000_000
 """Bytes of one answer of ours, with room below Lambda's end of a stream."""
 
+MAX_SEARCH_PAGE_BYTES: Final = 4_000_000
+"""Bytes of a page of search results, which thereby stays in what a stream sends at full speed."""
+
 MAX_STORE_BYTES: Final = 4_400_000
 """Bytes of a STOW-RS body: in base64 and with its envelope it is what Lambda takes."""
 
@@ -51,7 +54,11 @@ COMPACT_BATCH: Final = BatchLimits(messages=5, window_seconds=0, functions=20)
 def function_settings(function: FunctionName, settings: Settings) -> Settings:
     """Give what one function is told, of what all of them are."""
     if function == "read":
-        return replace(settings, max_stream_bytes=MAX_STREAM_BYTES)
+        return replace(
+            settings,
+            max_stream_bytes=MAX_STREAM_BYTES,
+            search_page_bytes=MAX_SEARCH_PAGE_BYTES,
+        )
     if function == "store":
         return replace(settings, allow_store=True, max_request_bytes=MAX_STORE_BYTES)
     return settings

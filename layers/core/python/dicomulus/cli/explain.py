@@ -1,0 +1,62 @@
+"""``dicomulus explain``: how a search is answered, and what it reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from dicomulus.api.routes import answer
+from dicomulus.api.search import COST_HEADER, EXPLAIN_HEADER, PLAN_HEADER
+from dicomulus.cli.folders import require_index
+from dicomulus.composition import local_archive
+from dicomulus.errors import ConfigurationError, DicomulusError
+from dicomulus.wire.message import Headers, Request, parse_query
+
+if TYPE_CHECKING:
+    from dicomulus.settings import Settings
+    from dicomulus.wire.message import Response
+
+
+def explain(settings: Settings, url: str) -> str:
+    """Run a search on a local archive, and tell its plan and its cost.
+
+    Args:
+        settings: The archive's.
+        url: The search as a client sends it, with or without host and base path.
+
+    Raises:
+        ConfigurationError: The folder was never indexed, or the URL is no search that is answered.
+    """
+    require_index(Path(settings.source_folder), Path(settings.data_folder))
+    try:
+        response = answer(local_archive(settings), _request(settings, url))
+    except DicomulusError as exc:
+        raise ConfigurationError(f"no answer: {exc}") from exc
+    if response.header(PLAN_HEADER) is None:
+        raise ConfigurationError("that is no search")
+    return _text(response)
+
+
+def _request(settings: Settings, url: str) -> Request:
+    parts = urlsplit(url)
+    path = "/" + parts.path.lstrip("/")
+    if not path.startswith(settings.base_path + "/"):
+        path = settings.base_path + path
+    headers = Headers.of({EXPLAIN_HEADER: "true"})
+    return Request("GET", path, query=parse_query(parts.query), headers=headers)
+
+
+def _text(response: Response) -> str:
+    body = response.body if isinstance(response.body, bytes) else b"".join(response.body)
+    lines = [
+        f"Plan:     {response.header(PLAN_HEADER)}",
+        f"Cost:     {response.header(COST_HEADER)}",
+        f"Results:  {len(json.loads(body))}",
+    ]
+    total = response.header("X-Total-Count")
+    if total is not None:
+        lines.append(f"Matches:  {total}")
+    lines += [f"Warning:  {value}" for name, value in response.headers if name == "Warning"]
+    return "\n".join(lines)
