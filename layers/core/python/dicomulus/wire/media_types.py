@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 DICOM: Final = "application/dicom"
 DICOM_JSON: Final = "application/dicom+json"
+DICOM_XML: Final = "application/dicom+xml"
 JSON: Final = "application/json"
 MULTIPART_RELATED: Final = "multipart/related"
 OCTET_STREAM: Final = "application/octet-stream"
