@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.wire.conditional import format_etag, is_not_modified
@@ -11,6 +12,8 @@ from dicomulus.wire.content_coding import negotiate
 from dicomulus.wire.message import Response
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from dicomulus.wire.message import Request
 
 CACHE_CONTROL: Final = "private, no-cache"
@@ -20,6 +23,7 @@ _WORTH_BYTES: Final = 1_024
 """Bytes below which compressing costs more than it saves."""
 
 _LEVEL: Final = 1
+_GZIP: Final = 16 + zlib.MAX_WBITS
 
 
 def text_response(
@@ -42,3 +46,12 @@ def text_response(
         body = gzip.compress(text, _LEVEL, mtime=0)
         return Response(200, (*headers, ("Content-Encoding", "gzip")), body)
     return Response(200, headers, text)
+
+
+def gzip_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Compress a text that is not whole in memory into one gzip member."""
+    stream = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+    for piece in pieces:
+        if compressed := stream.compress(piece):
+            yield compressed
+    yield stream.flush()

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dicomulus.api.compression import CACHE_CONTROL, text_response
+from dicomulus.api.compression import CACHE_CONTROL, gzip_pieces, text_response
+from dicomulus.api.xml_parts import TEXT_OFFERS, XML_CONTENT_TYPE, related_xml, xml_response
+from dicomulus.dicom.json_stream import parse_data_set, parse_data_sets
+from dicomulus.dicom.native_xml import native_xml
 from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.errors import InvalidQueryError
 from dicomulus.metadata.gzip_assembly import gzip, identity
 from dicomulus.services.modes import MetadataMode
 from dicomulus.wire.conditional import format_etag, is_not_modified
 from dicomulus.wire.content_coding import negotiate
-from dicomulus.wire.media_types import DICOM_JSON, JSON, Offer, accept_of, select
+from dicomulus.wire.media_types import DICOM_XML, accept_of, select
 from dicomulus.wire.message import Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dicomulus.metadata.block import Encoding
     from dicomulus.services.archive import Archive
     from dicomulus.services.metadata import MetadataState
     from dicomulus.services.modes import View
     from dicomulus.wire.message import Request
 
-_OFFERS: Final = (Offer(DICOM_JSON), Offer(JSON))
+_XML_CODINGS: Final[tuple[Encoding, ...]] = ("gzip",)
+_XML_REVISION: Final = "xml1"
+"""Moves when the same DICOM JSON is written as another document than before."""
+
 _MODES: Final = {
     "full": MetadataMode.FULL,
     "maindicomtags": MetadataMode.MAIN_DICOM_TAGS,
@@ -46,10 +53,17 @@ def series_metadata(archive: Archive, request: Request, variables: Mapping[str, 
 
 def instance_metadata(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}/series/{series}/instances/{instance}/metadata``."""
-    media_type = select(accept_of(request), _OFFERS).media_type
+    offer = select(accept_of(request), TEXT_OFFERS)
     instance = InstanceResource(variables["study"], variables["series"], variables["instance"])
     text = archive.metadata.instance(instance, base_url=request.base_url)
-    return text_response(request, text, media_type=media_type)
+    if offer.media_type != DICOM_XML:
+        return text_response(request, text, media_type=offer.media_type)
+    data_set = text.removeprefix(b"[").removesuffix(b"]")
+    if offer.multipart:
+        return xml_response(request, [data_set])
+    # A single part is for what is a single item (PS3.18 §10.4.4).
+    document = native_xml(parse_data_set(data_set))
+    return text_response(request, document, media_type=DICOM_XML)
 
 
 def _mode(request: Request) -> MetadataMode | None:
@@ -67,9 +81,12 @@ def _mode(request: Request) -> MetadataMode | None:
 
 
 def _answer(archive: Archive, request: Request, state: MetadataState, *, view: View) -> Response:
-    media_type = select(accept_of(request), _OFFERS).media_type
-    coding = negotiate(request.headers.get("Accept-Encoding"), state.encodings)
-    etag = format_etag(f"{state.tag(request.base_url, view=view.name)}-{coding}")
+    media_type = select(accept_of(request), TEXT_OFFERS).media_type
+    is_xml = media_type == DICOM_XML
+    codings = _XML_CODINGS if is_xml else state.encodings
+    coding = negotiate(request.headers.get("Accept-Encoding"), codings)
+    tag = state.tag(request.base_url, view=view.name)
+    etag = format_etag(f"{tag}-{_XML_REVISION}-{coding}" if is_xml else f"{tag}-{coding}")
     headers: tuple[tuple[str, str], ...] = (
         ("ETag", etag),
         ("Cache-Control", CACHE_CONTROL),
@@ -77,13 +94,16 @@ def _answer(archive: Archive, request: Request, state: MetadataState, *, view: V
     )
     if is_not_modified(request.headers.get("If-None-Match"), etag):
         return Response(304, headers)
-    headers = (*headers, ("Content-Type", media_type))
+    headers = (*headers, ("Content-Type", XML_CONTENT_TYPE if is_xml else media_type))
     if coding != "identity":
         headers = (*headers, ("Content-Encoding", coding))
     if coding == "zstd":
         frame = archive.modes.frame(state, base_url=request.base_url, view=view)
         return Response(200, headers, frame.data)
     blocks = archive.modes.blocks(state, base_url=request.base_url, view=view)
+    if is_xml:
+        body = related_xml(parse_data_sets(identity(blocks)))
+        return Response(200, headers, gzip_pieces(body) if coding == "gzip" else body)
     if coding == "gzip":
         return Response(200, headers, b"".join(gzip(blocks)))
     length = sum(block.raw_length for block in blocks)
