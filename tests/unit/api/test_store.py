@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import pytest
+from dicomweb_client.web import _load_xml_dataset
 
 from dicomulus.api.routes import answer
 from dicomulus.errors import (
@@ -18,6 +20,7 @@ from dicomulus.errors import (
 from dicomulus.wire.message import Headers, Request
 from tests.support.archives import BASE_URL, small_archive
 from tests.support.datasets import ct_instance
+from tests.support.native_model import MULTIPART, as_text, data_sets_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,6 +87,25 @@ def test_some_stored_is_202_with_both_lists(small: Small) -> None:
     assert refused["00081197"]["Value"] == [0xA900]
     (unnamed,) = items(response, "0008119A")
     assert unnamed["00081197"]["Value"] == [0xC000]
+
+
+def test_the_report_can_be_a_document(small: Small) -> None:
+    """PS3.18 §10.5.3; read by dicomweb-client, which knows the model of one document."""
+    response = post(small, body(FIRST, b"none"), Accept="application/dicom+xml")
+    assert (response.status, response.header("Content-Type")) == (202, "application/dicom+xml")
+    assert response.header("Cache-Control") == "no-store"
+    assert isinstance(response.body, bytes)
+    read = _load_xml_dataset(ET.fromstring(response.body))
+    (stored,) = read.ReferencedSOPSequence
+    assert stored.RetrieveURL.startswith(f"{BASE_URL}/studies/{STUDY}/series/")
+    assert read.OtherFailuresSequence[0].FailureReason == 0xC000
+
+
+def test_the_report_can_be_a_document_in_a_part(small: Small) -> None:
+    expected = report(post(small, body(FIRST)))
+    response = post(small, body(FIRST), Accept=MULTIPART)
+    assert response.status == 200
+    assert data_sets_of(response) == [as_text(expected)]
 
 
 def test_none_stored_is_409(small: Small) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING
 
+from dicomulus.api.xml_parts import TEXT_OFFERS, XML_CONTENT_TYPE, related_xml
+from dicomulus.dicom.native_xml import native_xml
 from dicomulus.dicom.store_report import Stored, store_report
 from dicomulus.errors import (
     InvalidBodyError,
@@ -12,40 +14,32 @@ from dicomulus.errors import (
     StoreForbiddenError,
     UnsupportedMediaTypeError,
 )
-from dicomulus.wire.media_types import (
-    DICOM,
-    DICOM_JSON,
-    JSON,
-    Offer,
-    accept_of,
-    parse_media_type,
-    select,
-)
+from dicomulus.wire.media_types import DICOM, DICOM_XML, accept_of, parse_media_type, select
 from dicomulus.wire.message import Response
 from dicomulus.wire.multipart import PartLimits, read_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from dicomulus.dicom.level_json import Element
     from dicomulus.dicom.store_report import Failed
     from dicomulus.services.archive import Archive
+    from dicomulus.wire.media_types import Offer
     from dicomulus.wire.message import Request
-
-_OFFERS: Final = (Offer(DICOM_JSON), Offer(JSON))
 
 
 def store_instances(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``POST /studies`` and ``POST /studies/{study}``."""
     if not archive.settings.allow_store:
         raise StoreForbiddenError("this archive does not accept instances")
-    media_type = select(accept_of(request), _OFFERS).media_type
+    offer = select(accept_of(request), TEXT_OFFERS)
     _check_length(archive, request)
     outcomes = archive.store.store(
         _objects(archive, request), study_instance_uid=variables.get("study")
     )
     if not outcomes:
         raise InvalidBodyError("the body has no parts")
-    return _report(outcomes, media_type=media_type, base_url=request.base_url)
+    return _report(outcomes, offer=offer, base_url=request.base_url)
 
 
 def _check_length(archive: Archive, request: Request) -> None:
@@ -73,13 +67,21 @@ def _objects(archive: Archive, request: Request) -> Iterator[IO[bytes]]:
         yield part.content
 
 
-def _report(outcomes: Sequence[Stored | Failed], *, media_type: str, base_url: str) -> Response:
+def _report(outcomes: Sequence[Stored | Failed], *, offer: Offer, base_url: str) -> Response:
     stored = [each for each in outcomes if isinstance(each, Stored)]
     failed = [each for each in outcomes if not isinstance(each, Stored)]
-    report = store_report(stored, failed, base_url=base_url)
-    body = json.dumps(report, ensure_ascii=False, separators=(",", ":")).encode()
-    headers = (("Content-Type", media_type), ("Cache-Control", "no-store"))
+    content_type, body = _written(store_report(stored, failed, base_url=base_url), offer)
+    headers = (("Content-Type", content_type), ("Cache-Control", "no-store"))
     return Response(_status(stored, failed), headers, body)
+
+
+def _written(report: Mapping[str, Element], offer: Offer) -> tuple[str, bytes]:
+    if offer.media_type != DICOM_XML:
+        text = json.dumps(report, ensure_ascii=False, separators=(",", ":"))
+        return offer.media_type, text.encode()
+    if offer.multipart:
+        return XML_CONTENT_TYPE, b"".join(related_xml([report]))
+    return DICOM_XML, native_xml(report)
 
 
 def _status(stored: Sequence[Stored], failed: Sequence[Failed]) -> int:
