@@ -39,6 +39,7 @@ from tests.support.aws import (
 from tests.support.builders import (
     deleting,
     dictionary_row,
+    fragment,
     instance_of,
     instance_row,
     putting,
@@ -223,6 +224,38 @@ def test_a_count_goes_on_over_answers_and_transfers_no_items(
         assert index.count_studies(SearchPath.DATE, 0, low="1", high="3") == 20
     assert len(sent) > 5
     assert {request["Select"] for request in sent} == {"COUNT"}
+
+
+def test_answers_transfer_no_fragments(index: DynamoDbIndex) -> None:
+    noise = random.Random(1).randbytes(5_000)
+    rows = [
+        instance_row(
+            instance_of(sop=i), fragment=replace(fragment(), data=noise), frame_table=noise
+        )
+        for i in range(3)
+    ]
+    commit(index, putting(*rows))
+    with received_bytes(index.table.client) as received:
+        assert len(index.query_instance_answers(series_of()).items) == 3
+    assert sum(received) < 5_000
+    with received_bytes(index.table.client) as received:
+        index.query_instances(series_of())
+    assert sum(received) > 30_000
+
+
+@contextmanager
+def received_bytes(client: Any) -> Iterator[list[int]]:
+    """Collect the sizes of the answers that a botocore client receives."""
+    sizes: list[int] = []
+
+    def collect(http_response: Any, **_: Any) -> None:
+        sizes.append(len(http_response.content))
+
+    client.meta.events.register_first("after-call", collect)
+    try:
+        yield sizes
+    finally:
+        client.meta.events.unregister("after-call", collect)
 
 
 def test_however_many_pieces_make_a_filter_that_dynamodb_takes(index: DynamoDbIndex) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         DictionaryRow,
         EntryPage,
         Index,
+        InstanceAnswer,
         InstanceRow,
         ObjectRow,
         Page,
@@ -144,6 +145,11 @@ class DisturbedIndex:
         self, series: SeriesResource, after: str | None = None, *, limit: int = 1000
     ) -> Page[InstanceRow]:
         return self._inner.query_instances(series, after, limit=self._short(limit))
+
+    def query_instance_answers(
+        self, series: SeriesResource, after: str | None = None, *, limit: int = 1000
+    ) -> Page[InstanceAnswer]:
+        return self._inner.query_instance_answers(series, after, limit=self._short(limit))
 
     def get_instance(self, instance: InstanceResource) -> tuple[InstanceRow, ...]:
         return self._inner.get_instance(instance)

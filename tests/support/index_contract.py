@@ -18,6 +18,7 @@ from dicomulus.ports import (
     CARRIED_KEYWORDS,
     Change,
     ChangeType,
+    InstanceAnswer,
     InstanceChanges,
     ObjectRow,
     Page,
@@ -482,6 +483,50 @@ class IndexContract:
         page = index.query_instances(series_of())
         assert page.items == ()
         assert page.next is None
+
+    @pytest.mark.parametrize("limit", [1, 3, 1000])
+    def test_answers_are_what_searches_need_of_the_rows(self, index: Index, limit: int) -> None:
+        canonical = canonical_key(instance_of(sop=7))
+        rows = [
+            *(
+                instance_row(instance_of(sop=s), k)
+                for s in (9, 10, 1)
+                for k in ("z", "\u00fc", "a")
+            ),
+            instance_row(instance_of(sop=2), instance_number=None, damaged=True),
+            instance_row(instance_of(sop=3), instance_number=-7, object_modified_ms=5),
+            instance_row(instance_of(sop=4), attributes=b"{}", frame_table=bytes(9_000)),
+            instance_row(instance_of(sop=7), canonical),
+            instance_row(InstanceResource("1.2.1", "1.2.1.1", "not/a uid"), "odd"),
+        ]
+        commit(index, putting(*rows, instance_row(instance_of(series=2))))
+
+        found = list(
+            walk(lambda after: index.query_instance_answers(series_of(), after, limit=limit))
+        )
+
+        assert found == [
+            InstanceAnswer(
+                instance=row.instance,
+                object_key=row.object_key,
+                object_modified_ms=row.object_modified_ms,
+                damaged=row.damaged,
+                instance_number=row.instance_number,
+                attributes=row.attributes,
+            )
+            for row in rows_of(index, series_of())
+        ]
+        assert len(found) == len(rows)
+
+    @pytest.mark.parametrize("limit", [1, 3])
+    def test_a_page_of_answers_is_never_longer_than_its_limit(
+        self, index: Index, limit: int
+    ) -> None:
+        commit(index, putting(*(instance_row(instance_of(sop=i)) for i in range(5))))
+        assert 0 < len(index.query_instance_answers(series_of(), limit=limit).items) <= limit
+
+    def test_a_series_that_is_not_there_has_no_answers(self, index: Index) -> None:
+        assert index.query_instance_answers(series_of()) == Page(())
 
     # series and their versions
 

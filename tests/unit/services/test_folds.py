@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dicomulus.dicom.level_json import parse_json_object
 from dicomulus.dicom.main_tags import BUILT_IN, main_tags
 from dicomulus.dicom.resource import canonical_key
-from dicomulus.ports import SeriesRow
+from dicomulus.ports import InstanceAnswer, SeriesRow
 from dicomulus.services.folds import (
     choose,
     chosen,
@@ -85,6 +85,30 @@ def test_the_oldest_object_comes_first_whatever_its_key() -> None:
 def test_of_equally_old_objects_the_smallest_key_comes_first() -> None:
     rows = [instance_row(INSTANCE, key) for key in ("b", "a", "c")]
     assert choose(rows).object_key == "a"
+
+
+def test_what_searches_read_of_rows_is_chosen_like_the_rows() -> None:
+    rows = [
+        instance_row(INSTANCE, "z", object_modified_ms=1),
+        instance_row(INSTANCE, "a", object_modified_ms=2),
+        instance_row(instance_of(sop=2), instance_number=None),
+        instance_row(instance_of(sop=3), instance_number=0),
+    ]
+    answers = [
+        InstanceAnswer(
+            instance=row.instance,
+            object_key=row.object_key,
+            object_modified_ms=row.object_modified_ms,
+            damaged=row.damaged,
+            instance_number=row.instance_number,
+            attributes=row.attributes,
+        )
+        for row in rows
+    ]
+    assert [each.object_key for each in chosen(answers)] == [
+        each.object_key for each in chosen(rows)
+    ]
+    assert choose(answers[:2]).object_key == "z"
 
 
 # --- order ---------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import IO, TYPE_CHECKING, Final, Generic, Protocol, TypeAlias, TypeVar
+from typing import IO, TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -73,6 +73,20 @@ class InstanceRow:
     warnings: tuple[str, ...] = ()
     damaged: bool = False
     """The object ends early or contradicts itself; another one of the instance is preferred."""
+
+
+class InstanceAnswer(NamedTuple):
+    """The part of an ``InstanceRow`` that a search answers from.
+
+    One of them takes a quarter of the time of a frozen dataclass, and lists have hundreds.
+    """
+
+    instance: InstanceResource
+    object_key: str
+    object_modified_ms: int
+    damaged: bool
+    instance_number: int | None
+    attributes: bytes
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -316,6 +330,12 @@ class Index(Protocol):
         self, series: SeriesResource, after: str | None = None, *, limit: int = 1000
     ) -> Page[InstanceRow]:
         """Give the instance rows of a series, ordered by instance and object key (strong)."""
+        ...
+
+    def query_instance_answers(
+        self, series: SeriesResource, after: str | None = None, *, limit: int = 1000
+    ) -> Page[InstanceAnswer]:
+        """Give of the rows of ``query_instances`` what a search needs, in that order (strong)."""
         ...
 
     def get_instance(self, instance: InstanceResource) -> tuple[InstanceRow, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from dicomulus.dicom.attributes import (
     INSTANCE_RETURN,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from dicomulus.dicom.main_tags import MainTags
     from dicomulus.dicom.resource import InstanceResource, SeriesResource
-    from dicomulus.ports import InstanceRow
+    from dicomulus.ports import InstanceAnswer, InstanceRow
 
 UTF8: Final[Element] = {"vr": "CS", "Value": ["ISO_IR 192"]}
 """SpecificCharacterSet of every answer: JSON is UTF-8 (PS3.18 §F.2.1)."""
@@ -59,7 +59,10 @@ _HELD_LEVELS_LENGTH: Final = 16_384
 _COMPUTED_VR: Final = {"00080061": "CS"}
 
 
-def choose(rows: Sequence[InstanceRow]) -> InstanceRow:
+Held = TypeVar("Held", bound="InstanceRow | InstanceAnswer")
+
+
+def choose(rows: Sequence[Held]) -> Held:
     """Choose the row that stands for an instance that several objects hold.
 
     The canonical key, else a readable object before a damaged one, else the oldest, else the
@@ -76,9 +79,9 @@ def choose(rows: Sequence[InstanceRow]) -> InstanceRow:
     )
 
 
-def chosen(rows: Iterable[InstanceRow]) -> list[InstanceRow]:
+def chosen(rows: Iterable[Held]) -> list[Held]:
     """Choose one row an instance, ordered by InstanceNumber, then SOP Instance UID."""
-    by_instance: dict[InstanceResource, list[InstanceRow]] = {}
+    by_instance: dict[InstanceResource, list[Held]] = {}
     for row in rows:
         by_instance.setdefault(row.instance, []).append(row)
     # Most instances have one object, and then there is nothing to weigh.
@@ -86,7 +89,7 @@ def chosen(rows: Iterable[InstanceRow]) -> list[InstanceRow]:
     return sorted(found, key=_instance_order)
 
 
-def _instance_order(row: InstanceRow) -> tuple[bool, int, str]:
+def _instance_order(row: InstanceRow | InstanceAnswer) -> tuple[bool, int, str]:
     number = row.instance_number
     return number is None, number or 0, row.instance.sop_instance_uid
 

@@ -44,6 +44,7 @@ from dicomulus.adapters.aws.schema import (
     UID_INDEX,
 )
 from dicomulus.adapters.aws.table import (
+    ANSWER_ATTRIBUTES,
     ChangeItem,
     ChangeVersionItem,
     DictionaryItem,
@@ -60,6 +61,7 @@ from dicomulus.adapters.aws.table import (
     format_held,
     format_rejection,
     in_carried,
+    instance_answer,
     instance_item,
     instance_row,
     named_by,
@@ -94,6 +96,7 @@ if TYPE_CHECKING:
     from dicomulus.ports import (
         Change,
         DictionaryRow,
+        InstanceAnswer,
         InstanceChanges,
         InstanceRow,
         Rejection,
@@ -103,6 +106,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+H = TypeVar("H", bound="InstanceRow | InstanceAnswer")
 
 PARALLEL_REQUESTS: Final = 8
 """Requests made at once where one call needs several."""
@@ -310,34 +314,65 @@ class DynamoDbIndex:
         self, series: SeriesResource, after: str | None = None, *, limit: int = 1000
     ) -> Page[InstanceRow]:
         """See ``Index``; the objects of one instance are on one page unless it cannot hold them."""
+        return self._page_of_series(series, after, limit=limit, row_of=instance_row)
+
+    def query_instance_answers(
+        self, series: SeriesResource, after: str | None = None, *, limit: int = 1000
+    ) -> Page[InstanceAnswer]:
+        """See ``Index``; transfers no more of each item than what it is asked for."""
+        return self._page_of_series(
+            series, after, limit=limit, row_of=instance_answer, attributes=ANSWER_ATTRIBUTES
+        )
+
+    def _page_of_series(
+        self,
+        series: SeriesResource,
+        after: str | None,
+        *,
+        limit: int,
+        row_of: Callable[[InstanceItem], H],
+        attributes: Sequence[str] | None = None,
+    ) -> Page[H]:
         prefix = instances_prefix(series)
         start = prefix.sort
+
+        def of_instance(part: str) -> tuple[H, ...]:
+            key = ItemKey(prefix.partition, part)
+            return self._rows_of_instance(key, row_of=row_of, attributes=attributes)
+
         if after is not None:
             start, _, object_key = after.partition(_AFTER_SORT_KEY)
             if object_key:
-                rest = self._rows_of_instance(ItemKey(prefix.partition, start))
-                return _page_of_instance(
-                    [row for row in rest if row.object_key > object_key], start, limit=limit
-                )
+                rest = [row for row in of_instance(start) if row.object_key > object_key]
+                return _page_of_instance(rest, start, limit=limit)
         # BETWEEN includes its upper end, which no item has as its sort key.
         between = Item.sort.between(start, end_of(prefix.sort))
-        items = list(self._table.query(prefix.partition, between, limit=limit + 1))
+        items = list(
+            self._table.query(prefix.partition, between, limit=limit + 1, attributes=attributes)
+        )
         if len(items) <= limit:
-            return Page(_instance_rows(items))
+            return Page(_rows(items, row_of))
         last = _instance_part(items[-1])
         whole = [item for item in items if _instance_part(item) != last]
         if not whole:
-            rows = self._rows_of_instance(ItemKey(prefix.partition, last))
-            return _page_of_instance(rows, last, limit=limit)
-        return Page(_instance_rows(whole), last)
+            return _page_of_instance(of_instance(last), last, limit=limit)
+        return Page(_rows(whole, row_of), last)
 
     def get_instance(self, instance: InstanceResource) -> tuple[InstanceRow, ...]:
         """See ``Index``."""
-        return self._rows_of_instance(instance_prefix(instance))
+        return self._rows_of_instance(instance_prefix(instance), row_of=instance_row)
 
-    def _rows_of_instance(self, prefix: ItemKey) -> tuple[InstanceRow, ...]:
-        items = self._table.query(prefix.partition, Item.sort.startswith(prefix.sort))
-        return _instance_rows(items)
+    def _rows_of_instance(
+        self,
+        prefix: ItemKey,
+        *,
+        row_of: Callable[[InstanceItem], H],
+        attributes: Sequence[str] | None = None,
+    ) -> tuple[H, ...]:
+        items = self._table.query(
+            prefix.partition, Item.sort.startswith(prefix.sort), attributes=attributes
+        )
+        return _rows(items, row_of)
 
     # series
 
@@ -614,14 +649,12 @@ def _instance_part(item: RawItem) -> str:
     return key_of(item).sort.rpartition("#")[0] + "#"
 
 
-def _instance_rows(items: Iterable[RawItem]) -> tuple[InstanceRow, ...]:
-    rows = [instance_row(InstanceItem.from_raw_data(item)) for item in items]
+def _rows(items: Iterable[RawItem], row_of: Callable[[InstanceItem], H]) -> tuple[H, ...]:
+    rows = [row_of(InstanceItem.from_raw_data(item)) for item in items]
     return tuple(sorted(rows, key=lambda row: (row.instance, row.object_key)))
 
 
-def _page_of_instance(
-    rows: Collection[InstanceRow], prefix: str, *, limit: int
-) -> Page[InstanceRow]:
+def _page_of_instance(rows: Collection[H], prefix: str, *, limit: int) -> Page[H]:
     """Cut a page out of one instance's rows; after the last of them comes the next instance."""
     page = tuple(islice(rows, limit))
     if len(page) == len(rows):

@@ -210,12 +210,14 @@ class DynamoDbTable:
         *,
         limit: int | None = None,
         descending: bool = False,
+        attributes: Sequence[str] | None = None,
     ) -> Iterator[RawItem]:
-        """Read items of a partition by their sort key (strong)."""
+        """Read items of a partition by their sort key (strong), all their attributes or some."""
         return self._query(
             partition,
             condition,
             limit=limit,
+            attributes_to_get=list(attributes) if attributes else None,
             consistent_read=True,
             scan_index_forward=not descending,
         )

@@ -64,6 +64,7 @@ from dicomulus.ports import (
     ChangeType,
     DictionaryRow,
     Fragment,
+    InstanceAnswer,
     InstanceRow,
     ObjectRow,
     Rejection,
@@ -392,8 +393,7 @@ def _instance_sections(row: InstanceRow) -> bytes:
 def instance_row(item: InstanceItem) -> InstanceRow:
     """Read an instance row."""
     instance = _instance(item)
-    content = inflate_known(item.body, _known_of_instance(instance))
-    facts, (attributes, further) = split_sections(content, facts=10, texts=2)
+    facts, (attributes, further) = _instance_content(item, instance)
     sop_class_uid, transfer_syntax_uid, number, dictionary, main_tags = facts[:5]
     object_key, warnings, damaged, fragment_pointer, frame_table_pointer = facts[5:]
     return InstanceRow(
@@ -422,6 +422,41 @@ def instance_row(item: InstanceItem) -> InstanceRow:
         warnings=tuple(warnings or ()),
         damaged=bool(damaged),
     )
+
+
+ANSWER_ATTRIBUTES: Final = tuple(
+    attribute.attr_name
+    for attribute in (
+        InstanceItem.partition,
+        InstanceItem.sort,
+        InstanceItem.uids,
+        InstanceItem.modified_ms,
+        InstanceItem.body,
+    )
+)
+"""The attributes of an instance item that ``instance_answer`` reads."""
+
+
+def instance_answer(item: InstanceItem) -> InstanceAnswer:
+    """Read of an instance row what a search needs."""
+    instance = _instance(item)
+    facts, (attributes, _) = _instance_content(item, instance)
+    object_key, damaged = facts[5], facts[7]
+    return InstanceAnswer(
+        instance=instance,
+        object_key=canonical_key(instance) if object_key is None else object_key,
+        object_modified_ms=int(item.modified_ms),
+        damaged=bool(damaged),
+        instance_number=facts[2],
+        attributes=attributes,
+    )
+
+
+def _instance_content(
+    item: InstanceItem, instance: InstanceResource
+) -> tuple[list[Any], list[bytes]]:
+    content = inflate_known(item.body, _known_of_instance(instance))
+    return split_sections(content, facts=10, texts=2)
 
 
 def _known_of_instance(instance: InstanceResource) -> str:

@@ -17,6 +17,7 @@ INSTANCE_COLUMNS: Final = (
     "sop_class_uid",
     "transfer_syntax_uid",
     "instance_number",
+    "damaged",
     "attributes",
     "further",
     "main_tags",
@@ -29,7 +30,6 @@ INSTANCE_COLUMNS: Final = (
     "frame_table",
     "frame_table_pointer",
     "warnings",
-    "damaged",
 )
 """Columns of ``instance`` besides its series, in the order of their values everywhere."""
 
@@ -106,6 +106,7 @@ INDEX_SCHEMA: Final = Schema(
         CREATE INDEX series_by_stable_due ON series (stable_due_ms)
         WHERE stable_due_ms IS NOT NULL
         """,
+        # What searches read comes before what is long, which may go on in pages of its own.
         """
         CREATE TABLE instance (
             id INTEGER PRIMARY KEY,
@@ -119,6 +120,7 @@ INDEX_SCHEMA: Final = Schema(
             sop_class_uid TEXT NOT NULL,
             transfer_syntax_uid TEXT NOT NULL,
             instance_number INTEGER,
+            damaged INTEGER NOT NULL,
             attributes BLOB NOT NULL,
             further BLOB NOT NULL,
             main_tags TEXT NOT NULL,
@@ -131,7 +133,6 @@ INDEX_SCHEMA: Final = Schema(
             frame_table BLOB NOT NULL,
             frame_table_pointer TEXT NOT NULL,
             warnings TEXT NOT NULL,
-            damaged INTEGER NOT NULL,
             UNIQUE (series_id, sop_instance_uid, object_key)
         )
         """,

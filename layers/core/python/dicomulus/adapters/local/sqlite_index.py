@@ -37,6 +37,7 @@ from dicomulus.ports import (
     DictionaryRow,
     EntryPage,
     Fragment,
+    InstanceAnswer,
     InstanceRow,
     ObjectRow,
     Page,
@@ -149,6 +150,12 @@ DELETE_INSTANCE: Final = """
 """
 READ_INSTANCES: Final = f"""
     SELECT {_INSTANCE_LIST} FROM instance
+    WHERE series_id = ({FIND_SERIES}) AND (sop_instance_uid, object_key) > (?, ?)
+    ORDER BY sop_instance_uid, object_key LIMIT ?
+"""
+READ_INSTANCE_ANSWERS: Final = f"""
+    SELECT sop_instance_uid, object_key, object_modified_ms, damaged, instance_number, attributes
+    FROM instance
     WHERE series_id = ({FIND_SERIES}) AND (sop_instance_uid, object_key) > (?, ?)
     ORDER BY sop_instance_uid, object_key LIMIT ?
 """
@@ -332,13 +339,26 @@ class SqliteIndex:
         self, series: SeriesResource, after: str | None = None, *, limit: int = 1000
     ) -> Page[InstanceRow]:
         """Give the instance rows of a series, ordered by instance and object key."""
-        sop, key = json.loads(after) if after else ("", "")
         with self._database.reading() as connection:
-            found = connection.execute(READ_INSTANCES, (*_key(series), sop, key, limit)).fetchall()
+            found = connection.execute(READ_INSTANCES, _page(series, after, limit)).fetchall()
         rows = tuple(_instance_row(series, values) for values in found)
-        if len(rows) < limit:
-            return Page(rows)
-        return Page(rows, json.dumps([rows[-1].instance.sop_instance_uid, rows[-1].object_key]))
+        return Page(rows, _next_page(found, limit))
+
+    def query_instance_answers(
+        self, series: SeriesResource, after: str | None = None, *, limit: int = 1000
+    ) -> Page[InstanceAnswer]:
+        """Give of the instance rows what a search needs, in the same order."""
+        with self._database.reading() as connection:
+            page = _page(series, after, limit)
+            found = connection.execute(READ_INSTANCE_ANSWERS, page).fetchall()
+        study_uid, series_uid = _key(series)
+        answers = [
+            InstanceAnswer(
+                InstanceResource(study_uid, series_uid, sop), key, ms, bool(damaged), *rest
+            )
+            for sop, key, ms, damaged, *rest in found
+        ]
+        return Page(tuple(answers), _next_page(found, limit))
 
     def get_instance(self, instance: InstanceResource) -> tuple[InstanceRow, ...]:
         """Give all rows of one instance, ordered by object key."""
@@ -626,6 +646,15 @@ def _change(values: Any) -> Change:
 # --- instances -----------------------------------------------------------------------------------
 
 
+def _page(series: SeriesResource, after: str | None, limit: int) -> tuple[object, ...]:
+    sop, key = json.loads(after) if after else ("", "")
+    return (*_key(series), sop, key, limit)
+
+
+def _next_page(found: Sequence[Any], limit: int) -> str | None:
+    return json.dumps(found[-1][:2]) if len(found) == limit else None
+
+
 def _put_values(ids: _SeriesIds, row: InstanceRow) -> tuple[object, ...]:
     fragment = row.fragment
     return (
@@ -639,6 +668,7 @@ def _put_values(ids: _SeriesIds, row: InstanceRow) -> tuple[object, ...]:
         row.sop_class_uid,
         row.transfer_syntax_uid,
         row.instance_number,
+        row.damaged,
         row.attributes,
         row.further,
         row.main_tags,
@@ -651,7 +681,6 @@ def _put_values(ids: _SeriesIds, row: InstanceRow) -> tuple[object, ...]:
         row.frame_table,
         row.frame_table_pointer,
         json.dumps(row.warnings) if row.warnings else "",
-        row.damaged,
     )
 
 
@@ -667,9 +696,9 @@ def _delete_values(ids: _SeriesIds, key: InstanceRowKey) -> tuple[object, ...]:
 
 def _instance_row(series: SeriesResource, values: Any) -> InstanceRow:
     sop, key, etag, size, modified_ms, checksum, sop_class, syntax, number = values[:9]
-    attributes, further, main_tags, digest = values[9:13]
-    data, pointer, dictionary, raw_length, crc32 = values[13:18]
-    frame_table, frame_table_pointer, warnings, damaged = values[18:]
+    damaged, attributes, further, main_tags, digest = values[9:14]
+    data, pointer, dictionary, raw_length, crc32 = values[14:19]
+    frame_table, frame_table_pointer, warnings = values[19:]
     return InstanceRow(
         instance=InstanceResource(series.study_instance_uid, series.series_instance_uid, sop),
         object_key=key,
