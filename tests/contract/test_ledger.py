@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from dicomulus.adapters.ledger import Call, Ledger
 from dicomulus.adapters.local.sqlite_index import SqliteIndex
 from dicomulus.errors import ObjectNotFoundError
+from dicomulus.ports import SearchPath
 from tests.support.builders import series_of
-from tests.support.index_contract import IndexContract
+from tests.support.index_contract import IndexContract, add_studies, carrying_studies
 from tests.support.memory_store import MemoryStore
 from tests.support.store_contract import ObjectStoreContract
 
@@ -48,6 +50,19 @@ def test_calls_are_kept_in_order_with_the_bytes_of_objects(tmp_path: Path) -> No
         Call("cache", "get", 3),
     ]
     sqlite.close()
+
+
+def test_scans_tell_how_many_entries_they_read(tmp_path: Path) -> None:
+    ledger = Ledger()
+    with closing(SqliteIndex(tmp_path / "index.sqlite")) as sqlite:
+        add_studies(sqlite, *carrying_studies(*({"PatientID": f"p{n}"} for n in range(5))))
+        index = ledger.index(sqlite)
+        index.scan_studies(SearchPath.DATE, 0, limit=4, containing={"PatientID": ("p3",)})
+        index.count_studies(SearchPath.DATE, 0)
+    assert ledger.calls == [
+        Call("index", "scan_studies", entries=4),
+        Call("index", "count_studies", entries=5),
+    ]
 
 
 def test_a_stream_counts_its_chunks_as_they_are_taken() -> None:

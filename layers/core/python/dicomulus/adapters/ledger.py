@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from dicomulus.ports import ObjectRead
+from dicomulus.ports import EntryPage, ObjectRead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +24,8 @@ class Call:
     operation: str
     object_bytes: int = 0
     """Bytes of objects that were read."""
+    entries: int = 0
+    """Entries of an ordered index that were read or counted, whether given or not."""
 
 
 @dataclass(slots=True)
@@ -62,13 +64,12 @@ class _Recorded:
 
         @wraps(attribute)
         def recorded(*args: Any, **kwargs: Any) -> Any:
-            size = 0
+            result = None
             try:
                 result = attribute(*args, **kwargs)
-                size = len(result.data) if isinstance(result, ObjectRead) else 0
             finally:
                 # A call that fails was made, and paid for, all the same.
-                self._ledger.calls.append(Call(self._port, name, size))
+                self._ledger.calls.append(_call(self._port, name, result))
             return self._counted(result) if name == "stream" else result
 
         return recorded
@@ -77,3 +78,13 @@ class _Recorded:
         for chunk in chunks:
             self._ledger.calls.append(Call(self._port, "chunk", len(chunk)))
             yield chunk
+
+
+def _call(port: str, operation: str, result: object) -> Call:
+    if isinstance(result, ObjectRead):
+        return Call(port, operation, object_bytes=len(result.data))
+    if isinstance(result, EntryPage):
+        return Call(port, operation, entries=result.scanned)
+    if operation == "count_studies" and isinstance(result, int):
+        return Call(port, operation, entries=result)
+    return Call(port, operation)
