@@ -217,3 +217,15 @@ def test_an_unknown_parameter_can_be_ignored_with_a_warning() -> None:
     assert response.header("Warning") == (
         f"299 {BASE_URL}: parameter colour is not known and was ignored"
     )
+
+
+def test_results_are_given_as_xml_to_who_asks_for_it() -> None:
+    """PS3.18 §10.6.4: one part for each result."""
+    accept = 'multipart/related; type="application/dicom+xml"'
+    response = studies(page_of(STUDY, STUDY, total=2), Accept=accept)
+    assert (response.header("Content-Type") or "").startswith(accept)
+    assert response.header("X-Total-Count") == "2"
+    body = response.body if isinstance(response.body, bytes) else b"".join(response.body)
+    assert body.count(f'<Value number="1">{BASE_URL}/studies/1.2</Value>'.encode()) == 2
+    by_parameter = studies(page_of(STUDY), "accept=application/dicom%2Bxml", Accept="text/csv")
+    assert by_parameter.status == 200

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from dicomulus.api.compression import text_response
+from dicomulus.api.xml_parts import TEXT_OFFERS, xml_response
 from dicomulus.dicom import query as resources
 from dicomulus.dicom.query import parse_search
 from dicomulus.metadata.base_url import resolve
 from dicomulus.services.search import Within
-from dicomulus.wire.media_types import DICOM_JSON, JSON, Offer, accept_of, select
+from dicomulus.wire.media_types import DICOM_XML, JSON, Offer, accept_of, select
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,6 @@ EXPLAIN_HEADER: Final = "Dicomulus-Explain"
 PLAN_HEADER: Final = "Dicomulus-Plan"
 COST_HEADER: Final = "Dicomulus-Cost"
 
-_OFFERS: Final = (Offer(DICOM_JSON), Offer(JSON))
 _COUNT_OFFERS: Final = (Offer(JSON),)
 
 
@@ -92,7 +92,7 @@ def _within(variables: Mapping[str, str]) -> Within:
 def _search(
     archive: Archive, request: Request, resource: SearchResource, variables: Mapping[str, str]
 ) -> Response:
-    media_type = select(accept_of(request), _OFFERS).media_type
+    media_type = select(accept_of(request), TEXT_OFFERS).media_type
     query = _query(archive, request, resource)
     page = archive.search.find(query, _within(variables))
     headers = (
@@ -101,6 +101,9 @@ def _search(
         *_totals(page),
         *_explained(request, page),
     )
+    if media_type == DICOM_XML:
+        objects = [resolve(text, request.base_url) for text in page.texts]
+        return xml_response(request, objects, headers=headers)
     text = resolve(b"[" + b",".join(page.texts) + b"]", request.base_url)
     return text_response(request, text, media_type=media_type, headers=headers)
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from dicomulus.wire.message import Response
 
 
-def explain(settings: Settings, url: str) -> str:
-    """Run a search on a local archive, and tell its plan and its cost.
+def explain(settings: Settings, url: str) -> list[str]:
+    """Run a search on a local archive, and tell its plan and its cost, by the line.
 
     Args:
         settings: The archive's.
@@ -36,7 +36,7 @@ def explain(settings: Settings, url: str) -> str:
         raise ConfigurationError(f"no answer: {exc}") from exc
     if response.header(PLAN_HEADER) is None:
         raise ConfigurationError("that is no search")
-    return _text(response)
+    return _lines(response)
 
 
 def _request(settings: Settings, url: str) -> Request:
@@ -48,7 +48,7 @@ def _request(settings: Settings, url: str) -> Request:
     return Request("GET", path, query=parse_query(parts.query), headers=headers)
 
 
-def _text(response: Response) -> str:
+def _lines(response: Response) -> list[str]:
     body = response.body if isinstance(response.body, bytes) else b"".join(response.body)
     lines = [
         f"Plan:     {response.header(PLAN_HEADER)}",
@@ -58,5 +58,6 @@ def _text(response: Response) -> str:
     total = response.header("X-Total-Count")
     if total is not None:
         lines.append(f"Matches:  {total}")
-    lines += [f"Warning:  {value}" for name, value in response.headers if name == "Warning"]
-    return "\n".join(lines)
+    warnings = (value for name, value in response.headers if name == "Warning")
+    lines += [f"Warning:  {value.partition(': ')[2]}" for value in warnings]
+    return lines

@@ -285,7 +285,8 @@ def _changes(parsed: argparse.Namespace) -> None:
 def _explain(parsed: argparse.Namespace) -> None:
     from dicomulus.cli.explain import explain
 
-    print(printable(explain(_settings(parsed), parsed.url)))
+    for line in explain(_settings(parsed), parsed.url):
+        print(printable(line))
 
 
 def _sample(parsed: argparse.Namespace) -> None:

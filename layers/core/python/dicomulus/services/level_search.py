@@ -116,6 +116,17 @@ class LevelSearch:
         self._fragments = fragments
         self._run_all = run_all
 
+    def __str__(self) -> str:
+        """Give the way through all studies as one line, without the values asked for."""
+        is_of_series = self._query.level is Level.SERIES
+        uids = _named(self._query, _SERIES_INSTANCE_UID if is_of_series else _SOP_INSTANCE_UID)
+        if uids:
+            return f"by the index of UIDs: {len(uids)}"
+        then = "then the series of each study"
+        return (
+            f"{plan_studies(self._query)}; {then}{'' if is_of_series else ' and their instances'}"
+        )
+
     # --- series ----------------------------------------------------------------------------------
 
     def series_of_study(
@@ -276,6 +287,8 @@ class LevelSearch:
             return
         read: Callable[[SeriesResource, str | None], Page[InstanceRow] | Page[InstanceAnswer]] = (
             self._index.query_instances
+            if _needs_fragments(self._query)
+            else self._index.query_instance_answers
         )
         after: str | None = None
         while True:

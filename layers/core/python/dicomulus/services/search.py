@@ -176,12 +176,9 @@ class Search:
             return self._listed(query, within, meter=meter)
         levels = self._levels(query, meter)
         find = levels.all_series if query.level is Level.SERIES else levels.all_instances
-        return self._planned(
-            query,
-            plan_studies(query),
-            lambda after: find(wanted=wanted, after=after),
-            meter=meter,
-        )
+        source = _Source(find=lambda after: find(wanted=wanted, after=after), plan=str(levels))
+        is_sorted = bool(plan_studies(query).order)
+        return self._sorted(query, source, meter=meter) if is_sorted else source
 
     def _levels(self, query: Query, meter: SearchMeter) -> LevelSearch:
         return LevelSearch(
