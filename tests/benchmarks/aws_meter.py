@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from dicomulus.adapters.aws.table import RawItem
 
 _BEFORE: Final = "dicomulus-items-before"
+
+_PARTIAL: Final = frozenset({"FilterExpression", "ProjectionExpression", "Select"})
+"""What makes the answer of a query smaller and its read units not."""
 
 
 class Meter:
@@ -64,14 +68,29 @@ class Meter:
         service = model.service_model.service_name
         with self._lock:
             self._bill.requests[f"{service}:{model.name}"] += 1
+            # A transaction prepares each write and then makes it.
+            times = 2 if model.name == "TransactWriteItems" else 1
             for (_, _, old), new in zip(written, after, strict=True):
-                self._bill.write_units += write_units(old, new)
+                self._bill.write_units += times * write_units(old, new)
                 self._bill.write_units += index_write_units(old, new, TABLE_SCHEMA.indexes)
-            self._bill.read_units += _units_read(model.name, params, parsed)
+            self._bill.read_units += _units_read(model.name, params, self._whole(params, parsed))
             if service == "sqs":
                 self._bill.sqs_requests += _sqs_requests(params, parsed)
             if model.name == "GetObject":
                 self._bill.s3_bytes += parsed.get("ContentLength", 0)
+
+    def _whole(self, params: Mapping[str, Any], parsed: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Give the items that a query read, of which its answer may hold less."""
+        if _PARTIAL.isdisjoint(params):
+            return parsed
+        condition = params["KeyConditionExpression"]
+        asked = {name: value for name, value in params.items() if name not in _PARTIAL}
+        for names in ("ExpressionAttributeNames", "ExpressionAttributeValues"):
+            known = params.get(names, {})
+            asked[names] = {k: v for k, v in known.items() if re.search(rf"{k}\b", condition)}
+        asked["Limit"] = max(1, parsed["ScannedCount"])
+        whole: Mapping[str, Any] = self._dynamodb.query(**{k: v for k, v in asked.items() if v})
+        return {**whole, "Items": whole["Items"][: parsed["ScannedCount"]]}
 
     def _item(self, table: str, key: RawItem) -> RawItem | None:
         item: RawItem | None = self._dynamodb.get_item(
@@ -92,7 +111,11 @@ def _written_keys(operation: str, params: Mapping[str, Any]) -> Iterator[tuple[s
                     yield table, _key(write["PutRequest"]["Item"])
                 else:
                     yield table, write["DeleteRequest"]["Key"]
-    elif operation in ("TransactWriteItems", "Scan"):
+    elif operation == "TransactWriteItems":
+        for write in params["TransactItems"]:
+            put = write["Put"]
+            yield put["TableName"], _key(put["Item"])
+    elif operation == "Scan":
         raise NotImplementedError(f"the meter does not know what {operation} counts as")
 
 

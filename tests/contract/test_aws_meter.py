@@ -120,3 +120,40 @@ def test_a_new_bill_begins_empty(aws: MotoAws, meter: Meter) -> None:
         pass
     assert first.write_units == 1
     assert second.write_units == 0
+
+
+@pytest.mark.parametrize(
+    "less",
+    [
+        {"FilterExpression": "contains(b, :x)", "ExpressionAttributeValues": {":x": {"B": b"x"}}},
+        {"ProjectionExpression": "#s", "ExpressionAttributeNames": {"#s": "s"}},
+        {"Select": "COUNT"},
+    ],
+)
+def test_a_query_counts_by_what_it_read_and_not_by_what_it_gave(
+    aws: MotoAws, meter: Meter, less: dict[str, Any]
+) -> None:
+    for sort in "abc":
+        put(aws, FIVE_KB, sort=sort)
+    values = {":p": {"S": "study"}, **less.pop("ExpressionAttributeValues", {})}
+    names = {"#p": "p", **less.pop("ExpressionAttributeNames", {})}
+    with meter.reading() as bill:
+        aws.dynamodb.query(
+            TableName=aws.table_name,
+            KeyConditionExpression="#p = :p",
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=values,
+            ConsistentRead=True,
+            **less,
+        )
+    assert bill.requests == {"dynamodb:Query": 1}
+    assert bill.read_units == 4
+
+
+def test_a_transaction_counts_twice(aws: MotoAws, meter: Meter) -> None:
+    item = {**KEY, **FIVE_KB}
+    with meter.reading() as bill:
+        aws.dynamodb.transact_write_items(
+            TransactItems=[{"Put": {"TableName": aws.table_name, "Item": item}}]
+        )
+    assert bill.write_units == 10
