@@ -20,7 +20,6 @@ from dicomulus.adapters.local.sqlite_index import SqliteIndex
 from dicomulus.adapters.local.study_scan import (
     Statement,
     Stretch,
-    containing_statement,
     count_statement,
     entries_statement,
     last_key_statement,
@@ -52,7 +51,7 @@ from tests.support.index_contract import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from dicomulus.ports import StudyRow
@@ -147,13 +146,13 @@ def test_entries_that_come_while_a_page_is_read_move_no_others(
         keys = {n: search_keys(f"1.{n}", by_date=n, carried={"PatientID": "p"}) for n in names}
         return [study_row(f"1.{name}", search_keys=keys[name]) for name in names]
 
-    def while_others_come(stretch: Stretch, pieces: Sequence[tuple[str, str]]) -> Statement:
+    def while_others_come(*asked: Any, limit: int) -> Statement:
         add_studies(index, *studies(coming.pop()))
-        return containing_statement(stretch, pieces)
+        return entries_statement(*asked, limit=limit)
 
     coming = ["bdf", "y", "k", "l", "n"]
     add_studies(index, *studies("acegimo"))
-    monkeypatch.setattr(sqlite_index, "containing_statement", while_others_come)
+    monkeypatch.setattr(sqlite_index, "entries_statement", while_others_come)
     asked: dict[str, Any] = {"limit": 2, "containing": {"PatientID": ("p",)}}
     found = [
         entry.sort_key[0]
@@ -161,6 +160,17 @@ def test_entries_that_come_while_a_page_is_read_move_no_others(
         for entry in page.items
     ]
     assert [name for name in found if name in "acegimo"] == list("omigeca")
+
+
+def test_a_page_gives_no_more_than_it_may_of_much_that_is_found(
+    index: SqliteIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_index, "_MOST_FOUND", 3)
+    names = ["doe", "nobody", "doe", "doe", "nobody", "doe", "doe", "doe", "nobody"]
+    add_studies(index, *carrying_studies(*({"PatientName": name} for name in names)))
+    asked: dict[str, Any] = {"limit": 6, "containing": {"PatientName": ("doe",)}}
+    pages = list(pages_of(index, SearchPath.DATE, 0, **asked))
+    assert [(len(page.items), page.scanned) for page in pages] == [(3, 4), (3, 5), (0, 0)]
 
 
 # --- plans ---------------------------------------------------------------------------------------
@@ -190,11 +200,11 @@ def _statements() -> dict[str, str]:
     ):
         stretch = _stretch(path, low, high, after, backwards=backwards)
         scan = f"{path} {low} {high} {after} {backwards}"
-        named[f"entries {scan}"], _ = entries_statement(stretch, 9)
+        named[f"entries {scan}"], _ = entries_statement(stretch, limit=9)
         named[f"last key {scan}"], _ = last_key_statement(stretch, 9)
         named[f"count {scan}"], _ = count_statement(stretch)
-    pieces = [("PatientID", "p"), ("PatientName", "n")]
-    named["containing"], _ = containing_statement(_stretch(SearchPath.DATE).up_to("b"), pieces)
+    part, pieces = _stretch(SearchPath.DATE).up_to("b"), [("PatientID", "p"), ("PatientName", "n")]
+    named["containing"], _ = entries_statement(part, ["PatientID"], pieces, limit=9)
     return named
 
 
@@ -221,10 +231,10 @@ def test_no_statement_walks_or_sorts_a_table(index: SqliteIndex, file: Path, nam
 
 
 def test_a_scan_begins_where_the_page_before_ended() -> None:
-    statement, values = entries_statement(_stretch(SearchPath.PATIENT_ID, "b", None, "c"), 9)
+    statement, values = entries_statement(_stretch(SearchPath.PATIENT_ID, "b", None, "c"), limit=9)
     assert statement.count("sort_key >") == 1
     assert values == ("by_patient_id", "c", 9)
-    statement, values = entries_statement(_stretch(SearchPath.DATE, "b", "x", "c"), 9)
+    statement, values = entries_statement(_stretch(SearchPath.DATE, "b", "x", "c"), limit=9)
     assert statement.count("sort_key <") == 1
     assert values == ("by_date", "b", "c", 9)
 

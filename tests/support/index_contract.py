@@ -24,6 +24,7 @@ from dicomulus.ports import (
     Page,
     Rejection,
     SearchPath,
+    StudyEntry,
 )
 from tests.support.builders import (
     deleting,
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
         Index,
         InstanceRow,
         SeriesRow,
-        StudyEntry,
         StudyRow,
     )
 
@@ -742,14 +742,22 @@ class IndexContract:
         keys = search_keys(by_patient_name="DOE", by_patient_id="", carried=carried)
         add_studies(index, study_row(search_keys=keys))
         found = {path: entries_of(index, path) for path in SearchPath}
-        assert {path for path, entries in found.items() if entries} == {
-            SearchPath.DATE,
-            SearchPath.PATIENT_NAME,
+        assert found == {key: [] for key in SearchPath} | {
+            SearchPath.DATE: [StudyEntry(keys.by_date, "1.2.1", {})],
+            SearchPath.PATIENT_NAME: [StudyEntry(keys.by_patient_name, "1.2.1", {})],
         }
-        (by_date,), (by_name,) = found[SearchPath.DATE], found[SearchPath.PATIENT_NAME]
-        assert (by_date.sort_key, by_date.study_instance_uid) == (keys.by_date, "1.2.1")
-        assert by_date.carried == carried
-        assert (by_name.sort_key, by_name.study_instance_uid) == (keys.by_patient_name, "1.2.1")
+
+    def test_an_entry_carries_what_is_looked_into(self, index: Index) -> None:
+        texts = {"PatientID": "p1", "PatientName": "doe jane", "AccessionNumber": ""}
+        add_studies(index, *carrying_studies(texts))
+        for asked, found in (
+            ({"PatientID": ()}, {"PatientID": "p1"}),
+            ({"PatientID": ("p",), "StudyDescription": ()}, {"PatientID": "p1"}),
+            (dict.fromkeys(CARRIED_KEYWORDS, ("",)), texts),
+            ({}, {}),
+        ):
+            (entry,) = entries_of(index, SearchPath.DATE, containing=asked)
+            assert entry.carried == found
 
     def test_a_study_without_search_keys_is_not_found(self, index: Index) -> None:
         add_studies(index, study_row(search_keys=None))
@@ -776,7 +784,7 @@ class IndexContract:
         version = index.get_studies(["1.2.1"])["1.2.1"].version
         keys = search_keys(carried={"PatientID": "p2"})
         index.fold_study(study_row(version=version + 1, search_keys=keys), expected_version=version)
-        (entry,) = entries_of(index, SearchPath.DATE)
+        (entry,) = entries_of(index, SearchPath.DATE, containing={"PatientID": ("p",)})
         assert entry.carried == {"PatientID": "p2"}
 
     def test_a_study_folded_empty_leaves_the_indexes(self, index: Index) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from dicomulus.ports import CARRIED_CUT, EntryPage, SearchPath, StudyEntry
+from dicomulus.ports import CARRIED_CUT, CARRIED_KEYWORDS, EntryPage, SearchPath, StudyEntry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +46,10 @@ class LaggingShards:
         backwards: bool = False,
         containing: Mapping[str, tuple[str, ...]] | None = None,
     ) -> EntryPage:
-        found = self._index.scan_studies(path, 0, low=low, high=high, limit=10_000).items
+        texts = dict.fromkeys(CARRIED_KEYWORDS, ()) if path is SearchPath.DATE else None
+        found = self._index.scan_studies(
+            path, 0, low=low, high=high, limit=10_000, containing=texts
+        ).items
         stale = [e for e in self._stale if low <= e.sort_key and (not high or e.sort_key < high)]
         downwards = (path is SearchPath.DATE) != backwards
         ordered = sorted({*_hashable(found), *_hashable(stale)}, reverse=downwards)

@@ -232,6 +232,7 @@ class StudyEntry:
     sort_key: str
     study_instance_uid: str
     carried: Mapping[str, str]
+    """Of the texts that were looked into those that the study has, by keyword."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,9 +467,9 @@ class Index(Protocol):
             limit: Most entries to read. A page may have fewer, and none at all, without being
                 the last.
             backwards: Run against the path's own direction.
-            containing: Folded pieces of text, by keyword, for ``DATE`` alone. Entries whose texts
-                lack one are left out, but not all of them need be. A text that was cut off lacks
-                nothing.
+            containing: Folded pieces of text, by keyword, for ``DATE`` alone. These texts are
+                looked into: entries that lack a piece are left out, but not all of them need be.
+                A text that was cut off lacks nothing.
         """
         ...
 

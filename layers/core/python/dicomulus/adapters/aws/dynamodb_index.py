@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -39,8 +38,10 @@ from dicomulus.adapters.aws.schema import (
     CARRIED,
     COMPACT_DUE,
     DUE_INDEX,
+    PARTITION_KEY,
     QUIET_INDEX,
     SEARCH_KEYS,
+    SORT_KEY,
     UID_INDEX,
 )
 from dicomulus.adapters.aws.table import (
@@ -548,6 +549,12 @@ class DynamoDbIndex:
             str(shard),
             _range_condition(getattr(StudyItem, path.value), stretch.low, stretch.high),
             filter_condition=_carrying([piece for _, piece in pieces]) if pieces else None,
+            attributes=[
+                PARTITION_KEY.name,
+                SORT_KEY.name,
+                name,
+                *([CARRIED] if containing else []),
+            ],
             limit=limit + stretch.left_out_first,
             descending=descending,
         ):
@@ -555,7 +562,8 @@ class DynamoDbIndex:
             found += within
             scanned += page.scanned - (len(page.items) - len(within))
             last = page.last
-        entries = tuple(map(partial(self._study_entry, name), found[:limit]))
+        keywords = tuple(containing or ())
+        entries = tuple(self._study_entry(item, name, keywords) for item in found[:limit])
         token: str | None = None
         if len(found) > limit:
             token = entries[-1].sort_key
@@ -563,12 +571,12 @@ class DynamoDbIndex:
             token = last[name]["S"]
         return EntryPage(entries, token, min(scanned, limit))
 
-    def _study_entry(self, name: str, item: RawItem) -> StudyEntry:
-        return StudyEntry(
-            item[name]["S"],
-            self._study_uid(item),
-            parse_carried(item.get(CARRIED, {}).get("S")),
-        )
+    def _study_entry(self, item: RawItem, name: str, keywords: Sequence[str]) -> StudyEntry:
+        carried: dict[str, str] = {}
+        if keywords:
+            texts = parse_carried(item.get(CARRIED, {}).get("S"))
+            carried = {keyword: texts[keyword] for keyword in keywords if keyword in texts}
+        return StudyEntry(item[name]["S"], self._study_uid(item), carried)
 
     def count_studies(
         self, path: SearchPath, shard: int, *, low: str = "", high: str | None = None

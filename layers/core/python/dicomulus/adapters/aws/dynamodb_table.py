@@ -247,6 +247,7 @@ class DynamoDbTable:
         condition: Condition | None = None,
         *,
         filter_condition: Condition | None,
+        attributes: Sequence[str],
         limit: int,
         descending: bool,
     ) -> Iterator[RawPage]:
@@ -257,6 +258,7 @@ class DynamoDbTable:
             partition: Its partition.
             condition: What the sort key must meet.
             filter_condition: What items must meet to be given; it saves their transfer alone.
+            attributes: Which of their attributes are given; likewise.
             limit: Most items to read, before the filter.
             descending: Whether the sort keys fall.
         """
@@ -264,6 +266,7 @@ class DynamoDbTable:
             partition,
             condition,
             filter_condition=filter_condition,
+            attributes_to_get=list(attributes),
             limit=limit,
             index_name=index_name,
             scan_index_forward=not descending,

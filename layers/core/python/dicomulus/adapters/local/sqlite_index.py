@@ -19,7 +19,6 @@ from dicomulus.adapters.local.index_schema import (
 )
 from dicomulus.adapters.local.study_scan import (
     Stretch,
-    containing_statement,
     count_statement,
     entries_statement,
     last_key_statement,
@@ -225,6 +224,10 @@ ADD_SEARCH: Final = f"""
 DELETE_SEARCH: Final = """
     DELETE FROM study_search WHERE path = ? AND sort_key = ? AND study_instance_uid = ?
 """
+
+
+_MOST_FOUND: Final = 1_000
+"""Entries that a page gives of those with the texts looked for, however many it may read."""
 
 
 class SqliteIndex:
@@ -490,12 +493,14 @@ class SqliteIndex:
         stretch = Stretch(path=path, low=low, high=high, descending=descending)
         if after is not None:
             stretch = stretch.after(after)
-        pieces = sharp_pieces(path, containing)
+        keywords, pieces = tuple(containing or ()), sharp_pieces(path, containing)
         with self._database.reading() as connection:
             if pieces:
-                return _scan_containing(connection, stretch, pieces, limit=limit)
-            found = connection.execute(*entries_statement(stretch, limit)).fetchall()
-        entries = tuple(map(_study_entry, found))
+                return _scan_containing(connection, stretch, keywords, pieces, limit=limit)
+            found = connection.execute(
+                *entries_statement(stretch, keywords, limit=limit)
+            ).fetchall()
+        entries = _study_entries(found, keywords)
         more = len(entries) == limit
         return EntryPage(entries, entries[-1].sort_key if more else None, len(entries))
 
@@ -780,7 +785,7 @@ def _search_keys(
         by_accession_number=by_accession_number,
         by_patient_name=by_patient_name,
         by_referring_physician_name=by_referring_physician_name,
-        carried=_carried(carried),
+        carried=_named(CARRIED_COLUMNS, carried),
     )
 
 
@@ -799,6 +804,7 @@ def _count(connection: sqlite3.Connection, stretch: Stretch) -> int:
 def _scan_containing(
     connection: sqlite3.Connection,
     stretch: Stretch,
+    keywords: Sequence[str],
     pieces: Sequence[tuple[str, str]],
     *,
     limit: int,
@@ -809,22 +815,26 @@ def _scan_containing(
     of the others to another page.
     """
     last = connection.execute(*last_key_statement(stretch, limit)).fetchone()
-    if last is None:
-        scanned = _count(connection, stretch)
-    else:
-        scanned, stretch = limit, stretch.up_to(last[0])
-    found = connection.execute(*containing_statement(stretch, pieces)).fetchall()
-    return EntryPage(tuple(map(_study_entry, found)), last and last[0], scanned)
+    end = None if last is None else str(last[0])
+    if end is not None:
+        stretch = stretch.up_to(end)
+    statement = entries_statement(stretch, keywords, pieces, limit=_MOST_FOUND)
+    found = connection.execute(*statement).fetchall()
+    if len(found) == _MOST_FOUND:
+        end = str(found[-1][0])
+        stretch = stretch.up_to(end)
+    scanned = limit if last is not None and end == last[0] else _count(connection, stretch)
+    return EntryPage(_study_entries(found, keywords), end, scanned)
 
 
-def _study_entry(values: Any) -> StudyEntry:
-    sort_key, uid, *carried = values
-    return StudyEntry(sort_key, uid, _carried(carried))
+def _study_entries(found: Sequence[Any], keywords: Sequence[str]) -> tuple[StudyEntry, ...]:
+    if not keywords:
+        return tuple([StudyEntry(sort_key, uid, {}) for sort_key, uid in found])
+    return tuple([StudyEntry(key, uid, _named(keywords, texts)) for key, uid, *texts in found])
 
 
-def _carried(texts: Iterable[str | None]) -> dict[str, str]:
-    named = zip(CARRIED_COLUMNS, texts, strict=False)
-    return {keyword: text for keyword, text in named if text is not None}
+def _named(keywords: Iterable[str], texts: Iterable[str | None]) -> dict[str, str]:
+    return {k: text for k, text in zip(keywords, texts, strict=True) if text is not None}
 
 
 def _carried_values(carried: Mapping[str, str]) -> tuple[str | None, ...]:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 Statement = tuple[str, tuple[object, ...]]
 """The text of a statement, and its values."""
 
-_CARRIED_LIST: Final = ", ".join(CARRIED_COLUMNS.values())
 _GLOB_CHARACTERS: Final = {ord(character): f"[{character}]" for character in "*?["}
 _GOES_ON: Final = f"*{CARRIED_CUT}"
 
@@ -76,16 +75,23 @@ def last_key_statement(stretch: Stretch, limit: int) -> Statement:
     return text, (*values, limit - 1)
 
 
-def entries_statement(stretch: Stretch, limit: int) -> Statement:
-    """Read the first entries of a stretch."""
-    where, values = stretch.where
-    text = f"SELECT {_columns(stretch)} FROM study_search WHERE {where} {stretch.order} LIMIT ?"
-    return text, (*values, limit)
+def entries_statement(
+    stretch: Stretch,
+    keywords: Iterable[str] = (),
+    pieces: Iterable[tuple[str, str]] = (),
+    *,
+    limit: int,
+) -> Statement:
+    """Read the first entries of a stretch that may contain all of some pieces.
 
-
-def containing_statement(stretch: Stretch, pieces: Iterable[tuple[str, str]]) -> Statement:
-    """Read the entries of a stretch that may contain all of some pieces, given by keyword."""
+    Args:
+        stretch: Where to look.
+        keywords: Which texts are wanted with them.
+        pieces: What must be in which text, by keyword.
+        limit: Most entries to give.
+    """
     where, values = stretch.where
+    columns = ["sort_key", "study_instance_uid", *map(CARRIED_COLUMNS.__getitem__, keywords)]
     terms, patterns = [where], []
     for keyword, piece in pieces:
         column = CARRIED_COLUMNS[keyword]
@@ -93,11 +99,7 @@ def containing_statement(stretch: Stretch, pieces: Iterable[tuple[str, str]]) ->
         terms.append(f"({column} GLOB ? OR {column} GLOB ?)")
         patterns += [f"*{piece.translate(_GLOB_CHARACTERS)}*", _GOES_ON]
     text = (
-        f"SELECT {_columns(stretch)} FROM study_search WHERE {' AND '.join(terms)} {stretch.order}"
+        f"SELECT {', '.join(columns)} FROM study_search "
+        f"WHERE {' AND '.join(terms)} {stretch.order} LIMIT ?"
     )
-    return text, (*values, *patterns)
-
-
-def _columns(stretch: Stretch) -> str:
-    columns = "sort_key, study_instance_uid"
-    return f"{columns}, {_CARRIED_LIST}" if stretch.path is SearchPath.DATE else columns
+    return text, (*values, *patterns, limit)
