@@ -12,9 +12,17 @@ import pytest
 
 from dicomulus.adapters.local.sqlite_index import SqliteIndex
 from dicomulus.ports import InstanceChanges, SearchPath
-from tests.support.builders import instance_of, instance_row, putting, row_key, series_of, study_row
+from tests.support.builders import (
+    instance_of,
+    instance_row,
+    putting,
+    row_key,
+    search_keys,
+    series_of,
+    study_row,
+)
 from tests.support.disturbed import CrashError, Disturbance, DisturbedIndex
-from tests.support.index_contract import DUE_MS, commit, rows_of, version_of
+from tests.support.index_contract import DUE_MS, add_studies, commit, rows_of, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +49,21 @@ def test_indexed_reads_lag_miss_and_repeat(inner: SqliteIndex) -> None:
     assert any(len(uids) < number + 1 for number, uids in enumerate(seen))
     assert any(len(set(uids)) < len(uids) for uids in seen)
     assert any(len(later) < len(sooner) for sooner, later in itertools.pairwise(seen))
+
+
+def test_a_late_answer_is_one_to_the_same_question(inner: SqliteIndex) -> None:
+    index = DisturbedIndex(inner, random.Random(3), Disturbance(lag=0.5))
+    names = ["doe", "roe"]
+    for number in range(30):
+        keys = search_keys(f"1.2.{number}", carried={"PatientName": names[number % 2]})
+        add_studies(index, study_row(f"1.2.{number}", search_keys=keys))
+        for backwards, name in itertools.product((False, True), names):
+            page = index.scan_studies(
+                SearchPath.DATE, 0, backwards=backwards, containing={"PatientName": (name,)}
+            )
+            found = [entry.sort_key for entry in page.items]
+            assert found == sorted(found, reverse=not backwards)
+            assert {entry.carried["PatientName"] for entry in page.items} <= {name}
 
 
 def test_strong_reads_are_never_late(inner: SqliteIndex) -> None:

@@ -719,6 +719,28 @@ class IndexContract:
         assert index.fold_study(fold, expected_version=before)
         assert index.get_studies(["1.2.1"]) == {"1.2.1": fold}
 
+    @pytest.mark.parametrize(
+        "carried",
+        [
+            {},
+            {"AccessionNumber": ""},
+            {"StudyDescription": 'sch\u00e4del "nativ"', "PatientID": "\u5c71"},
+            dict.fromkeys(CARRIED_KEYWORDS, "x" + CARRIED_CUT),
+        ],
+    )
+    def test_search_keys_are_read_as_they_were_written(
+        self, index: Index, carried: dict[str, str]
+    ) -> None:
+        keys = [
+            search_keys(
+                "1.2.1", carried=carried, **{path.value: path.value for path in SearchPath}
+            ),
+            search_keys("1.2.2", carried=carried, by_patient_id=""),
+        ]
+        add_studies(index, *(study_row(f"1.2.{i}", search_keys=k) for i, k in enumerate(keys, 1)))
+        found = index.get_studies(["1.2.1", "1.2.2"])
+        assert [found[uid].search_keys for uid in ("1.2.1", "1.2.2")] == keys
+
     def test_a_study_fold_of_another_version_is_not_written(self, index: Index) -> None:
         add_studies(index, study_row())
         before = index.get_studies(["1.2.1"])
