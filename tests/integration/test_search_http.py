@@ -5,14 +5,21 @@ from __future__ import annotations
 import re
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import pytest
-import requests
 
 from dicomulus.dicom.attributes import COMPUTED
 from dicomulus.dicom.dictionary import tag_from_keyword, vr_of
+from tests.support.search_client import (
+    ALL_RESOURCES,
+    LEVELS,
+    UID_TAG,
+    SearchClient,
+    first,
+    uids_of,
+)
 from tests.support.stored_values import (
     Question,
     StoredValues,
@@ -25,11 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from tests.support.clinic import Clinic
-
-Json = dict[str, Any]
-
-UID_TAG: Final = {"study": "0020000D", "series": "0020000E", "instance": "00080018"}
-LEVELS: Final = tuple(UID_TAG)
+    from tests.support.search_client import Json
 
 # PS3.18 Tables 10.6.1-3 to 10.6.1-5: what a search has to match.
 REQUIRED_KEYS: Final = {
@@ -56,48 +59,24 @@ REQUIRED_KEYS: Final = {
     "instance": ("SOPClassUID", "SOPInstanceUID", "InstanceNumber"),
 }
 
-ALL_RESOURCES: Final = {"study": "/studies", "series": "/series", "instance": "/instances"}
-"""PS3.18 Table 10.6.1-1: those that match the keys of their own level and of those above."""
-
 KEYS: Final = [(level, key) for level, keys in REQUIRED_KEYS.items() for key in keys]
 FEW: Final = 12
 """Questions that the resources below the key's own are asked, of those that this one is."""
 
 
-class Archive:
+class Archive(SearchClient):
     """What answers, and what it has to answer from."""
 
     def __init__(self, base_url: str, stored: StoredValues) -> None:
-        self.base_url = base_url
+        super().__init__(base_url)
         self.stored = stored
-        self.session = requests.Session()
-
-    def get(self, path: str, **headers: str) -> requests.Response:
-        lines = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.session.get(self.base_url + path, headers=lines, timeout=30)
-
-    def search(self, path: str) -> list[Json]:
-        response = self.get(path)
-        assert response.status_code == 200, (path, response.text)
-        found: list[Json] = response.json()
-        return found
-
-    def uids(self, path: str, level: str) -> set[str]:
-        """Search; each result is one of its own."""
-        found = [first(each, UID_TAG[level]) for each in self.search(path)]
-        assert len(found) == len(set(found)), path
-        return set(found)
 
 
 @pytest.fixture(scope="module")
 def archive(served_clinic: Clinic) -> Iterator[Archive]:
     archive = Archive(served_clinic.base_url, StoredValues(served_clinic.contents.values()))
     yield archive
-    archive.session.close()
-
-
-def first(attributes: Json, tag: str) -> Any:
-    return attributes[tag]["Value"][0]
+    archive.close()
 
 
 def tag_of(keyword: str) -> str:
@@ -318,7 +297,7 @@ def test_required_attributes_are_returned_and_others_where_they_say_something(
     required = {tag for tag, returned in listed.items() if returned == "R"} - {"00080061"}
     level = RETURNED[template][-1]
     found = results(archive, template)
-    assert {first(each, UID_TAG[level]) for each in found} == archive.stored.uids(level)
+    assert set(uids_of(found, level)) == archive.stored.uids(level)
     for each in found:
         assert list(each) == sorted(each)
         assert required <= each.keys() <= listed.keys()
