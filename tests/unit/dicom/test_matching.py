@@ -121,6 +121,11 @@ def test_what_has_no_text_cannot_be_matched(vr: str) -> None:
         predicate(key("00091010", vr, "1"))
 
 
+def test_a_name_where_a_text_should_be_is_no_text() -> None:
+    assert not matches("LO", "*A*", {"Alphabetic": "A"})
+    assert not matches("LO", "*A*", {"Alphabetic": "A"}, tag=PATIENT_ID)
+
+
 # --- numbers --------------------------------------------------------------------------------------
 
 
@@ -184,12 +189,14 @@ def test_times_match_to_the_precision_asked_for() -> None:
     assert not matches("TM", "093015.5", "093015.25")
     assert matches("TM", "0900-0930", "093059")
     assert not matches("TM", "2300-0100", "2330"), "ranges do not cross midnight"
+    assert matches("TM", "2359", "235960"), "a leap second is of the minute that it ends"
 
 
 def test_date_times_match_across_zones() -> None:
     assert matches("DT", "20240101120000+0000", "20240101070000-0500")
     assert matches("DT", "202401-202402", "20240229235959")
     assert not matches("DT", "2024-", "20231231", "later")
+    assert not matches("DT", "2024-", "2024-2025"), "a range is no value"
 
 
 @pytest.mark.parametrize(
@@ -339,6 +346,7 @@ def test_a_private_attribute_is_found_in_whichever_block_its_creator_has() -> No
         ("UI", "1.2", "1.2,1.3", True),
         ("UI", "1.2", "1.*", False),
         ("SQ", {}, "five", False),
+        ("UI", "1.2", "1.2,five", True),
     ],
 )
 def test_a_private_attribute_is_matched_by_the_vr_of_the_data_set(
@@ -395,6 +403,13 @@ def test_component_groups_in_the_key_match_each_its_own() -> None:
     assert not matches("PN", "Yamada*=山田*", name("Yamada^Tarou"), tag=PATIENT_NAME)
 
 
+@pytest.mark.parametrize("value", ["=", "*=*", "==*", " = "])
+def test_a_name_key_without_anything_in_any_group_is_universal(value: str) -> None:
+    assert matches("PN", value, tag=PATIENT_NAME)
+    assert key(PATIENT_NAME, "PN", value).is_universal
+    assert not key(STUDY_DESCRIPTION, "LO", value).is_universal
+
+
 @pytest.mark.parametrize("value", ["muller^jurgen", "MÜLLER^JÜRGEN", "Mu\u0308ller^*"])
 def test_names_match_without_case_and_accents(value: str) -> None:
     assert matches("PN", value, name("Müller^Jürgen"), tag=PATIENT_NAME)
@@ -432,9 +447,28 @@ def test_modalities_match_any_of_several(value: str) -> None:
     assert not matches("CS", value, "US", tag=MODALITIES)
 
 
+@pytest.mark.parametrize("value", ["CT\\", "\\CT", "CT\\\\", "CT,"])
+def test_what_is_empty_in_a_list_says_nothing(value: str) -> None:
+    assert matches("CS", value, "CT", tag=MODALITIES)
+    assert not matches("CS", value, "MR", tag=MODALITIES)
+
+
+def test_a_list_of_nothing_restricts_nothing() -> None:
+    assert matches("CS", ",", "MR", tag=MODALITIES)
+    assert matches("LO", "\\", multiple_values=True)
+
+
 def test_several_values_match_any_where_that_is_asked_for() -> None:
     assert matches("LO", "HEAD\\CHEST", "CHEST", multiple_values=True)
     assert not matches("LO", "HEAD\\CHEST", "CHEST")
+
+
+@pytest.mark.parametrize(
+    ("vr", "stored"), [("LO", " "), ("LO", ""), ("PN", {}), ("PN", {"Alphabetic": " ^ "})]
+)
+def test_spaces_alone_and_names_without_components_are_empty(vr: str, stored: object) -> None:
+    assert matches(vr, '""', stored, empty_values=True)
+    assert not matches(vr, "?*", stored)
 
 
 def test_two_quotation_marks_match_the_empty_attribute_where_that_is_asked_for() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,7 @@ from dicomulus.dicom.temporal import (
     LAST_TIME,
     UTC,
     date_range,
+    date_time_instants,
     date_time_range,
     has_offset,
     is_range,
@@ -99,7 +101,9 @@ class MatchKey:
     @property
     def is_universal(self) -> bool:
         """Whether every value, and none, matches (PS3.4 §C.2.2.2.3)."""
-        return not self.value.strip().strip("*")
+        # Of a name, so in each component group.
+        parts = self.value.split("=") if self.vr == "PN" else (self.value,)
+        return not any(part.strip().strip("*") for part in parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,12 +140,16 @@ def normal_name(text: str) -> str:
 def values_of(element: Element | None) -> list[Any]:
     """Give the values that say something."""
     values = element.get("Value", ()) if element else ()
-    return [value for value in values if value not in (None, "", {})]
+    return [
+        value
+        for value in values
+        if value not in (None, "", {}) and not (isinstance(value, str) and value.isspace())
+    ]
 
 
 def joined_text(element: Element | None) -> str:
     """Give a text attribute as one text, the values as they were before they were divided."""
-    return "\\".join(_text(value) for value in values_of(element))
+    return "\\".join(_texts(element))
 
 
 def joined_name(element: Element | None) -> dict[str, str]:
@@ -156,17 +164,20 @@ def joined_name(element: Element | None) -> dict[str, str]:
 
 def first_text(element: Element | None) -> str:
     """Give the first value that says something; empty if there is none."""
-    return next((_text(value) for value in values_of(element)), "")
+    return next(iter(_texts(element)), "")
 
 
-def _text(value: object) -> str:
-    return str(value).strip()
+def _texts(element: Element | None) -> list[str]:
+    """Give values as text; names and items, which an odd object may have anywhere, are none."""
+    return [str(value).strip() for value in values_of(element) if not isinstance(value, dict)]
 
 
 def _names_of(tag: str, element: Element | None) -> list[dict[str, str]]:
     if tag in _JOINED_TAGS:
-        return [joined_name(element)]
-    return [joined_name({"Value": [value]}) for value in values_of(element)]
+        names = [joined_name(element)]
+    else:
+        names = [joined_name({"Value": [value]}) for value in values_of(element)]
+    return [name for name in names if name]
 
 
 def _texts_of(tag: str, element: Element | None) -> list[str]:
@@ -174,7 +185,7 @@ def _texts_of(tag: str, element: Element | None) -> list[str]:
         return [text] if (text := joined_text(element)) else []
     if tag in _FIRST_TAGS:
         return [text] if (text := first_text(element)) else []
-    return [_text(value) for value in values_of(element)]
+    return _texts(element)
 
 
 # --- filters --------------------------------------------------------------------------------------
@@ -299,10 +310,12 @@ def _private_filter(step: _Step, key: MatchKey, semantics: Semantics) -> _ZonedF
 
 
 def _filter_of_vr(key: MatchKey, semantics: Semantics) -> _ZonedFilter:
-    try:
-        return _element_filter((key.tag, ""), key, semantics)
-    except ValueError:  # no such value can be in an attribute of this VR
-        return lambda _, __: False
+    is_list = key.vr == "UI" or (semantics.multiple_values and "\\" in key.value)
+    tests = []
+    for part in _value_list(key) if is_list else (key,):
+        with suppress(ValueError):  # no such value can be in an attribute of this VR
+            tests.append(_element_filter((key.tag, ""), part, semantics))
+    return lambda elements, zone: any(test(elements, zone) for test in tests)
 
 
 # --- dates and times together ---------------------------------------------------------------------
@@ -374,17 +387,17 @@ def predicate(
     if key.vr == "UI":
         return _uid_predicate(key)
     if semantics.multiple_values or key.tag in _LIST_TAGS:
-        parts = _value_list(key)
-        if len(parts) > 1:
-            tests = [_single_predicate(part, semantics, stored_zone) for part in parts]
-            return lambda element: any(test(element) for test in tests)
+        tests = [_single_predicate(part, semantics, stored_zone) for part in _value_list(key)]
+        return lambda element: any(test(element) for test in tests)
     return _single_predicate(key, semantics, stored_zone)
 
 
 def _value_list(key: MatchKey) -> list[MatchKey]:
-    separator = _SEPARATORS if key.tag in _LIST_TAGS else re.compile(r"\\")
+    """Divide a list of values, of which those that say nothing are left out."""
+    has_commas = key.vr == "UI" or key.tag in _LIST_TAGS
+    separator = _SEPARATORS if has_commas else re.compile(r"\\")
     values = [part.strip() for part in separator.split(key.value)]
-    return [MatchKey(key.path, key.vr, value) for value in values if value]
+    return [replace(key, value=value) for value in values if value] or [replace(key, value="")]
 
 
 def _single_predicate(
@@ -407,7 +420,12 @@ def _anything(_: Element | None) -> bool:
 
 
 def _nothing(element: Element | None) -> bool:
-    return not values_of(element) and not (element and len(element) > 1 and "Value" not in element)
+    if not element:
+        return True
+    values = values_of(element)
+    if element["vr"] == "PN":
+        values = _names_of("", element)
+    return not values and (len(element) == 1 or "Value" in element)
 
 
 def _text_test(key: MatchKey) -> Callable[[str], bool]:
@@ -440,11 +458,8 @@ def _date_time_test(
     of_stored = zone if stored_zone is None else stored_zone
 
     def test(text: str) -> bool:
-        try:
-            first, _ = date_time_range(text, of_stored)
-        except ValueError:
-            return False
-        return low <= first <= high
+        instants = date_time_instants(text, of_stored)
+        return instants is not None and low <= instants[0] <= high
 
     return test
 
@@ -497,7 +512,7 @@ def uid_list(value: str) -> tuple[str, ...]:
 
 def _uid_predicate(key: MatchKey) -> Predicate:
     wanted = frozenset(uid_list(key.value))
-    return lambda element: any(_text(value) in wanted for value in values_of(element))
+    return lambda element: not wanted.isdisjoint(_texts(element))
 
 
 # --- names ----------------------------------------------------------------------------------------

@@ -129,6 +129,18 @@ def moved(instant: str, by: timedelta) -> str:
     return f"{there.year:04}{there:%m%d%H%M}{seconds}"
 
 
+def date_time_instants(text: str, zone: timedelta = UTC) -> tuple[datetime, datetime] | None:
+    """Give the first and the last instant that one DT value means, in UTC; none if malformed."""
+    parts = _ONE_DATE_TIME.fullmatch(text.strip())
+    if parts is None:
+        return None
+    digits = parts[1].replace(".", "")
+    ahead = parse_zone(parts[2]) if parts[2] else zone
+    low = _earlier(_instant(digits + _FIRST_OF_DATE_TIME[len(digits) :]), ahead)
+    high = _earlier(_instant(digits + _LAST_OF_DATE_TIME[len(digits) :]), ahead)
+    return low, high
+
+
 def date_time_range(text: str, zone: timedelta = UTC) -> tuple[datetime, datetime]:
     """Give the first and the last instant that a DT value or range means, in UTC.
 
@@ -139,11 +151,11 @@ def date_time_range(text: str, zone: timedelta = UTC) -> tuple[datetime, datetim
         ValueError: The text is neither a date-time nor a range of such; it says the rule.
     """
     text = text.strip()
-    if one := _instants(text, zone):
+    if one := date_time_instants(text, zone):
         return one
     parts = _DATE_TIME_RANGE.fullmatch(text)
     ends = parts.groups() if parts else (None, None)
-    first, last = (_instants(end or "", zone) for end in ends)
+    first, last = (date_time_instants(end or "", zone) for end in ends)
     if first is None and last is None:
         raise ValueError("must be YYYYMMDDHHMMSS.FFFFFF&ZZXX, shortened or not, or a range")
     return first[0] if first else datetime.min, last[1] if last else datetime.max  # noqa: DTZ901
@@ -164,17 +176,6 @@ def _time_digits(text: str) -> str | None:
     if _OLD_TIME.fullmatch(text):
         text = text.replace(":", "")
     return text.replace(".", "") if _TIME.fullmatch(text) else None
-
-
-def _instants(text: str, zone: timedelta) -> tuple[datetime, datetime] | None:
-    parts = _ONE_DATE_TIME.fullmatch(text)
-    if parts is None:
-        return None
-    digits = parts[1].replace(".", "")
-    ahead = parse_zone(parts[2]) if parts[2] else zone
-    low = _earlier(_instant(digits + _FIRST_OF_DATE_TIME[len(digits) :]), ahead)
-    high = _earlier(_instant(digits + _LAST_OF_DATE_TIME[len(digits) :]), ahead)
-    return low, high
 
 
 def _instant(digits: str) -> datetime:
