@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -13,6 +14,12 @@ _TAG_LENGTH: Final = 8
 
 
 _KEY_LENGTH: Final = len('"00080005":')
+
+NESTING: Final = '"SQ"'
+"""In every object that has objects with tags of their own within it, and in few others."""
+
+_NEXT_MEMBER: Final = re.compile(r',(?="[0-9A-Fa-f]{8}":)')
+"""Between two members: within a string, the quotation marks would be escaped."""
 
 
 def members(text: bytes) -> dict[str, str]:
@@ -27,6 +34,8 @@ def members(text: bytes) -> dict[str, str]:
 def tagged_members(text: bytes) -> dict[str, str]:
     """Give what ``members`` gives, each with its tag before it."""
     source = text.decode()
+    if NESTING not in source:
+        return {m[1 : 1 + _TAG_LENGTH]: m for m in _NEXT_MEMBER.split(source[1:-1]) if m}
     found: dict[str, str] = {}
     position = 1
     while position < len(source) - 1:

@@ -72,6 +72,7 @@ def answer_of(match: Match, query: Query, fragment_text: FragmentText) -> bytes:
         parts |= {
             tag: member
             for text in _further(match, query, fragment_text)
+            if text is not own
             for tag, member in members(text).items()
             if query.include_all or tag in query.include
         }

@@ -9,14 +9,14 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from dicomulus.dicom.level_json import parse_json_object
+from dicomulus.dicom.level_json import StoredElements
 from dicomulus.ports import SearchPath
 from dicomulus.services.search_keys import KeyRange
 from dicomulus.services.search_steps import Step
 from dicomulus.services.search_token import check_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from dicomulus.dicom.level_json import Element
     from dicomulus.ports import EntryPage, Index, RunAll, StudyEntry, StudyRow
@@ -265,9 +265,9 @@ class _Shards:
         )
 
 
-def study_elements(row: StudyRow) -> dict[str, Element]:
+def study_elements(row: StudyRow) -> Mapping[str, Element]:
     """Give all attributes that a study's row has."""
-    return parse_json_object(row.attributes) | parse_json_object(row.answer)
+    return StoredElements(row.attributes, row.answer)
 
 
 def date_key(row: StudyRow) -> str:
