@@ -46,3 +46,16 @@ def test_objects_with_sequences_and_without_are_taken_apart_alike(elements: dict
     assert {tag: parse_json_object(member) for tag, member in found.items()} == parse_json_object(
         text
     )
+
+
+@given(elements=_OBJECTS, with_url=st.booleans(), path=st.none() | st.just("/studies/1.2"))
+def test_objects_are_written_in_order_of_tags_with_one_retrieve_url(
+    elements: dict[str, Any], with_url: bool, path: str | None
+) -> None:
+    """PS3.18 §F.2.2: elements in ascending order; RetrieveURL is the one of the path."""
+    given_url = {"00081190": {"vr": "UR", "Value": ["http://elsewhere"]}} if with_url else {}
+    url = {"00081190": {"vr": "UR", "Value": [f"\x01{path}"]}} if path else given_url
+    text = json_object(elements | given_url, retrieve_path=path)
+    whole = parse_json_object(text)
+    assert whole == elements | url
+    assert list(whole) == sorted(whole)

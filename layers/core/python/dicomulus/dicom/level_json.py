@@ -29,11 +29,21 @@ def json_object(elements: Mapping[str, Element], *, retrieve_path: str | None = 
     The path is below the base URL and percent-encoded; the base URL becomes byte 0x01, which the
     JSON of the elements cannot contain.
     """
-    texts = {tag: _text(element) for tag, element in elements.items()}
-    if retrieve_path is not None:
-        texts[_RETRIEVE_URL] = f'{{"vr":"UR","Value":["\x01{retrieve_path}"]}}'
-    members = ",".join(f'"{tag}":{texts[tag]}' for tag in sorted(texts))
-    return b"{" + members.encode("utf-8", "replace") + b"}"
+    ordered = sorted(elements.items())
+    if retrieve_path is None:
+        texts = [_members(ordered)]
+    else:
+        texts = [
+            _members([each for each in ordered if each[0] < _RETRIEVE_URL]),
+            f'"{_RETRIEVE_URL}":{{"vr":"UR","Value":["\x01{retrieve_path}"]}}',
+            _members([each for each in ordered if each[0] > _RETRIEVE_URL]),
+        ]
+    return b"{" + ",".join(filter(None, texts)).encode("utf-8", "replace") + b"}"
+
+
+def _members(elements: Iterable[tuple[str, Element]]) -> str:
+    # To begin takes an encoder longer than an element does, so it is given all of them at once.
+    return _ENCODER.encode(dict(elements))[1:-1]
 
 
 def parse_json_object(text: bytes | str) -> dict[str, Element]:
@@ -110,7 +120,3 @@ def first_known(candidates: Iterable[Mapping[str, Element]]) -> dict[str, Elemen
             if tag not in merged or (has_value(element) and not has_value(merged[tag])):
                 merged[tag] = element
     return merged
-
-
-def _text(element: Element) -> str:
-    return _ENCODER.encode(element)
