@@ -222,16 +222,17 @@ def one_matches(
 ) -> bool:
     value = key.value.strip()
     vr = element.get("vr", key.vr) if is_private(key.tag) else key.vr
-    # Universal matching, §C.2.2.2.3.
-    if is_universal(value, vr):
-        return True
-    # Empty value matching.
-    if semantics.empty_values and value == '""':
-        return is_empty(element)
-    return any(
-        is_universal(part, vr) or value_matches(key, vr, part, element, semantics, zone)
-        for part in values_asked_for(key, vr, value, semantics)
-    )
+    for part in values_asked_for(key, vr, value, semantics):
+        # Universal matching, §C.2.2.2.3.
+        if is_universal(part, vr):
+            return True
+        # Empty value matching; the archive has it for one of several values as well.
+        if semantics.empty_values and part == '""':
+            if is_empty(element):
+                return True
+        elif value_matches(key, vr, part, element, semantics, zone):
+            return True
+    return False
 
 
 def is_universal(value: str, vr: str) -> bool:

@@ -63,7 +63,7 @@ GROUPS: Final = (
 )
 OTHER_GROUPS: Final = tuple("山田^太郎|やまだ^たろう|Ｙａｍａｄａ|Doe^John|홍^길동".split("|"))
 DATES: Final = tuple(
-    "20231231|20240101|20240102|20240229|2024.01.02|19520101|20240131".split("|"),
+    "20231231|20240101|20240102|2024.01.02|20240103|19520101".split("|"),
 )
 ODD_DATES: Final = tuple(
     "20241301|2024|today|00000000|20240101-20240102|２０２４０１０１".split("|"),
@@ -199,11 +199,11 @@ def _of(
 
 
 def zones() -> SearchStrategy[Elements]:
-    """TimezoneOffsetFromUTC, mostly not there."""
+    """TimezoneOffsetFromUTC, or none."""
     known = st.sampled_from((*ZONES, *ODD_ZONES)).map(
         lambda zone: {_ZONE: {"vr": "SH", "Value": [zone]}}
     )
-    return st.one_of(st.just({}), known, st.just({_ZONE: {"vr": "SH"}}))
+    return st.one_of(st.just({}), known, known, st.just({_ZONE: {"vr": "SH"}}))
 
 
 def sequences(tag: str) -> SearchStrategy[Elements]:
@@ -285,7 +285,7 @@ def ranges(values: Sequence[str]) -> SearchStrategy[str]:
     """A value, or a range that is open or not, mostly with its ends in order."""
     value = st.sampled_from(values)
     both = st.tuples(value, value).map(sorted).map("-".join)
-    return st.one_of(value, both, value.map("{}-".format), value.map("-{}".format))
+    return st.one_of(value, both, both, value.map("{}-".format), value.map("-{}".format))
 
 
 def asked(vr: str) -> SearchStrategy[str]:
@@ -318,32 +318,57 @@ def _asked_names() -> SearchStrategy[str]:
     return one | groups
 
 
+_KIND_VRS: Final = {
+    "text": ("AS", "CS", "LO", "LT", "SH"),
+    "name": ("PN",),
+    "date": ("DA",),
+    "time": ("TM",),
+    "date-time": ("DT",),
+    "number": ("DS", "IS", "US"),
+    "UID": ("UI",),
+}
+KINDS: Final = (*_KIND_VRS, "date and time", "sequence", "private")
+"""What there is to ask for. Searches for instances have all of them."""
+
+
 @st.composite
-def keys(draw: st.DrawFn, level: Level, *, most: int = 3) -> dict[str, str]:
+def keys(
+    draw: st.DrawFn, level: Level, *, most: int = 3, kinds: Sequence[str] = KINDS
+) -> dict[str, str]:
     """Match keys, by name: few of them, as every further one makes a match less likely."""
-    attributes = {tag: each for part in _ATTRIBUTES[level] for tag, each in part.items()}
-    kinds = ["attribute", "attribute", "attribute", "pair"]
-    if _SEQUENCES[level]:
-        kinds.append("sequence")
-    if level is Level.INSTANCE:
-        kinds.append("private")
     found: dict[str, str] = {}
-    for kind in draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=most)):
-        if kind == "attribute":
-            tag = draw(st.sampled_from(sorted(attributes)))
-            found[tag] = draw(asked(attributes[tag][0]))
-        elif kind == "pair":
-            pairs = [pair for pair in _PAIRS if pair[0] in attributes]
-            if pairs:
-                date, time = draw(st.sampled_from(pairs))
-                found |= {date: draw(ranges(DATES)), time: draw(ranges(TIMES))}
-        elif kind == "sequence":
-            tag = draw(st.sampled_from(_SEQUENCES[level]))
-            for inner in draw(st.sets(st.sampled_from(sorted(_ITEMS[tag])), min_size=1)):
-                found[f"{tag}.{inner}"] = draw(asked(_ITEMS[tag][inner][0]))
-        else:
-            found |= draw(_private_keys())
+    usable = [kind for kind in kinds if kind in _kinds_at(level)]
+    for kind in draw(st.lists(st.sampled_from(usable), min_size=1, max_size=most)):
+        found |= draw(_keys_of(kind, level))
     return found
+
+
+def _attributes_at(level: Level) -> dict[str, str]:
+    return {tag: vr for part in _ATTRIBUTES[level] for tag, (vr, _) in part.items()}
+
+
+def _kinds_at(level: Level) -> set[str]:
+    vrs = set(_attributes_at(level).values())
+    found = {kind for kind, of_kind in _KIND_VRS.items() if vrs & set(of_kind)}
+    if level is not Level.PATIENT:
+        found |= {"date and time", "sequence"}
+    return found | {"private"} if level is Level.INSTANCE else found
+
+
+@st.composite
+def _keys_of(draw: st.DrawFn, kind: str, level: Level) -> dict[str, str]:
+    attributes = _attributes_at(level)
+    if kind == "private":
+        return draw(_private_keys())
+    if kind == "sequence":
+        tag = draw(st.sampled_from(_SEQUENCES[level]))
+        inner = draw(st.sets(st.sampled_from(sorted(_ITEMS[tag])), min_size=1))
+        return {f"{tag}.{each}": draw(asked(_ITEMS[tag][each][0])) for each in sorted(inner)}
+    if kind == "date and time":
+        date, time = draw(st.sampled_from([pair for pair in _PAIRS if pair[0] in attributes]))
+        return {date: draw(ranges(DATES)), time: draw(ranges(TIMES))}
+    tag = draw(st.sampled_from([t for t, vr in attributes.items() if vr in _KIND_VRS[kind]]))
+    return {tag: draw(asked(attributes[tag]))}
 
 
 @st.composite
@@ -354,7 +379,13 @@ def _private_keys(draw: st.DrawFn) -> dict[str, str]:
 
 
 @st.composite
-def parameters(draw: st.DrawFn, resource: SearchResource, *, most: int = 3) -> Parameters:
+def parameters(
+    draw: st.DrawFn,
+    resource: SearchResource,
+    *,
+    most: int = 3,
+    kinds: Sequence[str] = KINDS,
+) -> Parameters:
     """The decoded parameters of a search; some break a rule, and are refused."""
     options = {
         name: "true"
@@ -363,7 +394,7 @@ def parameters(draw: st.DrawFn, resource: SearchResource, *, most: int = 3) -> P
     }
     if draw(st.booleans()):
         options["TimezoneOffsetFromUTC"] = draw(st.sampled_from(ZONES))
-    return tuple((draw(keys(resource.level, most=most)) | options).items())
+    return tuple((draw(keys(resource.level, most=most, kinds=kinds)) | options).items())
 
 
 def _answers(vr: str, value: str) -> SearchStrategy[dict[str, Any]]:

@@ -463,6 +463,14 @@ def test_several_values_match_any_where_that_is_asked_for() -> None:
     assert not matches("LO", "HEAD\\CHEST", "CHEST")
 
 
+def test_the_empty_attribute_may_be_one_of_several_values() -> None:
+    both: dict[str, Any] = {"empty_values": True, "multiple_values": True}
+    assert matches("LO", 'HEAD\\""', **both)
+    assert matches("LO", 'HEAD\\""', "HEAD", **both)
+    assert not matches("LO", 'HEAD\\""', "CHEST", **both)
+    assert not matches("LO", 'HEAD\\""', multiple_values=True)
+
+
 @pytest.mark.parametrize(
     ("vr", "stored"), [("LO", " "), ("LO", ""), ("PN", {}), ("PN", {"Alphabetic": " ^ "})]
 )

@@ -380,11 +380,7 @@ def predicate(
     Raises:
         ValueError: The value breaks the rules of the VR; the text says the rule.
     """
-    if key.is_universal:
-        return _anything
-    if semantics.empty_values and key.value.strip() == _EMPTY_KEY:
-        return _nothing
-    if key.vr == "UI":
+    if key.vr == "UI" and not (key.is_universal or _is_for_empty(key, semantics)):
         return _uid_predicate(key)
     if semantics.multiple_values or key.tag in _LIST_TAGS:
         tests = [_single_predicate(part, semantics, stored_zone) for part in _value_list(key)]
@@ -405,6 +401,8 @@ def _single_predicate(
 ) -> Predicate:
     if key.is_universal:
         return _anything
+    if _is_for_empty(key, semantics):
+        return _nothing
     if key.vr == "PN":
         return _name_predicate(key, semantics)
     if key.vr == "DT":
@@ -413,6 +411,10 @@ def _single_predicate(
         test = _text_test(key)
     tag = key.tag
     return lambda element: any(test(text) for text in _texts_of(tag, element))
+
+
+def _is_for_empty(key: MatchKey, semantics: Semantics) -> bool:
+    return semantics.empty_values and key.value.strip() == _EMPTY_KEY
 
 
 def _anything(_: Element | None) -> bool:
@@ -594,7 +596,7 @@ def literal_start(key: MatchKey, semantics: Semantics = LITERAL) -> LiteralStart
 
 def is_plain(key: MatchKey, semantics: Semantics) -> bool:
     """Whether a key is neither for the empty attribute nor for any of several values."""
-    if semantics.empty_values and key.value.strip() == _EMPTY_KEY:
+    if _is_for_empty(key, semantics):
         return False
     return not (semantics.multiple_values and "\\" in key.value)
 
