@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from hypothesis import assume, given
@@ -300,6 +300,26 @@ def test_date_times_without_an_offset_are_of_the_zone_of_their_data_set(
     """PS3.3 §C.12.1.1.8."""
     test = filter_of([key("0008002A", "DT", asked)], semantics)
     assert test(zoned(zone, at=stored)) == expected
+
+
+def test_of_several_date_times_each_has_its_own_zone() -> None:
+    several = replace(LITERAL, multiple_values=True)
+    test = filter_of([key("0008002A", "DT", "2024010112+0000\\2024010118")], several)
+    assert test(zoned("+0300", at="2024010115"))
+    assert test(zoned("+0300", at="2024010118"))
+    assert not test(zoned("+0300", at="2024010112"))
+
+
+def test_the_zone_of_a_row_is_not_looked_for_where_it_does_not_matter() -> None:
+    class Row(dict[str, Any]):
+        asked: ClassVar[list[str]] = []
+
+        def get(self, tag: str, default: Any = None) -> Any:
+            self.asked.append(tag)
+            return super().get(tag, default)
+
+    assert not filter_of([key(PATIENT_ID, "LO", "A"), *NIGHT])(Row())
+    assert "00080201" not in Row.asked
 
 
 def test_items_of_sequences_are_of_the_zone_of_their_data_set() -> None:

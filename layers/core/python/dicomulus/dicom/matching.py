@@ -199,7 +199,11 @@ def filter_of(keys: Iterable[MatchKey], semantics: Semantics = LITERAL) -> Filte
     Raises:
         ValueError: A value breaks the rules of its VR; the text says the rule.
     """
-    test = _level_filter([(_steps(key), key) for key in keys], semantics)
+    asked = [(_steps(key), key) for key in keys]
+    test = _level_filter(asked, semantics)
+    # Only where it matters is the zone looked for: a search tests very many rows.
+    if semantics.zone is None and not any(_says_offset(key) for _, key in asked):
+        return lambda elements: test(elements, None)
     return lambda elements: test(elements, _zone_of(elements))
 
 
@@ -260,7 +264,12 @@ def _element_filter(step: _Step, key: MatchKey, semantics: Semantics) -> _ZonedF
 
 
 def _is_zoned(key: MatchKey, semantics: Semantics) -> bool:
-    return key.vr == "DT" and (semantics.zone is not None or has_offset(key.value))
+    return key.vr == "DT" and (semantics.zone is not None or _says_offset(key))
+
+
+def _says_offset(key: MatchKey) -> bool:
+    """Whether one of the values of a key is a date-time of a zone of its own."""
+    return any(map(has_offset, key.value.split("\\")))
 
 
 def _zoned_filter(key: MatchKey, semantics: Semantics) -> _ZonedFilter:
@@ -375,7 +384,8 @@ def predicate(
     Args:
         key: What is asked for.
         semantics: How it is meant.
-        stored_zone: The zone of stored date-times without an offset; that of the query if unknown.
+        stored_zone: The zone of stored date-times without an offset, if it is known. It counts
+            where the query says its zone too; otherwise they are compared as they are written.
 
     Raises:
         ValueError: The value breaks the rules of the VR; the text says the rule.
@@ -406,7 +416,7 @@ def _single_predicate(
     if key.vr == "PN":
         return _name_predicate(key, semantics)
     if key.vr == "DT":
-        test = _date_time_test(key.value, semantics.zone or UTC, stored_zone)
+        test = _date_time_test(key.value, semantics.zone, stored_zone)
     else:
         test = _text_test(key)
     tag = key.tag
@@ -454,10 +464,12 @@ def _between(normal: Callable[[str], str | None], low: str, high: str) -> Callab
 
 
 def _date_time_test(
-    value: str, zone: timedelta, stored_zone: timedelta | None
+    value: str, zone: timedelta | None, stored_zone: timedelta | None
 ) -> Callable[[str], bool]:
-    low, high = date_time_range(value, zone)
-    of_stored = zone if stored_zone is None else stored_zone
+    of_query = of_stored = zone or UTC
+    if stored_zone is not None and (zone is not None or has_offset(value)):
+        of_stored = stored_zone
+    low, high = date_time_range(value, of_query)
 
     def test(text: str) -> bool:
         instants = date_time_instants(text, of_stored)
@@ -605,13 +617,21 @@ def folded_pieces(key: MatchKey, semantics: Semantics = LITERAL) -> tuple[str, .
     """Give folded texts that every matching value contains once folded; none may be known."""
     if key.vr not in WILDCARD_VRS or key.is_universal or not is_plain(key, semantics):
         return ()
-    if key.vr == "PN" and semantics.fuzzy and not has_wildcard(key.value):
-        return tuple(name_tokens(fold(key.value)))
-    separators = r"[*?=]" if key.vr == "PN" else r"[*?]"
-    pieces = re.split(separators, key.value.strip())
-    # A name may be stored without the carets and spaces that the pieces end with.
-    folded = (_stripped(normal_name(p)) if key.vr == "PN" else fold(p) for p in pieces)
+    if key.vr == "PN":
+        return tuple(_name_pieces(key, semantics))
+    folded = map(fold, re.split(r"[*?]", key.value.strip()))
     return tuple(piece for piece in folded if piece)
+
+
+def _name_pieces(key: MatchKey, semantics: Semantics) -> Iterator[str]:
+    groups = key.value.split("=")[: len(_NAME_GROUPS)]  # nothing is asked by any further one
+    for group in groups:
+        if semantics.fuzzy and not has_wildcard(key.value):
+            yield from name_tokens(fold(group))
+            continue
+        # A name may be stored without the carets and spaces that the pieces end with.
+        pieces = (_stripped(normal_name(piece)) for piece in re.split(r"[*?]", group))
+        yield from filter(None, pieces)
 
 
 def _stripped(piece: str) -> str:

@@ -162,11 +162,6 @@ class Query:
         }
         return self.include | stored | set(map(creator_tag, stored))
 
-    def filter_without(self, *tags: str) -> Filter | None:
-        """Make the test of the restricting keys other than these; none if nothing is left."""
-        keys = [key for key in self.keys if key.path[0] not in tags and not key.is_universal]
-        return filter_of(keys, self.semantics) if keys else None
-
     def _level_of(self, key: MatchKey) -> Level:
         tag = key.path[0]
         if self.level is not Level.PATIENT and tag in RETURNED[self.level]:
