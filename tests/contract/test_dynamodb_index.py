@@ -607,6 +607,25 @@ def test_a_search_key_too_long_for_dynamodb_is_cut(index: DynamoDbIndex) -> None
     assert sorted(found) == ["1.2.1", "1.2.2"]
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_scan_goes_on_behind_the_entry_of_a_key_too_long_for_dynamodb(
+    table: DynamoDbTable, *, backwards: bool
+) -> None:
+    index = DynamoDbIndex(table, search_shards=1)
+    keys = {
+        uid: search_keys(uid, by_patient_name="\u00fc" * 900 + uid) for uid in ("1", "2", "3", "4")
+    }
+    add_studies(index, *(study_row(uid, search_keys=keys[uid]) for uid in keys))
+    path = SearchPath.PATIENT_NAME
+    whole = [
+        entry.study_instance_uid for entry in index.scan_studies(path, 0, backwards=backwards).items
+    ]
+    assert sorted(whole) == sorted(keys)
+    for place, uid in enumerate(whole):
+        page = index.scan_studies(path, 0, after=keys[uid].by_patient_name, backwards=backwards)
+        assert [entry.study_instance_uid for entry in page.items] == whole[place + 1 :]
+
+
 def test_objects_of_one_instance_that_no_page_holds_come_in_order(index: DynamoDbIndex) -> None:
     rows = [
         instance_row(instance_of(sop=sop), f"{key}/{sop}") for sop in range(3) for key in "ebadc"

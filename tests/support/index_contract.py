@@ -910,6 +910,7 @@ class IndexContract:
             ({"PatientName": ("doe",), "StudyDescription": ("skull",)}, "2"),
             ({"PatientName": ("m\u00fcller", "\u5c71\u7530")}, "3"),
             ({"StudyDescription": ('"a\\b"',)}, "3"),
+            ({"StudyDescription": ('say "a', '"a\\b"', 'b" ')}, "3"),
             ({"StudyDescription": ("[a-z]*",)}, "4"),
             ({"StudyDescription": ("?",)}, "4"),
             ({"StudyDescription": ("100%_",)}, "4"),
