@@ -14,14 +14,20 @@ from dicomulus.api.routes import ROUTES
 from dicomulus.cli.main import main
 from dicomulus.dicom.attributes import (
     INSTANCE_RETURN,
+    PATIENT_FURTHER,
+    PATIENT_RETURN,
     SERIES_FURTHER,
     SERIES_RETURN,
     STUDY_FURTHER,
     STUDY_RETURN,
 )
 from dicomulus.dicom.dictionary import tag_from_keyword
+from dicomulus.dicom.matching import WILDCARD_VRS
+from dicomulus.dicom.query import PARAMETERS, STUDIES, parse_search
 from dicomulus.dicom.store_report import FailureReason
 from dicomulus.errors import DicomulusError
+from dicomulus.services.search_keys import CARRIED_TAGS, PATH_BY_TAG
+from dicomulus.services.search_order import MAX_SORTED
 from dicomulus.settings import PREFIX, Settings
 from dicomulus.wire.media_types import FRAME_MEDIA_TYPES
 from dicomulus.wire.problem import status_of, unexpected_problem
@@ -153,7 +159,12 @@ def test_every_route_has_a_row_and_every_row_a_route(conformance: str) -> None:
 
 @pytest.mark.parametrize(
     ("heading", "returned"),
-    [("Study", STUDY_RETURN), ("Series", SERIES_RETURN), ("Instance", INSTANCE_RETURN)],
+    [
+        ("Patient", PATIENT_RETURN),
+        ("Study", STUDY_RETURN),
+        ("Series", SERIES_RETURN),
+        ("Instance", INSTANCE_RETURN),
+    ],
 )
 def test_return_attributes_are_those_of_the_code(
     conformance: str, heading: str, returned: Mapping[str, str]
@@ -167,13 +178,52 @@ def test_return_attributes_are_those_of_the_code(
 
 
 @pytest.mark.parametrize(
-    ("heading", "further"), [("Study", STUDY_FURTHER), ("Series", SERIES_FURTHER)]
+    ("heading", "further"),
+    [("Patient", PATIENT_FURTHER), ("Study", STUDY_FURTHER), ("Series", SERIES_FURTHER)],
 )
 def test_attributes_on_request_are_those_of_the_code(
     conformance: str, heading: str, further: frozenset[str]
 ) -> None:
     keywords = re.findall(r"`(\w+)`", section(conformance, heading))
     assert {tag_from_keyword(keyword) for keyword in keywords} == further
+
+
+def test_search_parameters_are_those_of_the_code(conformance: str) -> None:
+    """PS3.18 Table 8.3.4-1, and those of every resource."""
+    text = section(conformance, "Search")
+    named = {name for row in rows_of(text) for name in re.findall(r"\w+", row[0])}
+    elsewhere = re.search(
+        r"^((?:`\w+`(?:, | and )?)+) belong to every resource", text, re.MULTILINE
+    )
+    assert elsewhere
+    assert named - {"attribute", "value"} | set(re.findall(r"\w+", elsewhere[1])) - {"and"} == (
+        PARAMETERS
+    )
+
+
+def test_vrs_with_wildcards_are_those_of_the_code(conformance: str) -> None:
+    """PS3.4 §C.2.2.2.4."""
+    rows = dict(rows_of(section(conformance, "Matching")))
+    assert set(rows["wildcards `*`, `?"].split(", ")) == WILDCARD_VRS - {"UN"}
+
+
+def test_attributes_that_studies_are_found_along_are_those_of_the_code(conformance: str) -> None:
+    text = " ".join(section(conformance, "Cost").split())
+    along, _, carried = text.partition(" (whole, ")
+    named = {word for word in re.findall(r"\w+", along) if tag_from_keyword(word) in PATH_BY_TAG}
+    assert {tag_from_keyword(word) for word in named} == set(PATH_BY_TAG)
+    texts = re.search(r"by any part of (.+?) goes through an index", carried)
+    assert texts
+    assert set(re.findall(r"\w+", texts[1])) - {"or"} == set(CARRIED_TAGS)
+
+
+def test_the_most_that_is_sorted_is_that_of_the_code(conformance: str) -> None:
+    assert f"{MAX_SORTED:,} at most" in section(conformance, "Cost")
+
+
+def test_a_field_of_a_lower_level_is_noted_as_described(conformance: str) -> None:
+    (note,) = parse_search([("includefield", "Modality")], STUDIES).notes
+    assert note in " ".join(section(conformance, "Search").split())
 
 
 def test_media_types_of_transfer_syntaxes_are_those_of_the_code(conformance: str) -> None:
