@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
 from pynamodb.exceptions import PynamoDBException, TransactWriteError
 
+from dicomulus.adapters.aws import dynamodb_index
 from dicomulus.adapters.aws.dynamodb_index import DynamoDbIndex
 from dicomulus.adapters.aws.dynamodb_table import DynamoDbTable
 from dicomulus.adapters.aws.keys import ItemKey, dictionary_key, instance_key, shard_of
@@ -48,7 +49,7 @@ from tests.support.builders import (
     series_row,
     study_row,
 )
-from tests.support.index_contract import IndexContract, add_studies, carrying_studies
+from tests.support.index_contract import IndexContract, add_studies, carrying_studies, pages_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -212,6 +213,23 @@ def test_a_scan_that_finds_little_goes_on_over_empty_answers(
     assert (page.scanned, page.items) == (15, ())
     assert page.next is not None
     assert requests.total < 15
+
+
+def test_a_scan_that_finds_much_ends_after_an_answer(
+    table: DynamoDbTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moto.dynamodb.models.table, "RESULT_SIZE_LIMIT", 400)
+    monkeypatch.setattr(dynamodb_index, "MOST_FOUND", 4)
+    index = DynamoDbIndex(table, search_shards=1)
+    add_studies(index, *carrying_studies(*({"PatientName": f"doe{n}"} for n in range(20))))
+    containing = {"PatientName": ("doe",)}
+    with counted_requests(table.client) as requests:
+        page = index.scan_studies(SearchPath.DATE, 0, containing=containing)
+    assert 4 <= len(page.items) == page.scanned < 20
+    assert page.next == page.items[-1].sort_key
+    assert requests.total < 5
+    pages = pages_of(index, SearchPath.DATE, 0, containing=containing)
+    assert len({entry.sort_key for page in pages for entry in page.items}) == 20
 
 
 def test_a_count_goes_on_over_answers_and_transfers_no_items(

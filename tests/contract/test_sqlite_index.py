@@ -165,7 +165,7 @@ def test_entries_that_come_while_a_page_is_read_move_no_others(
 def test_a_page_gives_no_more_than_it_may_of_much_that_is_found(
     index: SqliteIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_index, "_MOST_FOUND", 3)
+    monkeypatch.setattr(sqlite_index, "MOST_FOUND", 3)
     names = ["doe", "nobody", "doe", "doe", "nobody", "doe", "doe", "doe", "nobody"]
     add_studies(index, *carrying_studies(*({"PatientName": name} for name in names)))
     asked: dict[str, Any] = {"limit": 6, "containing": {"PatientName": ("doe",)}}

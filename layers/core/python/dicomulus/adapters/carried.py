@@ -15,6 +15,9 @@ MOST_PIECES: Final = 16
 LONGEST_PIECE: Final = 256
 """Characters of a piece that an index looks for; no entry carries as many."""
 
+MOST_FOUND: Final = 1_000
+"""Entries with the texts looked for after which a page ends, however many it may read."""
+
 
 def sharp_pieces(
     path: SearchPath, containing: Mapping[str, tuple[str, ...]] | None

@@ -74,7 +74,7 @@ from dicomulus.adapters.aws.table import (
     study_item,
     study_row,
 )
-from dicomulus.adapters.carried import sharp_pieces
+from dicomulus.adapters.carried import MOST_FOUND, sharp_pieces
 from dicomulus.dicom.resource import InstanceResource, SeriesResource, instance_of_key
 from dicomulus.errors import UnavailableError
 from dicomulus.ports import (
@@ -562,6 +562,8 @@ class DynamoDbIndex:
             found += within
             scanned += page.scanned - (len(page.items) - len(within))
             last = page.last
+            if pieces and len(found) >= MOST_FOUND:
+                break
         keywords = tuple(containing or ())
         entries = tuple(self._study_entry(item, name, keywords) for item in found[:limit])
         token: str | None = None

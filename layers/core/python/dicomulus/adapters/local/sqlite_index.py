@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from dicomulus.adapters.carried import sharp_pieces
+from dicomulus.adapters.carried import MOST_FOUND, sharp_pieces
 from dicomulus.adapters.local.database import Database
 from dicomulus.adapters.local.index_schema import (
     CARRIED_COLUMNS,
@@ -224,10 +224,6 @@ ADD_SEARCH: Final = f"""
 DELETE_SEARCH: Final = """
     DELETE FROM study_search WHERE path = ? AND sort_key = ? AND study_instance_uid = ?
 """
-
-
-_MOST_FOUND: Final = 1_000
-"""Entries that a page gives of those with the texts looked for, however many it may read."""
 
 
 class SqliteIndex:
@@ -818,9 +814,9 @@ def _scan_containing(
     end = None if last is None else str(last[0])
     if end is not None:
         stretch = stretch.up_to(end)
-    statement = entries_statement(stretch, keywords, pieces, limit=_MOST_FOUND)
+    statement = entries_statement(stretch, keywords, pieces, limit=MOST_FOUND)
     found = connection.execute(*statement).fetchall()
-    if len(found) == _MOST_FOUND:
+    if len(found) == MOST_FOUND:
         end = str(found[-1][0])
         stretch = stretch.up_to(end)
     scanned = limit if last is not None and end == last[0] else _count(connection, stretch)
