@@ -348,11 +348,13 @@ def names_of(element: Element, *, divided: bool) -> list[dict[str, str]]:
 
 def usual(text: str) -> str:
     """Write a component group without case, accents and what may be left out (PS3.5 §6.2.1)."""
-    plain = "".join(
+    letters = "".join(
         character
         for character in unicodedata.normalize("NFKD", text)
         if not unicodedata.combining(character)
-    ).casefold()
+    )
+    # A syllable of Hangul is put together again: it is one character to those who ask.
+    plain = unicodedata.normalize("NFC", letters).casefold()
     components = [component.strip() for component in plain.split("^")]
     while components and not components[-1]:
         components.pop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -435,6 +436,27 @@ def test_names_match_without_case_and_accents(value: str) -> None:
     assert matches("PN", value, name("Müller^Jürgen"), tag=PATIENT_NAME)
 
 
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        ("홍^길?", "홍^길동"),
+        ("홍^*", "홍^길동"),
+        ("홍^길동", "홍^길동"),
+        ("ﾔﾏﾀﾞ*", "ヤマダ^タロウ"),
+        ("yamada", "Ｙａｍａｄａ"),  # noqa: RUF001 - of full width
+        ("王^小?", "王^小东"),
+        ("ΆΛΦΑ*", "Αλφα^Βητα"),
+        ("дво*", "Дворжак"),
+    ],
+)
+def test_names_of_all_scripts_match_character_by_character(value: str, stored: str) -> None:
+    assert matches("PN", value, name("", stored), tag=PATIENT_NAME)
+
+
+def test_a_syllable_is_not_the_beginning_of_another() -> None:
+    assert not matches("PN", "호*", name("", "홍^길동"), tag=PATIENT_NAME)
+
+
 @pytest.mark.parametrize("value", ["Doe^*", "Doe", "Doe^^", "doe ^"])
 @pytest.mark.parametrize("stored", ["Doe", "Doe^^^^", "Doe ^ "])
 def test_carets_at_the_end_of_a_name_say_nothing(value: str, stored: str) -> None:
@@ -545,9 +567,16 @@ def test_a_universal_key_in_a_sequence_matches_without_the_sequence() -> None:
 _NAMES = st.text("aAéßΣς^ .한İﬁ", max_size=8)
 
 
-@given(first=st.text(), second=st.text())
-def test_the_fold_of_a_beginning_is_a_beginning_of_the_fold(first: str, second: str) -> None:
-    assert fold(first + second).startswith(fold(first))
+@given(text=st.text(), pattern=st.text("aé*?가각한ßｱｶﾞ"))
+def test_what_is_folded_stays_folded(text: str, pattern: str) -> None:
+    assert fold(fold(text)) == fold(text)
+    parts = [fold(part) for part in re.split(r"[*?]", pattern)]
+    assert re.split(r"[*?]", fold(pattern)) == parts, "wildcards divide what is asked for"
+
+
+@given(text=st.text(st.characters(max_codepoint=127)))
+def test_ascii_is_folded_as_all_text(text: str) -> None:
+    assert fold(text) == fold(text + "é")[:-1]
 
 
 @given(pattern=st.text("aAé^ ?*ßΣ", min_size=1, max_size=6), stored=_NAMES)

@@ -124,9 +124,12 @@ LITERAL: Final = Semantics()
 
 
 def fold(text: str) -> str:
-    """Fold case and accents; the fold of a prefix is a prefix of the fold."""
+    """Fold case, accents and widths; a Hangul syllable stays one character."""
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", text)
-    return "".join(c for c in decomposed if not unicodedata.combining(c)).casefold()
+    plain = "".join(c for c in decomposed if not unicodedata.combining(c))
+    return unicodedata.normalize("NFC", plain).casefold()
 
 
 def normal_name(text: str) -> str:
