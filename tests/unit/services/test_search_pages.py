@@ -310,6 +310,13 @@ def test_studies_come_in_the_order_asked_for(
     assert studies(clinic, orderby=order) == [f"1.2.{number}" for number in expected]
 
 
+@pytest.mark.parametrize("order", ["PatientID", "-PatientID", "StudyDate", "StudyDescription"])
+def test_a_text_looked_for_within_is_found_in_any_order(clinic: SqliteIndex, order: str) -> None:
+    found_anyhow = studies(clinic, StudyDescription="*y 1*")
+    assert len(found_anyhow) == 3
+    assert sorted(studies(clinic, StudyDescription="*y 1*", orderby=order)) == sorted(found_anyhow)
+
+
 def test_numbers_are_sorted_as_numbers_and_what_has_none_comes_last(index: SqliteIndex) -> None:
     for series, number in enumerate([10, 9, None, -1, "x"], start=1):
         add_series(index, 1, series, SeriesNumber=number)

@@ -16,7 +16,7 @@ from dicomulus.services.search_steps import Step
 from dicomulus.services.search_token import check_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from dicomulus.dicom.level_json import Element
     from dicomulus.ports import EntryPage, Index, RunAll, StudyEntry, StudyRow
@@ -147,12 +147,19 @@ class StudyWalk:
             if number == first and sort_key is not None:
                 span = _rest_of(leg, sort_key, includes=includes)
             marks = self._marks(plan, leg, span=span, meter=meter, wanted=wanted)
-            for batch, end in self._divided(marks, plan, seen=seen, wanted=wanted):
+            # Entries of the other indexes carry nothing that could speak against them.
+            may_match = plan.may_match if leg.path is SearchPath.DATE else _any_entry
+            for batch, end in self._divided(marks, may_match, seen=seen, wanted=wanted):
                 yield from self._tested(plan, batch, number=number, meter=meter)
                 yield Step((number, end))
 
     def _divided(
-        self, marks: Iterable[_Mark], plan: Plan, *, seen: set[str], wanted: int
+        self,
+        marks: Iterable[_Mark],
+        may_match: Callable[[Mapping[str, str]], bool],
+        *,
+        seen: set[str],
+        wanted: int,
     ) -> Iterator[tuple[list[StudyEntry], str]]:
         """Give entries to read the rows of, and the place up to which they are all.
 
@@ -163,7 +170,7 @@ class StudyWalk:
         for mark in marks:
             entry = mark.entry
             if entry is not None:
-                if entry.study_instance_uid not in seen and plan.may_match(entry.carried):
+                if entry.study_instance_uid not in seen and may_match(entry.carried):
                     seen.add(entry.study_instance_uid)
                     batch.append(entry)
                 if len(batch) < size:
@@ -268,6 +275,10 @@ class _Shards:
 def study_elements(row: StudyRow) -> Mapping[str, Element]:
     """Give all attributes that a study's row has."""
     return StoredElements(row.attributes, row.answer)
+
+
+def _any_entry(_: Mapping[str, str]) -> bool:
+    return True
 
 
 def date_key(row: StudyRow) -> str:
