@@ -44,8 +44,9 @@ def _request(settings: Settings, url: str) -> Request:
     path = "/" + parts.path.lstrip("/")
     if not path.startswith(settings.base_path + "/"):
         path = settings.base_path + path
-    headers = Headers.of({EXPLAIN_HEADER: "true"})
-    return Request("GET", path, query=parse_query(parts.query), headers=headers)
+    # The results are counted, so they come as JSON whatever the client takes.
+    query = tuple(each for each in parse_query(parts.query) if each[0] != "accept")
+    return Request("GET", path, query=query, headers=Headers.of({EXPLAIN_HEADER: "true"}))
 
 
 def _lines(response: Response) -> list[str]:
