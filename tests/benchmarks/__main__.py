@@ -17,7 +17,8 @@ from tests.benchmarks.datasets import Shape
 from tests.benchmarks.limits import verdicts
 from tests.benchmarks.machine import load_average, machine, today
 from tests.benchmarks.results import Results, read_results, write_results
-from tests.benchmarks.tables import update_document
+from tests.benchmarks.search_runs import SearchPlan, measure_searches
+from tests.benchmarks.tables import SEARCH_SECTIONS, update_document
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCUMENT: Final = ROOT / "docs" / "benchmarks.md"
@@ -35,7 +36,9 @@ def main() -> None:
     for verdict in verdicts(results):
         kept = "kept" if verdict.is_kept else "NOT KEPT"
         print(f"{kept:8} {verdict.promise}: {verdict.measured} ({verdict.limit})")
-    if parsed.update_docs:
+    if parsed.update_docs and parsed.search_only:
+        update_document(DOCUMENT, results, names=SEARCH_SECTIONS)
+    elif parsed.update_docs:
         update_document(DOCUMENT, results)
         write_charts(results, DOCUMENT.parent / "images")
 
@@ -51,9 +54,12 @@ def _measure(parsed: argparse.Namespace) -> Results:
     def tell(line: str) -> None:
         print(f"[{time.monotonic() - started:6.0f} s] {line}", flush=True)
 
-    if not parsed.aws_only:
+    if not (parsed.aws_only or parsed.search_only):
         compare(plan, results, cache=cache, tell=tell)
-    results.operations = operation_costs(parsed.instances, tell=tell)
+    if not parsed.aws_only:
+        measure_searches(_search_plan(parsed), results, cache=cache, tell=tell)
+    if not parsed.search_only:
+        results.operations = operation_costs(parsed.instances, tell=tell)
     for what, why in results.skipped.items():
         tell(f"skipped: {what}: {why}")
     return results
@@ -78,6 +84,12 @@ def _plan(parsed: argparse.Namespace) -> Plan:
         compared_at=parsed.compared_at,
         upload_seconds=parsed.upload_minutes * 60,
     )
+
+
+def _search_plan(parsed: argparse.Namespace) -> SearchPlan:
+    if parsed.quick:
+        return SearchPlan(sizes=(1_000,), rounds=2, burst_seconds=0.05)
+    return SearchPlan(sizes=tuple(sorted(parsed.search_studies)))
 
 
 def _arguments() -> argparse.Namespace:
@@ -121,6 +133,18 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--aws-only", action="store_true", help="only count what operations ask of AWS"
+    )
+    parser.add_argument(
+        "--search-only",
+        action="store_true",
+        help="only search archives of many studies, whose rows are made for it",
+    )
+    parser.add_argument(
+        "--search-studies",
+        type=int,
+        nargs="+",
+        default=list(SearchPlan().sizes),
+        help="sizes of these archives (1000 100000 1000000)",
     )
     parser.add_argument(
         "--update-docs", action="store_true", help="write tables and charts of the documentation"

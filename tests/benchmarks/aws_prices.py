@@ -68,11 +68,12 @@ def index_write_units(
     An item that comes, goes or changes there is one write; one whose key changes is two.
     """
     return sum(
-        _moved(_projected(before, index), _projected(after, index), index) for index in indexes
+        _moved(projected(before, index), projected(after, index), index) for index in indexes
     )
 
 
-def _projected(item: RawItem | None, index: IndexSchema) -> RawItem | None:
+def projected(item: RawItem | None, index: IndexSchema) -> RawItem | None:
+    """Give an item as an index holds it; nothing if it is not in the index."""
     keys = [index.partition_key, *([index.sort_key] if index.sort_key else [])]
     if item is None or any(key.name not in item for key in keys):
         return None

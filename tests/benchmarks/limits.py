@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.results import in_turns
+from tests.benchmarks.search_questions import DESCRIPTIONS, KEYED, ONE_MATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tests.benchmarks.results import Measurement, Results
+    from tests.benchmarks.results import Measurement, Results, SearchFigure
+    from tests.benchmarks.search_questions import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,13 @@ def verdicts(results: Results) -> list[Verdict]:
         *_ratios(results),
         *_growth(results),
         *_rates(results),
+        *search_verdicts(results),
     ]
+
+
+def search_verdicts(results: Results) -> list[Verdict]:
+    """Judge what is promised of searches."""
+    return [*_search_times(results), *_only_matches(results), *_steady_reads(results)]
 
 
 # request, coding, milliseconds
@@ -50,6 +58,10 @@ _ANSWER_LIMITS = (
 _ORTHANC_LIMITS = (("series metadata", 30.0), ("study metadata", 50.0))
 
 _LIST_LIMIT_MS = 5.0
+_SEARCHED_STUDIES = 100_000
+_MOST_STUDIES = 1_000_000
+_KEYED_LIMIT_MS = 10.0
+_DESCRIPTION_LIMIT_MS = 300.0
 _NGINX_LIMIT = 4.0
 _SERIES_CPU_LIMIT_MS = 1.5
 _CLIENTS_LIMIT = 1_000.0
@@ -181,6 +193,57 @@ def _share(
     measured = f"{by_clock:.0%} (by CPU {by_cpu:.0%})"
     is_kept = (by_cpu if is_busy(results) else by_clock) >= limit
     yield Verdict(promise, f"at least {limit:.0%}", measured, is_kept)
+
+
+def _search_times(results: Results) -> Iterator[Verdict]:
+    for questions, limit_ms in ((KEYED, _KEYED_LIMIT_MS), (DESCRIPTIONS, _DESCRIPTION_LIMIT_MS)):
+        for each in _searches(results, questions, studies=_SEARCHED_STUDIES):
+            # On a machine that was busy, only the server's own time says what it promises.
+            judged_ms = each.cpu_ms if is_busy(results) else each.median_ms
+            yield Verdict(
+                f"{each.question}, among {each.studies:,} studies: median",
+                f"at most {limit_ms:g} ms",
+                f"{each.median_ms:.2f} ms (CPU {each.cpu_ms:.2f} ms)",
+                each.status == 200 and judged_ms <= limit_ms,
+            )
+
+
+def _only_matches(results: Results) -> Iterator[Verdict]:
+    for each in _searches(results, ONE_MATCH, studies=_MOST_STUDIES):
+        yield Verdict(
+            f"{each.question}, among {each.studies:,} studies: on the first page",
+            "1 study",
+            f"{each.found} after {each.median_ms:,.0f} ms",
+            (each.status, each.found) == (200, 1),
+        )
+
+
+def _steady_reads(results: Results) -> Iterator[Verdict]:
+    for question in KEYED:
+        costs = {each.studies: _reads(each) for each in _searches(results, (question,))}
+        if len(costs) > 1:
+            yield Verdict(
+                f"{question.name}: reads of the index among {', '.join(f'{n:,}' for n in costs)}",
+                "equally many",
+                ", ".join(costs.values()),
+                len(set(costs.values())) == 1,
+            )
+
+
+def _searches(
+    results: Results, questions: Sequence[Question], *, studies: int | None = None
+) -> list[SearchFigure]:
+    names = [each.name for each in questions]
+    return [
+        each
+        for each in results.searches
+        if each.question in names and studies in (None, each.studies)
+    ]
+
+
+def _reads(each: SearchFigure) -> str:
+    """Give the calls of the index that a server counted, such as ``2`` of ``reads=2; ...``."""
+    return each.cost.partition(";")[0].removeprefix("reads=")
 
 
 def is_busy(results: Results) -> bool:

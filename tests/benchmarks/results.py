@@ -59,6 +59,36 @@ class OperationCost:
     """For the answers' way to the internet."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchFigure:
+    """What one page of one search takes in an archive of some size."""
+
+    question: str
+    studies: int
+    """In the archive."""
+    status: int
+    found: int
+    """Results on the page, or the count that was asked for."""
+    has_next: bool
+    """Whether there is a link to a further page."""
+    cost: str
+    """What the server says that it read of its index."""
+    count: int
+    """Requests that the times come from."""
+    median_ms: float
+    min_ms: float
+    max_ms: float
+    cpu_ms: float
+    body_bytes: int
+    read_units: float | None
+    """Of DynamoDB; ``None`` where no page was given."""
+    requests: int | None
+    """To DynamoDB."""
+    usd_per_million: float | None
+    """Of such pages, without the time of functions and the way to the internet."""
+    load: float
+
+
 @dataclass(slots=True)
 class Results:
     """All figures of one run."""
@@ -71,6 +101,7 @@ class Results:
     data: dict[str, str | int] = field(default_factory=dict)
     measurements: list[Measurement] = field(default_factory=list)
     operations: list[OperationCost] = field(default_factory=list)
+    searches: list[SearchFigure] = field(default_factory=list)
 
     def of(
         self,
@@ -111,5 +142,7 @@ def read_results(path: Path) -> Results:
             **read,
             "measurements": [Measurement(**each) for each in read["measurements"]],
             "operations": [OperationCost(**each) for each in read["operations"]],
+            # Earlier runs had none.
+            "searches": [SearchFigure(**each) for each in read.get("searches", ())],
         }
     )

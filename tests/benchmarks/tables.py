@@ -15,21 +15,22 @@ from tests.benchmarks.aws_prices import (
     USD_PER_SQS_REQUEST,
     USD_PER_WRITE_UNIT,
 )
-from tests.benchmarks.limits import compared, is_busy, verdicts
+from tests.benchmarks.limits import compared, is_busy, search_verdicts, verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
-    from tests.benchmarks.results import Measurement, Results
+    from tests.benchmarks.limits import Verdict
+    from tests.benchmarks.results import Measurement, Results, SearchFigure
 
 _BLOCK: Final = re.compile(
     r"(<!-- figures: ([a-z-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL
 )
 
 
-def update_document(path: Path, results: Results) -> None:
-    """Write a run's figures into the marked places of a document.
+def update_document(path: Path, results: Results, *, names: Collection[str] | None = None) -> None:
+    """Write a run's figures into the marked places of a document, or into those with some names.
 
     Raises:
         ValueError: The document has a place for figures that do not exist, or lacks one.
@@ -40,6 +41,8 @@ def update_document(path: Path, results: Results) -> None:
         raise ValueError(f"{path} and the figures differ in {sorted(places ^ set(SECTIONS))}")
 
     def written(found: re.Match[str]) -> str:
+        if names is not None and found[2] not in names:
+            return found[0]
         return f"{found[1]}{SECTIONS[found[2]](results)}\n{found[3]}"
 
     path.write_text(_BLOCK.sub(written, text), encoding="utf-8")
@@ -77,11 +80,16 @@ def _run(results: Results) -> str:
 
 
 def _limits(results: Results) -> str:
+    of_searches = search_verdicts(results)
+    return _judged(each for each in verdicts(results) if each not in of_searches)
+
+
+def _judged(found: Iterable[Verdict]) -> str:
     return _table(
         ["promise", "limit", "measured", "kept"],
         (
             [each.promise, each.limit, each.measured, "yes" if each.is_kept else "**no**"]
-            for each in verdicts(results)
+            for each in found
         ),
     )
 
@@ -239,6 +247,92 @@ def _with_cpu(each: Measurement | None) -> str:
     return f"{_short(each.median_ms)} (CPU {_short(each.cpu_ms)})"
 
 
+# --- searches -------------------------------------------------------------------------------------
+
+
+def _search_run(results: Results) -> str:
+    machine, data = results.machine, results.data
+    loads = [each.load for each in results.searches]
+    lines = [
+        (
+            f"- {results.date}; {machine['processor']}, {machine['cores']} cores, Python "
+            f"{machine['python']}, SQLite {machine['sqlite']}"
+        ),
+        (
+            f"- as items of DynamoDB, a study has {data['study_item_bytes']} bytes and its entry in the "
+            f"index by date {data['date_entry_bytes']}, on average"
+        ),
+        (
+            f"- load average {data['load_before']} before, {min(loads):.1f} to {max(loads):.1f} during "
+            "the run"
+        ),
+    ]
+    if is_busy(results):
+        lines.append(
+            "- **others worked on this machine during the run: CPU times tell and are judged, "
+            "medians less**"
+        )
+    return "\n".join(lines)
+
+
+def _search_limits(results: Results) -> str:
+    return _judged(search_verdicts(results))
+
+
+def _search_times(results: Results) -> str:
+    sizes = sorted({each.studies for each in results.searches})
+    rows = [
+        [question, _size(by_size[sizes[-1]].body_bytes), *(_search_cell(by_size[n]) for n in sizes)]
+        for question, by_size in _by_question(results).items()
+    ]
+    return _table(["search", "body", *(f"{size:,} studies" for size in sizes)], rows)
+
+
+def _search_cell(each: SearchFigure) -> str:
+    refused = "" if each.status == 200 else f"**{each.status}** after "
+    return f"{refused}{_short(each.median_ms)} (CPU {_short(each.cpu_ms)})"
+
+
+def _search_costs(results: Results) -> str:
+    sizes = sorted({each.studies for each in results.searches})
+    if not sizes:
+        return ""
+    of_largest = [each for each in results.searches if each.studies == sizes[-1]]
+    heads = ["search", "results", "more", "reads, entries, studies"]
+    heads += [f"read units, {size:,}" for size in sizes]
+    return _table(
+        [*heads, "requests", "USD a million"],
+        (
+            [
+                each.question,
+                f"{each.found:,}" if each.status == 200 else str(each.status),
+                "yes" if each.has_next else "",
+                _read(each),
+                *(_units(_by_question(results)[each.question][size]) for size in sizes),
+                "" if each.requests is None else f"{each.requests:,}",
+                "" if each.usd_per_million is None else f"{each.usd_per_million:,.2f}",
+            ]
+            for each in of_largest
+        ),
+    )
+
+
+def _units(each: SearchFigure) -> str:
+    return "" if each.read_units is None else f"{each.read_units:,.1f}".removesuffix(".0")
+
+
+def _read(each: SearchFigure) -> str:
+    counts = [part.partition("=")[2] for part in each.cost.split("; ")[:3]]
+    return ", ".join(f"{int(count):,}" for count in counts if count)
+
+
+def _by_question(results: Results) -> dict[str, dict[int, SearchFigure]]:
+    found: dict[str, dict[int, SearchFigure]] = {}
+    for each in results.searches:
+        found.setdefault(each.question, {})[each.studies] = each
+    return found
+
+
 # --- AWS ------------------------------------------------------------------------------------------
 
 
@@ -358,5 +452,12 @@ SECTIONS: Final[dict[str, Callable[[Results], str]]] = {
     "growth": _growth,
     "aws": _aws,
     "prices": _prices,
+    "search-run": _search_run,
+    "search-limits": _search_limits,
+    "search-times": _search_times,
+    "search-costs": _search_costs,
 }
 """What stands between the marks of a document, by the mark's name."""
+
+SEARCH_SECTIONS: Final = frozenset(name for name in SECTIONS if name.startswith("search-"))
+"""Those that a run of searches alone has figures for."""
