@@ -160,7 +160,7 @@ class Query:
             if key.creators and key.creators[0]
             for tag in stored_tags(elements, key.path[0], key.creators[0])
         }
-        return self.include | stored | set(map(creator_tag, stored))
+        return self.include | stored | set(map(creator_tag, stored)) if stored else self.include
 
     def _level_of(self, key: MatchKey) -> Level:
         tag = key.path[0]

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from dicomulus.dicom.json_members import format_members, members
-from dicomulus.dicom.level_json import json_object, parse_json_object
+from dicomulus.dicom.level_json import StoredElements, json_object, parse_json_object
 from dicomulus.dicom.query import Level
 from dicomulus.ports import InstanceRow
 from dicomulus.services.study_walk import study_elements
@@ -69,12 +69,13 @@ def answer_of(match: Match, query: Query, fragment_text: FragmentText) -> bytes:
         return own
     parts: dict[str, str] = {}
     if query.include or query.include_all:
+        texts = [text for text in _further(match, query, fragment_text) if text is not own]
+        included = query.included_in(StoredElements(*texts))
         parts |= {
             tag: member
-            for text in _further(match, query, fragment_text)
-            if text is not own
+            for text in texts
             for tag, member in members(text).items()
-            if query.include_all or tag in query.include
+            if query.include_all or tag in included
         }
     if Level.STUDY in parents and match.study is not None:
         parts |= _held_members(match.study.answer)
