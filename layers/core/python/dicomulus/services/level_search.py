@@ -108,7 +108,9 @@ class LevelSearch:
         run_all: RunAll,
     ) -> None:
         """Search an index, the studies by ``walk``, what rows do not have by ``fragments``."""
+        is_of_series = query.level is Level.SERIES
         self._query = query
+        self._uids = _named(query, _SERIES_INSTANCE_UID if is_of_series else _SOP_INSTANCE_UID)
         self._meter = meter
         self._tests = _Tests(query)
         self._index = index
@@ -118,14 +120,17 @@ class LevelSearch:
 
     def __str__(self) -> str:
         """Give the way through all studies as one line, without the values asked for."""
-        is_of_series = self._query.level is Level.SERIES
-        uids = _named(self._query, _SERIES_INSTANCE_UID if is_of_series else _SOP_INSTANCE_UID)
-        if uids:
-            return f"by the index of UIDs: {len(uids)}"
+        if self.is_by_uid:
+            return f"by the index of UIDs: {len(self._uids)}"
         then = "then the series of each study"
-        return (
-            f"{plan_studies(self._query)}; {then}{'' if is_of_series else ' and their instances'}"
-        )
+        if self._query.level is Level.INSTANCE:
+            then += " and their instances"
+        return f"{plan_studies(self._query)}; {then}"
+
+    @property
+    def is_by_uid(self) -> bool:
+        """Whether a search of all studies looks its few matches up, in the order of their UIDs."""
+        return bool(self._uids)
 
     # --- series ----------------------------------------------------------------------------------
 
@@ -142,9 +147,8 @@ class LevelSearch:
 
     def all_series(self, *, wanted: int, after: Position | None) -> Iterator[Step[Match]]:
         """Find series in all studies: study by study, in each as ``series_of_study``."""
-        named = _named(self._query, _SERIES_INSTANCE_UID)
-        if named:
-            yield from self._named_series(named, after=after)
+        if self._uids:
+            yield from self._named_series(after=after)
             return
         check_shape(after, *STUDY_POSITION, *NUMBERED)
         for at, study, rows in self._studies_with_series(wanted=wanted, after=after):
@@ -175,11 +179,9 @@ class LevelSearch:
             self._meter.count(series=len(rows))
             yield rows
 
-    def _named_series(
-        self, uids: Sequence[str], *, after: Position | None
-    ) -> Iterator[Step[Match]]:
+    def _named_series(self, *, after: Position | None) -> Iterator[Step[Match]]:
         check_shape(after, str, str)
-        found = {each for each in self._find(uids) if isinstance(each, SeriesResource)}
+        found = {each for each in self._find(self._uids) if isinstance(each, SeriesResource)}
         for series in sorted(found):
             place = (series.study_instance_uid, series.series_instance_uid)
             if after is not None and place <= after:
@@ -218,11 +220,8 @@ class LevelSearch:
         self, study_instance_uid: str, *, after: Position | None
     ) -> Iterator[Step[Match]]:
         """Find instances of a study: series by series, in each as ``instances_of_series``."""
-        named = _named(self._query, _SOP_INSTANCE_UID)
-        if named:
-            yield from self._named_instances(
-                named, study_instance_uid=study_instance_uid, after=after
-            )
+        if self._uids:
+            yield from self._named_instances(study_instance_uid, after=after)
             return
         check_shape(after, *NUMBERED, *NUMBERED)
         study = self._study_row(study_instance_uid)
@@ -231,9 +230,8 @@ class LevelSearch:
 
     def all_instances(self, *, wanted: int, after: Position | None) -> Iterator[Step[Match]]:
         """Find instances in all studies: study by study, in each as ``instances_of_study``."""
-        named = _named(self._query, _SOP_INSTANCE_UID)
-        if named:
-            yield from self._named_instances(named, study_instance_uid=None, after=after)
+        if self._uids:
+            yield from self._named_instances(None, after=after)
             return
         check_shape(after, *STUDY_POSITION, *NUMBERED, *NUMBERED)
         for at, study, rows in self._studies_with_series(wanted=wanted, after=after):
@@ -278,12 +276,11 @@ class LevelSearch:
                 yield Step(position, match)
 
     def _instance_rows(self, series: SeriesResource) -> Iterator[InstanceRow | InstanceAnswer]:
-        named = _named(self._query, _SOP_INSTANCE_UID)
-        for uid in named:
+        for uid in self._uids:
             yield from self._read_instance(
                 InstanceResource(series.study_instance_uid, series.series_instance_uid, uid)
             )
-        if named:
+        if self._uids:
             return
         read: Callable[[SeriesResource, str | None], Page[InstanceRow] | Page[InstanceAnswer]] = (
             self._index.query_instances
@@ -300,15 +297,11 @@ class LevelSearch:
             after = page.next
 
     def _named_instances(
-        self,
-        uids: Sequence[str],
-        *,
-        study_instance_uid: str | None,
-        after: Position | None,
+        self, study_instance_uid: str | None, *, after: Position | None
     ) -> Iterator[Step[Match]]:
         """Find instances that the query names, in one study or in any."""
         check_shape(after, str, str, str)
-        found = {each for each in self._find(uids) if isinstance(each, InstanceResource)}
+        found = {each for each in self._find(self._uids) if isinstance(each, InstanceResource)}
         for target in sorted(found):
             place = (target.study_instance_uid, target.series_instance_uid, target.sop_instance_uid)
             if study_instance_uid not in (None, target.study_instance_uid):
@@ -333,8 +326,11 @@ class LevelSearch:
     # --- rows above ------------------------------------------------------------------------------
 
     def _study_row(self, study_instance_uid: str) -> StudyRow | None:
-        """Read the row of a study that the path names, if the query asks what only it knows."""
-        is_needed = bool(_OF_STUDY_ROW & _asked(self._query))
+        """Read the row of a study that the path names, if the query asks anything of it.
+
+        Its attributes decide, as in a search of all studies, where its series contradict each other.
+        """
+        is_needed = self._tests.of_study is not None or bool(_OF_STUDY_ROW & _asked(self._query))
         return self._study_of(study_instance_uid) if is_needed else None
 
     def _series_row(self, series: SeriesResource) -> SeriesRow | None:

@@ -52,10 +52,17 @@ class PatientSearch:
                 yield Step(step.position)
             elif patient_id and patient_id not in met:
                 met.add(patient_id)
-                rows = self.studies_of(patient_id, meter)
+                rows = self._known(patient_id, step.found, meter)
                 # One that an earlier page has met comes no more.
                 if not any(_precedes(row, step.position, plan) for row in rows):
                     yield Step(step.position, Match(position=step.position, patient=_fold(rows)))
+
+    def _known(self, patient_id: str, found: StudyRow, meter: SearchMeter) -> list[StudyRow]:
+        """Read a patient's studies; the index of patients may lag behind the one that found him."""
+        rows = self.studies_of(patient_id, meter)
+        if any(row.study_instance_uid == found.study_instance_uid for row in rows):
+            return rows
+        return sorted([*rows, found], key=date_key, reverse=True)
 
     def studies_of(self, patient_id: str, meter: SearchMeter) -> list[StudyRow]:
         """Read all studies of a patient, newest first.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -144,6 +144,7 @@ class Search:
             SearchTooBroadError: That takes too long.
         """
         meter = SearchMeter(self._limits)
+        query = replace(query, order=())  # along which some come twice, as without a value
         if query.level is Level.STUDY and not within.patient_id:
             plan = plan_studies(query)
             if plan.uids is None and plan.rest is None:
@@ -177,8 +178,8 @@ class Search:
         levels = self._levels(query, meter)
         find = levels.all_series if query.level is Level.SERIES else levels.all_instances
         source = _Source(find=lambda after: find(wanted=wanted, after=after), plan=str(levels))
-        is_sorted = bool(plan_studies(query).order)
-        return self._sorted(query, source, meter=meter) if is_sorted else source
+        left = query.order if levels.is_by_uid else plan_studies(query).order
+        return self._sorted(query, source, meter=meter) if left else source
 
     def _levels(self, query: Query, meter: SearchMeter) -> LevelSearch:
         return LevelSearch(

@@ -7,8 +7,10 @@ from functools import cmp_to_key
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dicomulus.dicom.dictionary import vr_of
-from dicomulus.dicom.matching import first_text, joined_name
+from dicomulus.dicom.matching import first_text, joined_name, joined_text
+from dicomulus.dicom.temporal import normal_date, normal_time
 from dicomulus.errors import InvalidQueryError, SearchTooBroadError
+from dicomulus.services.search_keys import PATH_BY_TAG
 from dicomulus.services.search_steps import Step, check_time
 
 if TYPE_CHECKING:
@@ -80,10 +82,13 @@ def _sort_value(tag: str, element: Element | None) -> Scalar | None:
     vr = vr_of(tag)
     if vr == "PN":
         return "=".join(joined_name(element).values()) or None
-    text = first_text(element)
-    if not text:
-        return None
-    return _number(text) if vr in _NUMBER_VRS else text
+    # Like the index of the attribute, where there is one.
+    text = joined_text(element) if tag in PATH_BY_TAG else first_text(element)
+    if vr == "DA":
+        return normal_date(text)
+    if vr == "TM":
+        return normal_time(text)
+    return _number(text) if vr in _NUMBER_VRS else text or None
 
 
 def _number(text: str) -> float | None:

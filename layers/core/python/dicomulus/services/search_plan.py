@@ -195,7 +195,7 @@ def _estimate(query: Query, key: MatchKey) -> float | None:
     of_value = _STUDIES_OF_VALUE[key.tag]
     if start is None or start.whole:
         return of_value
-    return max(of_value, _ALL_STUDIES / _TOLD_APART ** len(start.text))
+    return max(of_value, _ALL_STUDIES * _TOLD_APART ** -len(start.text))
 
 
 def _dated_studies(query: Query) -> float:

@@ -62,6 +62,7 @@ def _decode(token: str) -> object:
     try:
         padded = token.encode("ascii") + b"=" * (-len(token) % 4)
         content: object = json.loads(urlsafe_b64decode(padded))
+        json.dumps(content, ensure_ascii=False).encode()  # half a character is in no key
     except (ValueError, binascii.Error, RecursionError) as exc:
         raise InvalidQueryError(_PARAMETER, "is not the token of a next link") from exc
     return content
