@@ -27,6 +27,7 @@ FRAMES: Final = "multipart/related; type=application/octet-stream; transfer-synt
 
 STUDY, SERIES_UID, SOP = "0020000D", "0020000E", "00080018"
 PATIENT_NAME, PATIENT_ID = "00100010", "00100020"
+ACCESSION_NUMBER, MODALITY = "00080050", "00080060"
 STUDY_DESCRIPTION, MODALITIES_IN_STUDY = "00081030", "00080061"
 NUMBER_OF_FRAMES = "00280008"
 
@@ -104,6 +105,83 @@ def test_filters_take_raw_asterisks(viewer: Viewer) -> None:
     described = {study_of(each) for each in found if "b" in value(each, STUDY_DESCRIPTION)}
     assert described < uids(found)
     assert uids(viewer.json(f"{LIST}&StudyDescription=*b*")) == described
+
+
+@pytest.mark.parametrize(
+    ("parameter", "tag"),
+    [
+        ("PatientID", PATIENT_ID),
+        ("00100020", PATIENT_ID),
+        ("AccessionNumber", ACCESSION_NUMBER),
+        ("StudyDescription", STUDY_DESCRIPTION),
+    ],
+)
+def test_every_text_filter_finds_what_has_the_text_anywhere(
+    viewer: Viewer, parameter: str, tag: str
+) -> None:
+    """Each filter is followed by the list without it, when it is cleared."""
+    found = viewer.json(LIST)
+    for text in "1", "A", "e", "zzz":
+        has = [study_of(each) for each in found if text in value(each, tag)]
+        assert [study_of(each) for each in viewer.json(f"{LIST}&{parameter}=*{text}*")] == has
+    assert viewer.json(LIST) == found
+
+
+def test_a_filter_in_escapes_is_one_without(viewer: Viewer) -> None:
+    """Axios and fetch escape what the browser's address line does not."""
+    plain = viewer.json(f"{LIST}&PatientName=*CompressedSamples^*&StudyDate=20040101-20041231")
+    assert plain
+    assert plain == viewer.json(
+        f"{LIST}&PatientName=%2ACompressedSamples%5E%2A&StudyDate=20040101%2D20041231"
+    )
+    names = viewer.json(f"{LIST}&PatientName=*%E5%B1%B1%E7%94%B0*")
+    assert {value(each, PATIENT_ID) for each in names} == {"H31EXAMPLE", "H32EXAMPLE"}
+
+
+def test_names_are_found_while_they_are_typed(viewer: Viewer) -> None:
+    """The list asks with fuzzymatching=true, so a name without asterisks is found by its words."""
+    for typed in "lestr", "Lestrade", "g lestrade", "G^LESTRADE":
+        [found] = viewer.json(f"{LIST}&PatientName={typed}")
+        assert patient_name(found) == "Lestrade^G"
+
+
+def test_the_list_has_the_fields_that_it_asks_for_and_is_told_of_the_one_that_no_study_has(
+    viewer: Viewer,
+) -> None:
+    """Of Modality, which the list asks for with every study (PS3.18 §10.6.3.3)."""
+    response = viewer.get(LIST, "application/dicom+json")
+    for study in response.json():
+        assert {"00080090", "00100030"} <= study.keys()
+        assert MODALITY not in study
+    assert any(study.get(STUDY_DESCRIPTION, {}).get("Value") for study in response.json())
+    assert "00080060 (Modality)" in response.headers["Warning"]
+    assert "Warning" in response.headers["Access-Control-Expose-Headers"]
+
+
+def test_a_study_without_modality_is_in_the_list_and_found_by_none(
+    viewer: Viewer, served_clinic: Clinic
+) -> None:
+    """It has no ModalitiesInStudy at all, rather than an empty one."""
+    has_modality: dict[str, bool] = {}
+    for content in served_clinic.contents.values():
+        dataset = read(content)
+        study = str(dataset.StudyInstanceUID)
+        has_modality[study] = has_modality.get(study, False) or bool(dataset.get("Modality"))
+    without = {study for study, has in has_modality.items() if not has}
+    assert without
+    listed = {study_of(each): each for each in viewer.json(LIST)}
+    for study in without:
+        assert MODALITIES_IN_STUDY not in listed[study]
+    several = "CT,MR,US,OT,SR,NM,CR,SEG,ECG,RTPLAN,RTDOSE,RTSTRUCT"
+    assert uids(viewer.json(f"{LIST}&ModalitiesInStudy={several}")) == listed.keys() - without
+
+
+def test_pages_of_the_list_go_on_by_offset(viewer: Viewer) -> None:
+    whole = viewer.json(LIST)
+    asked = LIST.replace("limit=101&offset=0", "limit=10&offset={}")
+    pages = [viewer.json(asked.format(offset)) for offset in range(0, len(whole) + 10, 10)]
+    assert [each for page in pages for each in page] == whole
+    assert pages[-1] == []
 
 
 def study_of(attributes: Json) -> str:
