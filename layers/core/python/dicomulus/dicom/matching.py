@@ -158,11 +158,12 @@ def joined_text(element: Element | None) -> str:
 def joined_name(element: Element | None) -> dict[str, str]:
     """Give the component groups of a name attribute, folded."""
     names = [value for value in values_of(element) if isinstance(value, dict)]
-    groups = {
-        group: normal_name("\\".join(str(name[group]) for name in names if name.get(group)))
-        for group in _NAME_GROUPS
-    }
-    return {group: text for group, text in groups.items() if text}
+    groups: dict[str, str] = {}
+    for group in _NAME_GROUPS:
+        texts = [str(name[group]) for name in names if name.get(group)]
+        if texts and (text := normal_name("\\".join(texts))):
+            groups[group] = text
+    return groups
 
 
 def first_text(element: Element | None) -> str:
