@@ -6,12 +6,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dicomulus.dicom.main_tags import main_tags
 from dicomulus.dicom.matching import MatchKey
 from dicomulus.dicom.query import (
     ALL_INSTANCES,
     ALL_SERIES,
+    PARAMETERS,
     PATIENTS,
     SERIES_INSTANCES,
     STUDIES,
@@ -201,6 +204,41 @@ def test_what_breaks_a_rule_is_refused_by_name(text: str, parameter: str) -> Non
     with pytest.raises(InvalidQueryError) as caught:
         parse(text)
     assert caught.value.parameter == parameter
+
+
+_NAMES = st.sampled_from(
+    [
+        *sorted(PARAMETERS),
+        *("PatientID", "00100010", "StudyDate", "StudyTime", "StudyInstanceUID", "SeriesNumber"),
+        *("00080201", "0008002A", "PixelData", "00091001", "00090010", "00091001.00090010"),
+        *("RequestAttributesSequence.00400009", "RequestAttributesSequence", "NumberOfFrames", "-"),
+        *("RetrieveURL", "00080005", "AcquisitionDateTime", "PatientSize", "00189073", "..", ""),
+    ]
+) | st.text(max_size=9)
+_VALUES = st.text(max_size=12) | st.text('0123456789-+:.*?,\\"=^e_ true', max_size=24)
+
+
+@given(
+    parameters=st.lists(st.tuples(_NAMES, _VALUES), max_size=6),
+    resource=st.sampled_from([*RESOURCES.values(), ALL_SERIES, ALL_INSTANCES]),
+    ignores_unknown=st.booleans(),
+)
+def test_whatever_is_asked_is_understood_or_refused_by_its_name(
+    parameters: list[tuple[str, str]], resource: SearchResource, ignores_unknown: bool
+) -> None:
+    refused, query = None, None
+    try:
+        query = parse_search(parameters, resource, ignores_unknown=ignores_unknown)
+    except InvalidQueryError as exc:
+        refused = exc.parameter
+    if query is None:
+        assert refused in dict(parameters)
+        return
+    for level in Level:
+        test = query.filter_at(level)
+        assert test is None or test({}) in (True, False), "a query that is taken can be tested"
+    assert all(note.isascii() and note.isprintable() for note in query.notes)
+    assert not query.include & resource.returned
 
 
 def test_an_error_does_not_repeat_the_value() -> None:
