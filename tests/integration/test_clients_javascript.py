@@ -18,6 +18,8 @@ from tests.support.pydicom_json import differing_from_pydicom
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydicom import Dataset
+
     from tests.support.clinic import Clinic
 
 PROGRAM: Final = Path(__file__).parents[1] / "e2e" / "node"
@@ -93,6 +95,24 @@ def seen(program: Path, stored: Mapping[str, bytes], served_clinic: Clinic) -> d
 def test_it_finds_all_studies(seen: dict[str, Any], served_clinic: Clinic) -> None:
     stored = {str(read(content).StudyInstanceUID) for content in served_clinic.contents.values()}
     assert set(seen["studies"]) == stored
+
+
+def test_it_searches_by_what_it_escapes_itself(seen: dict[str, Any], served_clinic: Clinic) -> None:
+    searches = seen["searches"]
+    datasets = list(map(read, served_clinic.contents.values()))
+
+    def of_modality(*modalities: str) -> list[Dataset]:
+        return [each for each in datasets if each.get("Modality") in modalities]
+
+    patients = {each["00100020"]["Value"][0] for each in searches["studiesByName"]}
+    assert patients == {"H31EXAMPLE", "H32EXAMPLE"}
+    [study] = searches["studiesByWord"]
+    assert study["00100010"]["Value"] == [{"Alphabetic": "Buc^Jérôme"}]
+    series = {each["0020000E"]["Value"][0] for each in searches["seriesByModality"]}
+    assert series == {str(each.SeriesInstanceUID) for each in of_modality("CT", "MR")}
+    instances = [each["00080018"]["Value"][0] for each in searches["instancesOfPage"]]
+    stored = sorted((str(each.SOPInstanceUID) for each in of_modality("CT")), reverse=True)
+    assert instances == stored[1:6]
 
 
 def test_it_reads_metadata_on_three_levels(

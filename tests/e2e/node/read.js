@@ -73,4 +73,18 @@ for (const studyInstanceUID of wanted) {
     Object.assign(seen.instances, await instancesOf(studyInstanceUID, seriesInstanceUID));
   }
 }
+// Searches as an application gives them: the client escapes names and values.
+const searches = {
+  studiesByName: client.searchForStudies({ queryParams: { PatientName: "山田^*" } }),
+  studiesByWord: client.searchForStudies({
+    queryParams: { "00100010": "jérôme", fuzzymatching: true, includefield: "00081030,00080060" },
+  }),
+  seriesByModality: client.searchForSeries({ queryParams: { Modality: "CT,MR" } }),
+  instancesOfPage: client.searchForInstances({
+    queryParams: { Modality: "CT", orderby: "-SOPInstanceUID", limit: 5, offset: 1 },
+  }),
+};
+seen.searches = Object.fromEntries(
+  await Promise.all(Object.entries(searches).map(async ([name, found]) => [name, await found])),
+);
 console.log(JSON.stringify(seen));
