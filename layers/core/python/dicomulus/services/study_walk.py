@@ -48,6 +48,28 @@ class _Mark:
     entry: StudyEntry | None = None
 
 
+@dataclass(slots=True)
+class _Need:
+    """How many matches are wanted, and how many there were among the rows that were read."""
+
+    wanted: int
+    read: int = 0
+    found: int = 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows to read next, of which each costs a read unit.
+
+        Who goes on with more than he wanted tests what he is given, and may need many.
+        """
+        left = self.wanted - self.found
+        if left <= 0:
+            return _READ_ROWS
+        if self.found < self.read:
+            left = left * self.read // max(1, self.found) + 1
+        return min(left, _READ_ROWS)
+
+
 class StudyWalk:
     """Finds studies along a plan."""
 
@@ -140,6 +162,7 @@ class StudyWalk:
         includes: bool,
     ) -> Iterator[Step[StudyRow]]:
         seen: set[str] = set()
+        need = _Need(wanted)
         for number, leg in enumerate(plan.legs):
             if number < first:
                 continue
@@ -149,8 +172,11 @@ class StudyWalk:
             marks = self._marks(plan, leg, span=span, meter=meter, wanted=wanted)
             # Entries of the other indexes carry nothing that could speak against them.
             may_match = plan.may_match if leg.path is SearchPath.DATE else _any_entry
-            for batch, end in self._divided(marks, may_match, seen=seen, wanted=wanted):
-                yield from self._tested(plan, batch, number=number, meter=meter)
+            for batch, end in self._divided(marks, may_match, seen=seen, need=need):
+                need.read += len(batch)
+                for step in self._tested(plan, batch, number=number, meter=meter):
+                    need.found += 1
+                    yield step
                 yield Step((number, end))
 
     def _divided(
@@ -159,13 +185,13 @@ class StudyWalk:
         may_match: Callable[[Mapping[str, str]], bool],
         *,
         seen: set[str],
-        wanted: int,
+        need: _Need,
     ) -> Iterator[tuple[list[StudyEntry], str]]:
         """Give entries to read the rows of, and the place up to which they are all.
 
         Each study is given once: an index repeats one whose key is changing.
         """
-        size = min(wanted, _READ_ROWS)
+        size = need.rows
         batch: list[StudyEntry] = []
         for mark in marks:
             entry = mark.entry
@@ -177,7 +203,7 @@ class StudyWalk:
                     continue
             yield batch, mark.sort_key
             batch = []
-            size = min(2 * size, _READ_ROWS)
+            size = need.rows
         if batch:
             yield batch, batch[-1].sort_key
 
