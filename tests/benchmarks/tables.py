@@ -251,21 +251,17 @@ def _with_cpu(each: Measurement | None) -> str:
 
 
 def _search_run(results: Results) -> str:
+    if not results.searches:
+        return ""
     machine, data = results.machine, results.data
     loads = [each.load for each in results.searches]
+    software = f"Python {machine['python']}, SQLite {machine['sqlite']}"
+    study, entry = data["study_item_bytes"], data["date_entry_bytes"]
+    low, high = min(loads), max(loads)
     lines = [
-        (
-            f"- {results.date}; {machine['processor']}, {machine['cores']} cores, Python "
-            f"{machine['python']}, SQLite {machine['sqlite']}"
-        ),
-        (
-            f"- as items of DynamoDB, a study has {data['study_item_bytes']} bytes and its entry in the "
-            f"index by date {data['date_entry_bytes']}, on average"
-        ),
-        (
-            f"- load average {data['load_before']} before, {min(loads):.1f} to {max(loads):.1f} during "
-            "the run"
-        ),
+        f"- {results.date}; {machine['processor']}, {machine['cores']} cores, {software}",
+        f"- items of DynamoDB, on average: {study} bytes a study, {entry} its entry by date",
+        f"- load average {data['load_before']} before, {low:.1f} to {high:.1f} during the run",
     ]
     if is_busy(results):
         lines.append(
@@ -295,26 +291,23 @@ def _search_cell(each: SearchFigure) -> str:
 
 def _search_costs(results: Results) -> str:
     sizes = sorted({each.studies for each in results.searches})
-    if not sizes:
-        return ""
-    of_largest = [each for each in results.searches if each.studies == sizes[-1]]
     heads = ["search", "results", "more", "reads, entries, studies"]
     heads += [f"read units, {size:,}" for size in sizes]
-    return _table(
-        [*heads, "requests", "USD a million"],
-        (
+    rows = []
+    for question, by_size in _by_question(results).items():
+        each = by_size[sizes[-1]]
+        rows.append(
             [
-                each.question,
+                question,
                 f"{each.found:,}" if each.status == 200 else str(each.status),
                 "yes" if each.has_next else "",
                 _read(each),
-                *(_units(_by_question(results)[each.question][size]) for size in sizes),
+                *(_units(by_size[size]) for size in sizes),
                 "" if each.requests is None else f"{each.requests:,}",
                 "" if each.usd_per_million is None else f"{each.usd_per_million:,.2f}",
             ]
-            for each in of_largest
-        ),
-    )
+        )
+    return _table([*heads, "requests", "USD a million"], rows)
 
 
 def _units(each: SearchFigure) -> str:

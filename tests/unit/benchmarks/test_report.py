@@ -14,10 +14,12 @@ from tests.benchmarks.results import (
     Measurement,
     OperationCost,
     Results,
+    SearchFigure,
     read_results,
     write_results,
 )
-from tests.benchmarks.tables import SECTIONS, update_document
+from tests.benchmarks.search_questions import DESCRIPTIONS, KEYED, ONE_MATCH
+from tests.benchmarks.tables import SEARCH_SECTIONS, SECTIONS, update_document
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +39,36 @@ BASE = Measurement(
     cpu_ms=0.8,
     body_bytes=138_786,
     load=1.5,
+)
+
+
+SEARCH = SearchFigure(
+    question=KEYED[0].name,
+    studies=100_000,
+    status=200,
+    found=5,
+    has_next=False,
+    cost="reads=2; entries=1005; studies=5; series=0; instances=0; units=5.2",
+    count=900,
+    median_ms=1.2,
+    min_ms=0.9,
+    max_ms=7.0,
+    cpu_ms=0.8,
+    body_bytes=3_901,
+    read_units=7.0,
+    requests=5,
+    usd_per_million=4.58,
+    load=0.9,
+)
+REFUSED = replace(
+    SEARCH,
+    question="OHIF, ModalitiesInStudy, no match",
+    status=413,
+    found=0,
+    cost="",
+    read_units=None,
+    requests=None,
+    usd_per_million=None,
 )
 
 
@@ -70,9 +102,16 @@ def results(*measurements: Measurement) -> Results:
     )
 
 
+def searched(*figures: SearchFigure) -> Results:
+    run = results()
+    run.searches = list(figures)
+    run.data |= {"study_item_bytes": 530, "date_entry_bytes": 174}
+    return run
+
+
 def full() -> Results:
     first: Part = "first"
-    return results(
+    run = results(
         ingest("Dicomulus", 1_600, before=0),
         ingest("Dicomulus", 1_500, before=16_200),
         ingest("Orthanc", 300, before=0),
@@ -85,6 +124,14 @@ def full() -> Results:
         replace(BASE, request="series list", peer="Orthanc", variant="default"),
         replace(BASE, request="series list", peer="Orthanc", variant="default", instances=1_800),
     )
+    of_searches = searched(SEARCH, REFUSED, larger(SEARCH), larger(REFUSED))
+    run.searches = of_searches.searches
+    run.data |= of_searches.data
+    return run
+
+
+def larger(figure: SearchFigure) -> SearchFigure:
+    return replace(figure, studies=1_000_000)
 
 
 def verdict_of(promise: str, of: Results) -> bool:
@@ -142,6 +189,52 @@ def test_on_a_busy_machine_ingest_is_judged_by_cpu_time() -> None:
     assert verdict_of("ingest up to 180,000 instances", run) is False
     run.data["load_before"] = "3.10"
     assert verdict_of("ingest up to 180,000 instances", run) is True
+
+
+@pytest.mark.parametrize(("median_ms", "is_kept"), [(10.0, True), (10.01, False)])
+def test_a_search_with_an_access_path_has_ten_milliseconds(median_ms: float, is_kept: bool) -> None:
+    run = searched(replace(SEARCH, median_ms=median_ms, cpu_ms=9.0))
+    assert verdict_of("PatientID, among 100,000 studies", run) is is_kept
+    run.data["load_before"] = "3.10"
+    assert verdict_of("PatientID, among 100,000 studies", run) is True
+
+
+@pytest.mark.parametrize(("median_ms", "is_kept"), [(300.0, True), (300.1, False)])
+def test_a_text_within_has_three_hundred_milliseconds(median_ms: float, is_kept: bool) -> None:
+    name = DESCRIPTIONS[1].name
+    run = searched(replace(SEARCH, question=name, median_ms=median_ms))
+    assert verdict_of(name, run) is is_kept
+
+
+@pytest.mark.parametrize(
+    ("status", "found", "is_kept"), [(200, 1, True), (200, 0, False), (413, 0, False)]
+)
+def test_the_only_match_among_a_million_must_be_on_the_first_page(
+    status: int, found: int, is_kept: bool
+) -> None:
+    name = ONE_MATCH[0].name
+    run = searched(replace(larger(SEARCH), question=name, status=status, found=found))
+    assert verdict_of(name, run) is is_kept
+
+
+@pytest.mark.parametrize(("reads", "is_kept"), [(2, True), (3, False)])
+def test_a_larger_archive_must_not_be_read_more_often(reads: int, is_kept: bool) -> None:
+    run = searched(SEARCH, replace(larger(SEARCH), cost=f"reads={reads}; entries=9"))
+    assert verdict_of("PatientID: reads of the index", run) is is_kept
+
+
+def test_a_run_of_searches_alone_leaves_all_other_figures(tmp_path: Path) -> None:
+    document = tmp_path / "benchmarks.md"
+    marks = "".join(
+        f"\n<!-- figures: {name} -->\n{name} of an earlier run\n<!-- end of figures -->\n"
+        for name in SECTIONS
+    )
+    document.write_text(marks)
+    update_document(document, searched(SEARCH, REFUSED), names=SEARCH_SECTIONS)
+    kept = {name for name in SECTIONS if f"{name} of an earlier run" in document.read_text()}
+    assert kept == set(SECTIONS) - SEARCH_SECTIONS
+    assert "| PatientID | 5 |  | 2, 1,005, 5 | 7 | 5 | 4.58 |" in document.read_text()
+    assert "| **413** after 1.20 (CPU 0.80) |" in document.read_text()
 
 
 def test_what_was_not_measured_is_not_judged() -> None:
