@@ -1,17 +1,20 @@
 """The archive's matching against the reference matcher, on what files and viewers make up."""
 
+# ruff: noqa: DTZ001 - of zones that only the query and the study know
+
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
-from dicomulus.dicom.query import ALL_INSTANCES, Level, parse_search
+from dicomulus.dicom.query import ALL_INSTANCES, STUDIES, Level, parse_search
 from dicomulus.errors import InvalidQueryError
 from tests.support.reference_matcher import matches
-from tests.support.search_strategies import KINDS, entities_about, parameters, searches
+from tests.support.search_strategies import KINDS, ZONES, entities_about, parameters, searches
 
 if TYPE_CHECKING:
     from dicomulus.dicom.query import Query, SearchResource
@@ -53,3 +56,38 @@ def test_keys_together_find_what_the_words_of_the_standard_say(
     data: st.DataObject, search: tuple[SearchResource, Parameters]
 ) -> None:
     check(data, *search)
+
+
+@given(
+    low=st.datetimes(datetime(2023, 12, 30), datetime(2024, 3, 2)),
+    minutes=st.integers(0, 3_000),
+    behind=st.integers(-1_800, 4_800),
+    of_query=st.sampled_from(ZONES),
+    of_study=st.sampled_from(ZONES) | st.none(),
+)
+def test_ranges_are_of_the_zone_of_the_query(
+    low: datetime, minutes: int, behind: int, of_query: str, of_study: str | None
+) -> None:
+    """PS3.18 §8.3.4, by the clock: both are put into UTC."""
+    low = low.replace(second=0, microsecond=0)
+    high, stored = low + timedelta(minutes=minutes), low + timedelta(minutes=behind)
+    asked = (
+        ("StudyDate", f"{low:%Y%m%d}-{high:%Y%m%d}"),
+        ("StudyTime", f"{low:%H%M}-{high:%H%M}"),
+        ("TimezoneOffsetFromUTC", of_query),
+    )
+    study: Elements = {
+        "00080020": {"vr": "DA", "Value": [f"{stored:%Y%m%d}"]},
+        "00080030": {"vr": "TM", "Value": [f"{stored:%H%M}"]},
+    }
+    if of_study is not None:
+        study["00080201"] = {"vr": "SH", "Value": [of_study]}
+    apart = minutes_ahead(of_study or of_query) - minutes_ahead(of_query)
+    expected = 0 <= behind - apart <= minutes
+    query = parsed(STUDIES, asked)
+    assert matches(study, {}, {}, query) == expected
+    assert found(study, {}, {}, query) == expected
+
+
+def minutes_ahead(zone: str) -> int:
+    return int(zone[0] + "1") * (60 * int(zone[1:3]) + int(zone[3:]))
