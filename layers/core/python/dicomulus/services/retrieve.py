@@ -153,7 +153,7 @@ class Retrieve:
         Raises:
             ObjectChangedError: The object changes faster than it can be read.
         """
-        return self._of_current(instance, lambda row: (row, _begun(give(row))))
+        return self.of_current(instance, lambda row: (row, _begun(give(row))))
 
     def begun_as_part(self, row: InstanceRow, give: Callable[[InstanceRow], Content]) -> Content:
         """Give the content of one row among many, with its first bytes read.
@@ -173,7 +173,27 @@ class Retrieve:
             FrameNotFoundError: The instance has no such frame.
             InstanceNotFoundError: There is no such instance.
         """
-        return self._of_current(instance, lambda row: self._frames(row, numbers))
+        return self.of_current(instance, lambda row: self._frames(row, numbers))
+
+    def frames_of(self, row: InstanceRow, numbers: Sequence[int] | None = None) -> Frames:
+        """Give frames, or all of them, of the very object that a row is of.
+
+        Errors are those of ``frames``, and:
+
+        Raises:
+            ObjectChangedError: It is no longer the object of the row.
+        """
+        return self._frames(row, numbers)
+
+    def bulk_data_of(self, row: InstanceRow, path: Sequence[str]) -> Frames:
+        """Give a value out of the very object that a row is of.
+
+        Errors are those of ``bulk_data``, and:
+
+        Raises:
+            ObjectChangedError: It is no longer the object of the row.
+        """
+        return self._bulk_data(row, path)
 
     def bulk_data(self, instance: InstanceResource, path: Sequence[str]) -> Frames:
         """Give the value of an element: little endian, of compressed pixel data frame by frame.
@@ -186,9 +206,15 @@ class Retrieve:
             BulkDataNotFoundError: There is no value at the path.
             InstanceNotFoundError: There is no such instance.
         """
-        return self._of_current(instance, lambda row: self._bulk_data(row, path))
+        return self.of_current(instance, lambda row: self._bulk_data(row, path))
 
-    def _of_current(self, instance: InstanceResource, read: Callable[[InstanceRow], T]) -> T:
+    def of_current(self, instance: InstanceResource, read: Callable[[InstanceRow], T]) -> T:
+        """Give what is read of an instance's row and its object, once more if that has changed.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+            ObjectChangedError: The object changes faster than it can be read.
+        """
         row = self.instance_row(instance)
         try:
             return read(row)

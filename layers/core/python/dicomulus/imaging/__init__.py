@@ -1,0 +1,1 @@
+"""Pixels: decoded, transformed for display and encoded; imported by what renders alone."""
