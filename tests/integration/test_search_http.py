@@ -188,7 +188,7 @@ def test_a_required_key_restricts_searches_below_a_study_and_a_series(
 
 
 def test_keys_of_one_search_all_have_to_match(archive: Archive) -> None:
-    for dataset in archive.stored.datasets:
+    for dataset in {each.StudyInstanceUID: each for each in archive.stored.datasets}.values():
         name, modality = texts_at(dataset, ["PatientName"]), texts_at(dataset, ["Modality"])
         if not (name and modality):
             continue
@@ -364,3 +364,39 @@ def test_all_is_every_attribute_of_the_level(archive: Archive) -> None:
         assert any(len(more) > len(each) for each, more in zip(plain, told, strict=True))
         for each, more in zip(plain, told, strict=True):
             assert each.items() <= more.items(), level
+
+
+# --- patients -------------------------------------------------------------------------------------
+
+
+def test_patients_are_the_studies_of_one_patient_id(archive: Archive) -> None:
+    """An extension; studies without PatientID belong to nobody."""
+    studies: dict[str, list[Json]] = {}
+    for study in archive.search("/studies"):
+        for patient_id in study["00100020"].get("Value", []):
+            studies.setdefault(patient_id, []).append(study)
+    patients = {first(each, "00100020"): each for each in archive.search("/patients")}
+    assert patients.keys() == studies.keys() == set(archive.stored.values("PatientID"))
+    for patient_id, patient in patients.items():
+        own = studies[patient_id]
+        assert archive.search(f"/patients/{quote(patient_id, safe='')}/studies") == own
+        assert first(patient, "00201200") == len(own)
+        for of_patient, of_study in ("00201202", "00201206"), ("00201204", "00201208"):
+            assert first(patient, of_patient) == sum(first(each, of_study) for each in own)
+        assert patient["00100010"] in [each["00100010"] for each in own]
+
+
+@pytest.mark.parametrize("key", ["PatientID", "PatientName", "PatientBirthDate", "PatientSex"])
+def test_patients_are_found_by_what_is_known_of_them(archive: Archive, key: str) -> None:
+    vr = vr_of(tag_of(key))
+    assert vr is not None
+    ids = {
+        str(each.StudyInstanceUID): texts_at(each, ["PatientID"])
+        for each in archive.stored.datasets
+    }
+    for question in questions(vr, archive.stored.values(key)):
+        bounds = archive.stored.bounds("study", at="study", path=[key], test=question.finds)
+        found = archive.search(f"/patients?{key}={quote(question.value, safe='*')}")
+        uids = {first(each, "00100020") for each in found}
+        must = {uid for study in bounds.must for uid in ids[study]}
+        assert must <= uids <= {uid for study in bounds.may for uid in ids[study]}, question.value

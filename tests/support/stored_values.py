@@ -42,38 +42,40 @@ class StoredValues:
 
     def __init__(self, contents: Iterable[bytes]) -> None:
         self.datasets = [read(content) for content in contents]
-
-    @cached_property
-    def by_uid(self) -> Mapping[str, Dataset]:
-        """The data sets by SOP Instance UID."""
-        return {str(dataset.SOPInstanceUID): dataset for dataset in self.datasets}
+        self._read: dict[tuple[str, ...], list[list[str]]] = {}
 
     def uids(self, level: str) -> set[str]:
         """Give all entities of a level."""
-        return {uid_of_level(dataset, level) for dataset in self.datasets}
+        return set(self._uids[level])
 
     def values(self, *path: str) -> list[str]:
         """Give the different values of an attribute that say something."""
-        return sorted({value for each in self.datasets for value in texts_at(each, path)})
+        return sorted({value for texts in self._texts(path) for value in texts})
 
     def bounds(self, found: str, *, at: str, path: Sequence[str], test: Test) -> Bounds:
         """Tell which entities of a level a key finds that belongs to this level or one above."""
         parents: dict[str, list[bool]] = {}
-        parent_of = {}
-        for dataset in self.datasets:
-            parent = uid_of_level(dataset, at)
-            matches = any(map(test, texts_at(dataset, path)))
-            parents.setdefault(parent, []).append(matches)
-            parent_of[uid_of_level(dataset, found)] = parent
+        for parent, texts in zip(self._uids[at], self._texts(tuple(path)), strict=True):
+            parents.setdefault(parent, []).append(any(map(test, texts)))
+        parent_of = dict(zip(self._uids[found], self._uids[at], strict=True))
         return Bounds(
             must=frozenset(uid for uid, parent in parent_of.items() if all(parents[parent])),
             may=frozenset(uid for uid, parent in parent_of.items() if any(parents[parent])),
         )
 
+    @cached_property
+    def _uids(self) -> Mapping[str, list[str]]:
+        """By level, of each data set the UID of its entity."""
+        return {
+            level: [str(dataset[keyword].value) for dataset in self.datasets]
+            for level, keyword in UID_KEYWORD.items()
+        }
 
-def uid_of_level(dataset: Dataset, level: str) -> str:
-    """Give the UID of the entity that a data set belongs to."""
-    return str(dataset[UID_KEYWORD[level]].value)
+    def _texts(self, path: tuple[str, ...]) -> list[list[str]]:
+        """Give the values of each data set, read once."""
+        if path not in self._read:
+            self._read[path] = [texts_at(dataset, path) for dataset in self.datasets]
+        return self._read[path]
 
 
 def texts_at(dataset: Dataset, path: Sequence[str]) -> list[str]:
@@ -85,10 +87,10 @@ def texts_at(dataset: Dataset, path: Sequence[str]) -> list[str]:
     if rest:
         return [text for item in element.value for text in texts_at(item, rest)]
     values = element.value if element.VM > 1 else [element.value]
-    return [text for value in values for text in _texts(element.VR, value)]
+    return [text for value in values for text in _groups(element.VR, value)]
 
 
-def _texts(vr: str, value: object) -> Iterator[str]:
+def _groups(vr: str, value: object) -> Iterator[str]:
     whole = "" if value is None else str(value)
     for group in whole.split("=") if vr == "PN" else [whole]:
         text = group.rstrip("^ ") if vr == "PN" else group.strip(" \0")
