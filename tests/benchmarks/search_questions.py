@@ -75,17 +75,17 @@ KEYED: Final = (
 """Searches that have an access path, of 25 results."""
 
 ONE_MATCH: Final = (
-    _ohif("OHIF, PatientID=*...*, one match", PatientID="*77-UNIQ*"),
-    _ohif("OHIF, AccessionNumber=*...*, one match", AccessionNumber="*CX77*"),
-    _ohif("OHIF, PatientName=*...*, one match", PatientName="*zalco*"),
-    _ohif("OHIF, StudyDescription=*...*, one match", StudyDescription="*once only*"),
+    _ohif("OHIF, part of PatientID, one match", PatientID="*77-UNIQ*"),
+    _ohif("OHIF, part of AccessionNumber, one match", AccessionNumber="*CX77*"),
+    _ohif("OHIF, part of PatientName, one match", PatientName="*zalco*"),
+    _ohif("OHIF, part of StudyDescription, one match", StudyDescription="*once only*"),
 )
 """OHIF's literal filters, where one study matches that is older than all others."""
 
 DESCRIPTIONS: Final = (
     ONE_MATCH[-1],
-    _ohif("OHIF, StudyDescription=*...*, many matches", StudyDescription="*Thorax*"),
-    _ohif("OHIF, StudyDescription=*...*, no match", StudyDescription="*zebra*"),
+    _ohif("OHIF, part of StudyDescription, many matches", StudyDescription="*Thorax*"),
+    _ohif("OHIF, part of StudyDescription, no match", StudyDescription="*zebra*"),
 )
 """The literal filter on StudyDescription, however much it finds."""
 
@@ -95,7 +95,7 @@ QUESTIONS: Final = (
     Question(name="OHIF, next page of the list", parameters=OHIF_LIST, is_next_page=True),
     *ONE_MATCH,
     *DESCRIPTIONS[1:],
-    _ohif("OHIF, PatientName=*...*, many matches", PatientName="*ander*"),
+    _ohif("OHIF, part of PatientName, many matches", PatientName="*ander*"),
     _ohif("OHIF, ModalitiesInStudy, many matches", ModalitiesInStudy="MR,CT"),
     _ohif("OHIF, ModalitiesInStudy, no match", ModalitiesInStudy=ABSENT_MODALITY),
     _by("orderby=PatientName", orderby="PatientName"),
