@@ -221,7 +221,7 @@ def _date_plan(query: Query) -> Plan:
     }
     date, time = _plain_key(query, STUDY_DATE), _plain_key(query, STUDY_TIME)
     if date is None:
-        legs, order = _ordered_legs(query)
+        legs, order = _ordered_legs(query, is_looked_through=bool(carried))
         return _plan(query, legs=legs, carried=carried, order=order)
     span = date_key_range(date, time, query.semantics)
     # The range of keys says all that a date asks for, unless times are asked for too.
@@ -231,10 +231,13 @@ def _date_plan(query: Query) -> Plan:
     return _plan(query, legs=legs, implied=implied, carried=carried, order=order)
 
 
-def _ordered_legs(query: Query) -> tuple[tuple[Leg, ...], tuple[OrderKey, ...]]:
+def _ordered_legs(
+    query: Query, *, is_looked_through: bool
+) -> tuple[tuple[Leg, ...], tuple[OrderKey, ...]]:
     """Give legs that come in the order asked for, and what is left to sort.
 
-    Studies without the value come last, whichever way the values are ordered.
+    Studies without the value come last, whichever way the values are ordered. What the date index
+    is looked through for is little, and cheaper to sort than the rows of all studies to read.
     """
     backwards, order = _dated_order(query.order)
     if backwards:
@@ -243,7 +246,7 @@ def _ordered_legs(query: Query) -> tuple[tuple[Leg, ...], tuple[OrderKey, ...]]:
             Leg(path=SearchPath.DATE, span=dated, backwards=True),
             Leg(path=SearchPath.DATE, span=undated, backwards=True),
         ), ()
-    if not order or len(order) > 1 or order[0].tag not in PATH_BY_TAG:
+    if len(order) != 1 or is_looked_through or order[0].tag not in PATH_BY_TAG:
         return (Leg(path=SearchPath.DATE),), order
     path = PATH_BY_TAG[order[0].tag]
     by_value = Leg(path=path, backwards=order[0].descending)
