@@ -252,7 +252,10 @@ class _Shards:
         self._meter = meter
         self._containing = plan.carried if leg.path is SearchPath.DATE else {}
         self._largest = _LOOKED_THROUGH_PAGE if self._containing else _PAGE
-        is_tested = plan.rest is not None or leg.without is not None
+        # What a range of values holds mostly matches: the test is of folded and of cut-off values.
+        is_tested = leg.without is not None or (
+            plan.rest is not None and leg.path is SearchPath.DATE
+        )
         self._size = min(max(wanted, _READ_ROWS) if is_tested else wanted, _PAGE)
         self._pages: list[deque[EntryPage]] = [deque() for _ in range(index.search_shards)]
         self._ended = [False] * index.search_shards
