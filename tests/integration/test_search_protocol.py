@@ -338,6 +338,7 @@ def follow(client: SearchClient, url: str) -> list[str]:
             link = urlsplit(response.links["next"]["url"])
             assert (link.netloc, link.path) == (asked.netloc, asked.path)
             assert link.query.isascii()
+            assert "+" not in link.query
             assert keys < set(parse_qsl(link.query, keep_blank_values=True))
             assert response.headers["Warning"].startswith(f"299 {url.partition('/studies')[0]}: ")
     return found

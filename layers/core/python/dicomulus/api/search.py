@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from dicomulus.api.compression import text_response
 from dicomulus.api.xml_parts import TEXT_OFFERS, xml_response
@@ -145,8 +145,9 @@ def _links(archive: Archive, request: Request, page: ResultPage) -> tuple[tuple[
         return ()
     kept = [(name, value) for name, value in request.query if name not in ("offset", "page")]
     path = request.path.removeprefix(archive.settings.base_path)
-    target = f"{request.base_url}{path}?{urlencode([*kept, ('page', page.next)])}"
-    return (("Link", f'<{target}>; rel="next"'),)
+    # A space is %20: not everything on the way takes a plus sign for one.
+    asked = urlencode([*kept, ("page", page.next)], quote_via=quote)
+    return (("Link", f'<{request.base_url}{path}?{asked}>; rel="next"'),)
 
 
 def _totals(page: ResultPage) -> tuple[tuple[str, str], ...]:
