@@ -13,6 +13,7 @@ from dicomulus.imaging.decode import ImagePixel, decode_frame
 from dicomulus.services.fragments import FragmentReader
 from tests.support import pydicom_corpus
 from tests.support.archives import small_archive
+from tests.support.rendering import image_files
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from dicomulus.errors import DicomulusError
     from dicomulus.ports import InstanceRow
     from tests.support.archives import Small
-
-_PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-_UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 # File, and why no array is made of it.
 REFUSED: Final[dict[str, type[DicomulusError]]] = {
@@ -40,20 +38,7 @@ BEYOND_PYDICOM: Final = {
 }
 
 
-def _files() -> dict[str, bytes]:
-    """Give the corpus' images by name, each file as an instance of its own."""
-    apart = iter(pydicom_corpus.instances_apart().values())
-    images: dict[str, bytes] = {}
-    for name, content in pydicom_corpus.contents().items():
-        dataset = pydicom_corpus.read(content)
-        if all(each in dataset for each in _UIDS):
-            mine = next(apart)
-            if any(each in dataset for each in _PIXELS):
-                images[name] = mine
-    return images
-
-
-FILES: Final = _files()
+FILES: Final = image_files()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from dicomulus.errors import NotAcceptableError
 from dicomulus.imaging import grey
@@ -15,6 +14,7 @@ from dicomulus.imaging.decode import ImagePixel
 from dicomulus.imaging.frame_attributes import frame_attributes
 from dicomulus.imaging.grey import grey_levels
 from dicomulus.imaging.parameters import Window, WindowFunction
+from tests.support.rendering import reference_levels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,24 +70,6 @@ def levels(
     return grey_levels(pixels, pixel, attributes, window=window, read_bulk=read_bulk)
 
 
-def reference(pixels: npt.NDArray[Any], dataset: Dataset) -> npt.NDArray[Any]:
-    """Scale what pydicom gives from all that it can give to 0 to 255."""
-    meant = apply_modality_lut(pixels, dataset)
-    windowed: npt.NDArray[np.float64] = apply_voi_lut(meant, dataset).astype(np.float64)
-    if dataset.get("VOILUTSequence"):
-        largest = float(2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1)
-        return 255 * windowed / largest
-    bits = dataset.BitsStored
-    low, high = (0, 2**bits - 1) if not dataset.PixelRepresentation else (-(2 ** (bits - 1)), 0)
-    if dataset.PixelRepresentation:
-        high = 2 ** (bits - 1) - 1
-    if dataset.get("ModalityLUTSequence"):
-        low, high = 0, 2 ** dataset.ModalityLUTSequence[0].LUTDescriptor[2] - 1
-    slope, intercept = dataset.get("RescaleSlope", 1), dataset.get("RescaleIntercept", 0)
-    low, high = low * slope + intercept, high * slope + intercept
-    return np.asarray(255 * (windowed - low) / (high - low))
-
-
 def assert_near(found: npt.NDArray[np.uint8], expected: npt.NDArray[Any]) -> None:
     assert found.dtype == np.uint8
     assert np.abs(found - expected).max() <= 2
@@ -117,7 +99,7 @@ def test_windows_of_the_image(dtype: str, function: str | None) -> None:
     )
     if function:
         dataset.VOILUTFunction = function
-    assert_near(levels(pixels, dataset), reference(pixels, dataset))
+    assert_near(levels(pixels, dataset), reference_levels(pixels, dataset))
 
 
 @pytest.mark.parametrize("function", WindowFunction)
@@ -131,7 +113,7 @@ def test_a_window_asked_for_takes_the_place_of_the_images_own(
     wanted = data_set(pixels, WindowCenter=300, WindowWidth=900, PixelRepresentation=1)
     wanted.BitsStored = wanted.BitsAllocated = 16
     wanted.VOILUTFunction = function.value.replace("-", "_").upper()
-    assert_near(levels(pixels, own, window=asked), reference(pixels, wanted))
+    assert_near(levels(pixels, own, window=asked), reference_levels(pixels, wanted))
 
 
 def test_the_first_of_several_windows_counts() -> None:
@@ -152,7 +134,7 @@ def test_voi_lut_sequences(dtype: str, bits: int, as_words: bool) -> None:
     entries = [round(n * (2**bits - 1) / 199) for n in range(200)]
     item = lut_item(entries, first=first, bits=bits, as_words=as_words)
     dataset = data_set(pixels, VOILUTSequence=[item], WindowCenter=1, WindowWidth=1)
-    assert_near(levels(pixels, dataset), reference(pixels, dataset))
+    assert_near(levels(pixels, dataset), reference_levels(pixels, dataset))
 
 
 def test_modality_lut_sequences_come_before_the_window() -> None:
@@ -164,7 +146,7 @@ def test_modality_lut_sequences_come_before_the_window() -> None:
         WindowCenter=2000,
         WindowWidth=3000,
     )
-    assert_near(levels(pixels, dataset), reference(pixels, dataset))
+    assert_near(levels(pixels, dataset), reference_levels(pixels, dataset))
 
 
 def test_a_table_that_lies_in_bulk_data_is_read_from_there() -> None:
@@ -297,8 +279,8 @@ def test_functional_groups_tell_of_each_frame() -> None:
     dataset.PerFrameFunctionalGroupsSequence = [group(None, (1000, 300)), group(4, None)]
     first = data_set(pixels, RescaleSlope=2, RescaleIntercept=0, WindowCenter=1000, WindowWidth=300)
     second = data_set(pixels, RescaleSlope=4, RescaleIntercept=0, WindowCenter=500, WindowWidth=900)
-    assert_near(levels(pixels, dataset, number=1), reference(pixels, first))
-    assert_near(levels(pixels, dataset, number=2), reference(pixels, second))
+    assert_near(levels(pixels, dataset, number=1), reference_levels(pixels, first))
+    assert_near(levels(pixels, dataset, number=2), reference_levels(pixels, second))
 
 
 def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

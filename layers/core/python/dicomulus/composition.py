@@ -18,6 +18,7 @@ from dicomulus.services.ingest import Ingest
 from dicomulus.services.metadata import Metadata
 from dicomulus.services.modes import Modes
 from dicomulus.services.reindex import Reindex
+from dicomulus.services.render import Render
 from dicomulus.services.retrieve import Retrieve
 from dicomulus.services.search import Search
 from dicomulus.services.search_meter import SearchLimits
@@ -119,6 +120,14 @@ def compose(
         max_bases=settings.max_bases,
         run_all=run_all,
     )
+    retrieve = Retrieve(
+        index,
+        storage,
+        cache=cache,
+        queue=queue,
+        compaction=compaction,
+        look_again=_look_again(ingest, queue, index_here=index_here),
+    )
     return Archive(
         settings=settings,
         tags=tags,
@@ -158,14 +167,8 @@ def compose(
             compact_delay_seconds=settings.compact_delay_seconds,
             clock_ms=clock,
         ),
-        retrieve=Retrieve(
-            index,
-            storage,
-            cache=cache,
-            queue=queue,
-            compaction=compaction,
-            look_again=_look_again(ingest, queue, index_here=index_here),
-        ),
+        retrieve=retrieve,
+        render=Render(retrieve, fragments, cache),
         store=Store(index, storage, ingest=ingest, policy=settings.store_policy),
     )
 

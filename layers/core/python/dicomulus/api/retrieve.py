@@ -80,7 +80,7 @@ def retrieve_instance(archive: Archive, request: Request, variables: Mapping[str
 
 def retrieve_frames(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET …/instances/{instance}/frames/{frames}``."""
-    numbers = _frame_numbers(variables["frames"])
+    numbers = frame_numbers(variables["frames"])
     frames = archive.retrieve.frames(_instance(variables), numbers)
     return _frames(archive, request, frames)
 
@@ -97,7 +97,7 @@ def _instance(variables: Mapping[str, str]) -> InstanceResource:
     return InstanceResource(variables["study"], variables["series"], variables["instance"])
 
 
-def _frame_numbers(text: str) -> list[int]:
+def frame_numbers(text: str) -> list[int]:
     """Read a list of frame numbers (PS3.18 §10.4.1.1.6)."""
     numbers = text.split(",")
     if len(numbers) > MAX_FRAMES_ASKED:

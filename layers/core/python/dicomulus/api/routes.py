@@ -5,6 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.api.metadata import instance_metadata, series_metadata, study_metadata
+from dicomulus.api.render import (
+    frame_thumbnail,
+    instance_thumbnail,
+    rendered_frames,
+    rendered_instance,
+    rendered_series,
+    rendered_study,
+    series_thumbnail,
+    study_thumbnail,
+)
 from dicomulus.api.retrieve import (
     retrieve_bulk_data,
     retrieve_frames,
@@ -60,6 +70,14 @@ ROUTES: Final = (
     Route("GET", _INSTANCE, retrieve_instance),
     Route("GET", _INSTANCE + "/frames/{frames}", retrieve_frames),
     Route("GET", _INSTANCE + "/bulkdata/{path+}", retrieve_bulk_data),
+    Route("GET", _STUDY + "/rendered", rendered_study),
+    Route("GET", _SERIES + "/rendered", rendered_series),
+    Route("GET", _INSTANCE + "/rendered", rendered_instance),
+    Route("GET", _INSTANCE + "/frames/{frames}/rendered", rendered_frames),
+    Route("GET", _STUDY + "/thumbnail", study_thumbnail),
+    Route("GET", _SERIES + "/thumbnail", series_thumbnail),
+    Route("GET", _INSTANCE + "/thumbnail", instance_thumbnail),
+    Route("GET", _INSTANCE + "/frames/{frames}/thumbnail", frame_thumbnail),
     Route("POST", "/studies", store_instances, "write"),
     Route("POST", _STUDY, store_instances, "write"),
 )

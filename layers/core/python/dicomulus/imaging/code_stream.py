@@ -6,7 +6,7 @@ import struct
 from typing import Final
 
 _J2K_BEGIN: Final = b"\xff\x4f\xff\x51"
-"""Start of code stream and SIZ, which comes first (ISO 15444-1 §A.5.1)."""
+"""Start of code stream and the marker of its size, which comes first (ISO 15444-1 §A.5.1)."""
 
 _JPEG_BEGIN: Final = b"\xff\xd8"
 _START_OF_SCAN: Final = 0xDA

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dicomulus.services.metadata import Metadata
     from dicomulus.services.modes import Modes
     from dicomulus.services.reindex import Reindex
+    from dicomulus.services.render import Render
     from dicomulus.services.retrieve import Retrieve
     from dicomulus.services.search import Search
     from dicomulus.services.stability import Stability
@@ -38,4 +39,5 @@ class Archive:
     modes: Modes
     reindex: Reindex
     retrieve: Retrieve
+    render: Render
     store: Store
