@@ -35,7 +35,8 @@ DEEP: Final = {
 
 _ROOT: Final = "1.2.826.0.1.3680043.10.1561"
 _FIRST_DAY: Final = date(2014, 1, 2)
-_DAYS: Final = 3_652
+_DAYS: Final = 3_653
+"""Ten years; no divisor of it is one of the sizes below, or all studies of a day would be alike."""
 _SOP_CLASS_UID: Final = "1.2.840.10008.5.1.4.1.1.2"
 _PLACE_OF_UID: Final = "9.8.7.6.5.4.3.2.1"
 _NEVER_DUE: Final = 2**53
