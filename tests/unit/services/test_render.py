@@ -21,6 +21,7 @@ from dicomulus.errors import (
     ResponseTooLargeError,
     UnavailableError,
 )
+from dicomulus.imaging import decode
 from dicomulus.imaging.parameters import Annotation, RenderParameters, Viewport, Window
 from dicomulus.services import render
 from dicomulus.services.render import Rendition, has_frames
@@ -290,3 +291,23 @@ def test_answers_without_images_import_nothing_of_them() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout.strip() == b"[]"
+
+
+def test_a_frame_over_the_limits_is_refused_before_it_is_read(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = taken(small, ct_instance(rows=64, columns=64))
+    long = ct_instance(instance_number=2, rows=8, columns=8, transfer_syntax=JPEG_BASELINE)
+    stream = taken(small, long, "b")
+    before = len(small.ledger.calls)
+    monkeypatch.setattr(decode, "MAX_FRAME_PIXELS", 4_095)
+    with pytest.raises(ResponseTooLargeError, match="pixels"):
+        small.archive.render.image(row, 1, PNG)
+    monkeypatch.undo()
+    monkeypatch.setattr(decode, "MAX_FRAME_BYTES", 8_191)
+    with pytest.raises(ResponseTooLargeError, match="bytes"):
+        small.archive.render.image(row, 1, PNG)
+    assert "storage" not in {call.port for call in small.ledger.calls[before:]}
+    monkeypatch.setattr(decode, "MAX_FRAME_BYTES", 200)
+    with pytest.raises(ResponseTooLargeError, match="bytes"):
+        small.archive.render.image(stream, 1, PNG)

@@ -28,6 +28,9 @@ MAX_FRAME_PIXELS: Final = 50_000_000
 A mammogram has 14,000,000. Larger ones are tiled in practice, and retrieved by frame.
 """
 
+MAX_FRAME_BYTES: Final = 4 * MAX_FRAME_PIXELS
+"""Bytes of one frame, as it is stored."""
+
 _FLOAT_PIXEL_DATA: Final = "7FE00008"
 _DOUBLE_FLOAT_PIXEL_DATA: Final = "7FE00009"
 
@@ -101,13 +104,32 @@ def decode_frame(frame: bytes, pixel: ImagePixel, *, transfer_syntax_uid: str) -
     declared = 0
     if transfer_syntax_uid != EXPLICIT_VR_LITTLE_ENDIAN:
         declared = declared_pixels(frame) or 0
-    if max(declared, pixel.rows * pixel.columns) > MAX_FRAME_PIXELS:
-        raise ResponseTooLargeError(f"Frames of over {MAX_FRAME_PIXELS} pixels are not rendered")
+    check_pixels(max(declared, pixel.rows * pixel.columns))
     try:
         return _decoded(frame, pixel, transfer_syntax_uid)
     # What codecs raise is not one family: every way of failing means the same to the client.
     except Exception as exc:
         raise NotAcceptableError(f"the frame cannot be decoded from {transfer_syntax_uid}") from exc
+
+
+def check_pixels(count: int) -> None:
+    """Refuse a frame of too many pixels.
+
+    Raises:
+        ResponseTooLargeError: There are over ``MAX_FRAME_PIXELS``.
+    """
+    if count > MAX_FRAME_PIXELS:
+        raise ResponseTooLargeError(f"Frames of over {MAX_FRAME_PIXELS} pixels are not rendered")
+
+
+def check_bytes(count: int) -> None:
+    """Refuse a frame of too many bytes.
+
+    Raises:
+        ResponseTooLargeError: There are over ``MAX_FRAME_BYTES``.
+    """
+    if count > MAX_FRAME_BYTES:
+        raise ResponseTooLargeError(f"Frames of over {MAX_FRAME_BYTES} bytes are not rendered")
 
 
 def _decoded(frame: bytes, pixel: ImagePixel, syntax: str) -> Pixels:

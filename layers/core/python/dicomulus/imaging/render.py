@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dicomulus.imaging.annotate import annotated
 from dicomulus.imaging.colour import palette_colours, true_colours
-from dicomulus.imaging.decode import ImagePixel, decode_frame
+from dicomulus.imaging.decode import ImagePixel, check_bytes, check_pixels, decode_frame
 from dicomulus.imaging.encode import image_of
 from dicomulus.imaging.frame_attributes import frame_attributes
 from dicomulus.imaging.geometry import pixel_ratio, shown
@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 
     from dicomulus.imaging.frame_attributes import BulkReader
     from dicomulus.imaging.parameters import RenderParameters
+
+
+def check_size(attributes: Mapping[str, object]) -> None:
+    """Refuse an image by what its data set says, before any of its frames is read.
+
+    Raises:
+        NotAcceptableError: What no image can do without is missing.
+        ResponseTooLargeError: Its frames are too large.
+    """
+    pixel = ImagePixel.from_attributes(attributes)
+    pixels = pixel.rows * pixel.columns
+    check_pixels(pixels)
+    check_bytes(pixels * pixel.samples_per_pixel * pixel.bits_allocated // 8)
 
 
 def render_frame(

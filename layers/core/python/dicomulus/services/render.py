@@ -214,11 +214,16 @@ class Render:
         self, row: InstanceRow, numbers: Sequence[int] | None, parameters: RenderParameters
     ) -> Iterator[Image.Image]:
         with _where_imaging_is():
-            from dicomulus.imaging.render import render_frame
+            from dicomulus.imaging.decode import check_bytes
+            from dicomulus.imaging.render import check_size, render_frame
 
+        if not has_frames(row):
+            raise FrameNotFoundError("the instance has no pixel data that can be read by frame")
         attributes = self._attributes(row)
+        check_size(attributes)
         frames = self._retrieve.frames_of(row, numbers)
         for index, content in enumerate(frames.contents):
+            check_bytes(content.length)
             yield render_frame(
                 b"".join(content.chunks),
                 attributes,
