@@ -12,7 +12,7 @@ from dicomulus.dicom import query as resources
 from dicomulus.dicom.query import parse_search
 from dicomulus.metadata.base_url import resolve
 from dicomulus.services.search import Within
-from dicomulus.wire.media_types import DICOM_XML, JSON, Offer, accept_of, select
+from dicomulus.wire.media_types import DICOM_JSON, DICOM_XML, JSON, Offer, accept_of, select
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,8 @@ EXPLAIN_HEADER: Final = "Dicomulus-Explain"
 PLAN_HEADER: Final = "Dicomulus-Plan"
 COST_HEADER: Final = "Dicomulus-Cost"
 
-_COUNT_OFFERS: Final = (Offer(JSON),)
+# Clients of DICOMweb accept DICOM JSON of everything.
+_COUNT_OFFERS: Final = (Offer(JSON), Offer(DICOM_JSON))
 
 
 def search_patients(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
