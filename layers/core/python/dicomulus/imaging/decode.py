@@ -31,6 +31,10 @@ A mammogram has 14,000,000. Larger ones are tiled in practice, and retrieved by 
 MAX_FRAME_BYTES: Final = 4 * MAX_FRAME_PIXELS
 """Bytes of one frame, as it is stored."""
 
+_RLE: Final = "1.2.840.10008.1.2.5"
+_OWN_PLUGIN: Final = "pydicom"
+"""The plugin in Rust, where it is installed, panics at damaged frames, which is no Exception."""
+
 _FLOAT_PIXEL_DATA: Final = "7FE00008"
 _DOUBLE_FLOAT_PIXEL_DATA: Final = "7FE00009"
 
@@ -139,7 +143,12 @@ def _decoded(frame: bytes, pixel: ImagePixel, syntax: str) -> Pixels:
         return decode_12_bits(frame, rows=pixel.rows, columns=pixel.columns)
     decoder = get_decoder(UID(syntax))
     source = frame if decoder.is_native else encapsulate([frame], has_bot=False)
-    pixels, described = decoder.as_array(source, index=0, **_options(_as_held(frame, pixel)))
+    pixels, described = decoder.as_array(
+        source,
+        index=0,
+        decoding_plugin=_OWN_PLUGIN if syntax == _RLE else "",
+        **_options(_as_held(frame, pixel)),
+    )
     interpretation = str(described["photometric_interpretation"])
     if pixels.ndim == 3 and interpretation != "RGB":
         raise ValueError("colours that are neither RGB nor made so")
