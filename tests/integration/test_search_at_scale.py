@@ -212,6 +212,9 @@ def test_the_only_match_of_a_viewers_filter_is_on_page_one_however_deep_it_lies(
     with closing(small.index):
         page = first_page(small.archive, **OHIF_LIST, **parameters)
     assert page.studies == [study_uid(DEEP_NUMBER)]
+    # All has been looked through by then, so nothing more is promised.
+    assert page.next is None
+    assert page.response.header("X-Total-Count") == "1"
 
 
 # --- what studies lack ----------------------------------------------------------------------------

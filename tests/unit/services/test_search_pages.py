@@ -264,13 +264,24 @@ def test_a_page_without_a_match_goes_on_behind_its_budget(index: SqliteIndex) ->
 
 
 def test_a_search_without_a_match_is_refused_when_its_time_is_over(clinic: SqliteIndex) -> None:
-    late = search_of(clinic, limits=SearchLimits(seconds=0))
+    pages_of_two = LaggingShards(clinic, shards=1, page=2)
+    late = search_of(pages_of_two, limits=SearchLimits(seconds=0))
     with pytest.raises(SearchTooBroadError, match="Narrow the search"):
         late.find(query_of(StudyID="nobody has it"))
     with pytest.raises(SearchTooBroadError):
         late.count(query_of(ModalitiesInStudy="CT"))
     with pytest.raises(SearchTooBroadError):
         late.find(query_of(orderby="StudyDescription"))
+
+
+def test_a_search_that_has_looked_through_everything_answers_however_late_it_is(
+    clinic: SqliteIndex,
+) -> None:
+    late = search_of(clinic, limits=SearchLimits(seconds=0, page_units=1))
+    nobody = late.find(query_of(StudyID="nobody has it"))
+    assert (nobody.texts, nobody.total, nobody.next) == ((), 0, "")
+    ultrasound = late.find(query_of(ModalitiesInStudy="US"))
+    assert (uids(ultrasound), ultrasound.total, ultrasound.next) == (["1.2.3"], 1, "")
 
 
 def test_a_page_ends_before_it_grows_too_large(clinic: SqliteIndex) -> None:

@@ -177,7 +177,9 @@ class StudyWalk:
                 for step in self._tested(plan, batch, number=number, meter=meter):
                     need.found += 1
                     yield step
-                yield Step((number, end))
+                # No page needs to end where there is nothing behind it.
+                if end is not None:
+                    yield Step((number, end))
 
     def _divided(
         self,
@@ -186,8 +188,8 @@ class StudyWalk:
         *,
         seen: set[str],
         need: _Need,
-    ) -> Iterator[tuple[list[StudyEntry], str]]:
-        """Give entries to read the rows of, and the place up to which they are all.
+    ) -> Iterator[tuple[list[StudyEntry], str | None]]:
+        """Give entries to read the rows of, and the place up to which they are all, but the last.
 
         Each study is given once: an index repeats one whose key is changing.
         """
@@ -205,7 +207,7 @@ class StudyWalk:
             batch = []
             size = need.rows
         if batch:
-            yield batch, batch[-1].sort_key
+            yield batch, None
 
     def _tested(
         self, plan: Plan, entries: Sequence[StudyEntry], *, number: int, meter: SearchMeter
