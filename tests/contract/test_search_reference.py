@@ -31,6 +31,7 @@ from tests.support.disturbed import Disturbance, DisturbedIndex
 from tests.support.lagging_index import LaggingShards
 from tests.support.reference_archive import (
     archives,
+    dense_searches,
     instant_of,
     place_of,
     searches,
@@ -70,8 +71,9 @@ LIMITS = st.sampled_from(
 @st.composite
 def worlds(draw: st.DrawFn, *, most: int = 5) -> tuple[MadeArchive, list[Asked]]:
     """An archive, and searches of it."""
-    asked = draw(st.lists(searches(), min_size=2, max_size=4))
-    return draw(archives(asked, most=most)), asked
+    asked = draw(st.lists(searches(), min_size=1, max_size=2))
+    dense = draw(st.lists(dense_searches(), min_size=3, max_size=8))
+    return draw(archives(asked, most=most)), [*asked, *dense]
 
 
 @pytest.fixture(autouse=True)
@@ -190,6 +192,8 @@ def check_sorted(order: Sequence[OrderKey], matches: Sequence[Found]) -> None:
         for key in order:
             (value, next_value) = (sort_value(key.tag, each) for each in (one, other))
             if value == next_value:
+                if names_in(key.tag, one) != names_in(key.tag, other):
+                    break  # by their other groups, where no index gives the order
                 continue
             if value is None or next_value is None:
                 assert next_value is None, "what has no value comes last"
@@ -282,23 +286,23 @@ def test_shards_that_repeat_and_show_old_entries_change_nothing(
         archive.put_into(inner)
         index = LaggingShards(inner, shards=shards, stale=entries, page=page)
         for each in asked:
-            plain = replace(each, order="") if stale else each
-            check_lagging(search_of(index, limits=limits), archive, plain, sizes, stale=bool(stale))
+            if stale:
+                check_stale(index, archive, replace(each, order=""), sizes)
+            else:
+                check(search_of(index, limits=limits), archive, each, sizes, ordered=True)
 
 
-def check_lagging(
-    search: Search, archive: MadeArchive, asked: Asked, sizes: Sequence[int], *, stale: bool
+def check_stale(
+    index: LaggingShards, archive: MadeArchive, asked: Asked, sizes: Sequence[int]
 ) -> None:
-    if not stale:
-        check(search, archive, asked, sizes, ordered=True)
-        return
+    """Check that a study at old places as well is found, on one page once."""
     try:
         query = parsed(asked)
     except InvalidQueryError:
         return
     expected = sorted(each.place for each in archive.found(query, asked.within))
-    # A study is at each of its entries until they are gone, but on one page once.
-    assert sorted(walked(search, asked, [1_000])) == expected
+    search = search_of(index)
+    assert sorted(places(search.find(query, asked.within), query)) == expected
     assert set(walked(search, asked, sizes)) == set(expected)
 
 

@@ -23,7 +23,14 @@ from dicomulus.dicom.attributes import (
 from dicomulus.dicom.json_model import integer_of
 from dicomulus.dicom.level_json import json_object, parse_json_object
 from dicomulus.dicom.main_tags import BUILT_IN
-from dicomulus.dicom.query import ALL_INSTANCES, ALL_SERIES, PATIENTS, STUDIES, Level
+from dicomulus.dicom.query import (
+    ALL_INSTANCES,
+    ALL_SERIES,
+    PATIENTS,
+    STUDIES,
+    STUDY_SERIES,
+    Level,
+)
 from dicomulus.dicom.resource import (
     InstanceResource,
     SeriesResource,
@@ -56,7 +63,6 @@ from tests.support.search_strategies import (
     asked,
     entities_about,
     parameters,
-    values,
 )
 
 if TYPE_CHECKING:
@@ -141,7 +147,8 @@ class Found:
 
     @property
     def elements(self) -> Elements:
-        return self.study | self.series | self.instance
+        """What it is sorted by: of each level what the level itself says."""
+        return self.instance | self.series | self.study
 
 
 @dataclass(frozen=True)
@@ -379,7 +386,17 @@ def study_order(place: str) -> str:
 STUDY_UIDS: Final = (*UIDS, "1.2.3.4", "9.9", "1.2%41", "1.2/3")
 SERIES_UIDS: Final = UIDS[:4]
 SOP_UIDS: Final = (*UIDS[:4], "1.2/3")
-PATIENTS_IDS: Final = ("P1", "P2", "p1", "P\\1", "P\x011", "x" * 200 + "1", "x" * 200 + "2", "山*")
+PATIENTS_IDS: Final = (
+    "P1",
+    "P山",
+    "P2",
+    "p1",
+    "P\\1",
+    "P\x011",
+    "x" * 200 + "1",
+    "x" * 200 + "2",
+    "山*",
+)
 
 _FURTHER_KEYS: Final = {
     Level.PATIENT: {},
@@ -395,6 +412,54 @@ _FURTHER_KEYS[Level.SERIES] = _FURTHER_KEYS[Level.STUDY] | {
     "NumberOfSeriesRelatedInstances": "US",
 }
 _FURTHER_KEYS[Level.INSTANCE] = _FURTHER_KEYS[Level.SERIES] | {"SOPInstanceUID": "UI"}
+
+
+# Names, IDs, dates and texts that lie close to each other in the ordered indexes, and what asks for
+# them: most plans depend on these alone.
+_NAMES: Final = (
+    *({"Alphabetic": "Doe^John"}, {"Alphabetic": "DOE"}, {"Alphabetic": "Doe\u5c71"}),
+    *({"Alphabetic": "Roe", "Phonetic": "Doe^John"}, {"Ideographic": "山田^太郎"}),
+    *({"Alphabetic": "Yamada^Taro", "Ideographic": "山田^太郎"}, {"Alphabetic": "Dof"}),
+)
+_DESCRIPTIONS: Final = ("A" * 195 + "END", "END", "A", "Ä END of it", None)
+_Keys = tuple[tuple[str, str], ...]
+
+
+def _each(name: str, *asked_for: str) -> tuple[_Keys, ...]:
+    return tuple(((name, value),) for value in asked_for)
+
+
+_DENSE: Final[tuple[tuple[_Keys, ...], ...]] = (
+    ((),),
+    _each("PatientName", "doe*", "doe", "*john*", "d?e*", "=山*", "roe", "y*"),
+    _each("PatientID", "P1", "P*", "*1", "x" * 200 + "1", "x*", "P?"),
+    _each("StudyDescription", "*END", "*A*", "*end*"),
+    _each("StudyDate", "20240101", "20240101-", "-20240102", "20231231-20240101"),
+    tuple(
+        (
+            ("StudyDate", "20240101-20240101"),
+            ("StudyTime", "00-12"),
+            ("TimezoneOffsetFromUTC", zone),
+        )
+        for zone in ("+0000", "+1400", "-1200")
+    ),
+    ((("StudyDate", "20231231-20240102"), ("StudyTime", "0930-0930")),),
+    _each("ModalitiesInStudy", "CT", "CT,MR"),
+)
+_DENSE_BELOW: Final = (
+    _each("SeriesInstanceUID", "1.2", "1.23", "1.2,1.23"),
+    _each("Modality", "CT", "MR,CT"),
+)
+_DENSE_LOWEST: Final = (
+    _each("SOPInstanceUID", "1.2", "1.2,1.23"),
+    _each("SOPClassUID", *UIDS[:2]),
+    _each("InstanceNumber", "1"),
+)
+_DENSE_ORDERS: Final = (
+    *("", "", "", "StudyDate", "-StudyDate", "PatientID", "-PatientID", "PatientName"),
+    *("-PatientName", "StudyDescription", "-PatientID,StudyDate"),
+)
+_OF_PATIENTS: Final = ("PatientName", "PatientID")
 
 
 @dataclass(frozen=True)
@@ -448,6 +513,32 @@ def searches(draw: st.DrawFn) -> Asked:
     return Asked(resource, within, tuple(found.items()), order)
 
 
+@st.composite
+def dense_searches(draw: st.DrawFn) -> Asked:
+    """Searches by what is in the ordered indexes."""
+    resource = draw(
+        st.sampled_from((STUDIES, STUDIES, PATIENTS, ALL_SERIES, ALL_INSTANCES, STUDY_SERIES))
+    )
+    level = resource.level
+    keys = list(_DENSE)
+    if level in (Level.SERIES, Level.INSTANCE):
+        keys += _DENSE_BELOW
+    if level is Level.INSTANCE:
+        keys += _DENSE_LOWEST
+    order = draw(st.sampled_from(_DENSE_ORDERS))
+    if level is Level.PATIENT:
+        keys = keys[:3]
+        order = order if order.removeprefix("-") in _OF_PATIENTS else ""
+    one = st.sampled_from(keys).flatmap(st.sampled_from)
+    asked_for = dict(draw(one))
+    if draw(st.integers(0, 3)) == 0:
+        asked_for = dict(draw(one)) | asked_for
+    within = EVERYTHING
+    if resource == STUDY_SERIES:
+        within = Within(study_instance_uid=draw(st.sampled_from(STUDY_UIDS[:2])))
+    return Asked(resource, within, tuple(asked_for.items()), order)
+
+
 def _is_in_series(resource: SearchResource) -> bool:
     return resource.level is Level.INSTANCE and not resource.parents
 
@@ -459,17 +550,18 @@ def archives(draw: st.DrawFn, asked_for: Sequence[Asked], *, most: int = 5) -> M
     part = st.sampled_from(parts)
     objects: list[HeldObject] = []
     emptied: set[SeriesResource] = set()
-    some_series = st.lists(st.sampled_from(SERIES_UIDS), min_size=1, max_size=3, unique=True)
+    some_series = st.sampled_from([(0,), (0,), (0, 1), (1, 3, 0), (2,)])
     for study in draw(
         st.lists(st.sampled_from(STUDY_UIDS), min_size=1, max_size=most, unique=True)
     ):
         of_study = draw(_base_of_study()) | draw(part)[0]
-        for series_uid in draw(some_series):
+        for number in draw(some_series):
+            series_uid = SERIES_UIDS[number]
             series = SeriesResource(study, series_uid)
             if draw(st.integers(0, 7)) == 0:
                 emptied.add(series)
                 continue
-            said = of_study if draw(st.integers(0, 3)) else of_study | draw(part)[0]
+            said = of_study if draw(st.integers(0, 3)) else of_study | draw(_base_of_study())
             said = said | draw(part)[1]
             for sop in draw(st.sets(st.sampled_from(SOP_UIDS), min_size=1, max_size=2)):
                 instance = InstanceResource(study, series_uid, sop)
@@ -481,7 +573,7 @@ def archives(draw: st.DrawFn, asked_for: Sequence[Asked], *, most: int = 5) -> M
                 objects += [
                     HeldObject(
                         instance,
-                        said | draw(part)[2] | draw(_base_of_instance()),
+                        draw(_base_of_instance()) | said | draw(part)[2],
                         key and f"{key}/{study}/{series_uid}/{sop}",
                         modified_ms=draw(st.integers(1, 2)),
                         damaged=draw(st.integers(0, 3)) == 0,
@@ -494,19 +586,41 @@ def archives(draw: st.DrawFn, asked_for: Sequence[Asked], *, most: int = 5) -> M
 @st.composite
 def _base_of_study(draw: st.DrawFn) -> Elements:
     found: Elements = {}
-    if draw(st.integers(0, 5)):
-        found[PATIENT_ID] = {"vr": "LO", "Value": [draw(st.sampled_from(PATIENTS_IDS))]}
-    if draw(st.integers(0, 5)):
-        found["00080020"] = {"vr": "DA", "Value": [draw(st.sampled_from(DATES))]}
-    if draw(st.booleans()):
-        found["00080030"] = {"vr": "TM", "Value": [draw(st.sampled_from(TIMES))]}
-    if draw(st.booleans()):
-        found["00100010"] = {"vr": "PN", "Value": [draw(values("PN"))]}
+    patient, name, date, time, description, zone = draw(
+        st.tuples(
+            st.sampled_from(("P1", "P1", *PATIENTS_IDS, None)),
+            st.sampled_from((*_NAMES, None)),
+            st.sampled_from((*DATES[:3], "20240101", None)),
+            st.sampled_from((*TIMES, None, None)),
+            st.sampled_from(_DESCRIPTIONS),
+            st.sampled_from(("+0000", "+1400", "-1200", None, None)),
+        )
+    )
+    for tag, vr, value in (
+        (PATIENT_ID, "LO", patient),
+        ("00100010", "PN", name),
+        ("00080020", "DA", date),
+        ("00080030", "TM", time),
+        ("00081030", "LO", description),
+        ("00080201", "SH", zone),
+    ):
+        if value is not None:
+            found[tag] = {"vr": vr, "Value": [value]}
     return found
 
 
 @st.composite
 def _base_of_instance(draw: st.DrawFn) -> Elements:
-    if draw(st.booleans()):
-        return {}
-    return {"00200013": {"vr": "IS", "Value": [draw(st.sampled_from((1, 2, -1, "3")))]}}
+    number, kind, modality = draw(
+        st.tuples(
+            st.sampled_from((1, 2, -1, "3", None)),
+            st.sampled_from(UIDS[:2]),
+            st.sampled_from(("CT", "MR", None)),
+        )
+    )
+    found: Elements = {SOP_CLASS_UID: {"vr": "UI", "Value": [kind]}}
+    if number is not None:
+        found["00200013"] = {"vr": "IS", "Value": [number]}
+    if modality is not None:
+        found["00080060"] = {"vr": "CS", "Value": [modality]}
+    return found

@@ -330,7 +330,9 @@ class LevelSearch:
 
         Its attributes decide, as in a search of all studies, where its series contradict each other.
         """
-        is_needed = self._tests.of_study is not None or bool(_OF_STUDY_ROW & _asked(self._query))
+        query = self._query
+        is_asked = self._tests.of_study is not None or bool(query.order)
+        is_needed = is_asked or bool(_OF_STUDY_ROW & _asked(query))
         return self._study_of(study_instance_uid) if is_needed else None
 
     def _series_row(self, series: SeriesResource) -> SeriesRow | None:

@@ -101,8 +101,8 @@ def search_keys(study_instance_uid: str, attributes: Mapping[str, Element]) -> S
 
     return SearchKeys(
         by_date=f"{instant}#{uid}",
-        by_patient_id=key(_value_part(joined_text(attributes.get("00100020")))),
-        by_accession_number=key(_value_part(joined_text(attributes.get("00080050")))),
+        by_patient_id=key(value_part(joined_text(attributes.get("00100020")))),
+        by_accession_number=key(value_part(joined_text(attributes.get("00080050")))),
         by_patient_name=key(_name_part(attributes.get("00100010"))),
         by_referring_physician_name=key(_name_part(attributes.get("00080090"))),
         carried=_carried(attributes),
@@ -127,13 +127,14 @@ def key_text(text: str) -> str:
     return text.translate(_UNUSED)
 
 
-def _value_part(text: str) -> str:
+def value_part(text: str) -> str:
+    """Give what an ordered index has of a value, by which it is ordered there."""
     return _cut(key_text(text), _VALUE_BYTES)
 
 
 def _name_part(element: Element | None) -> str:
     groups = joined_name(element)
-    name = _value_part(groups.pop("Alphabetic", ""))
+    name = value_part(groups.pop("Alphabetic", ""))
     if any(group < _END_OF_LATIN for group in groups.values()):
         return _OTHER_GROUPS + name
     return name
@@ -178,7 +179,7 @@ def value_ranges(key: MatchKey, semantics: Semantics) -> tuple[KeyRange, ...]:
 
 def range_of(start: LiteralStart) -> KeyRange:
     """Give the range of a value path that holds all values with a beginning, or that are it."""
-    text = _value_part(start.text)
+    text = value_part(start.text)
     if start.whole:
         return KeyRange(text + _END_OF_VALUE, text + _AFTER_END_OF_VALUE)
     return KeyRange(text, text + _LAST_CHARACTER)

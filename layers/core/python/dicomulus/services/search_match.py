@@ -95,16 +95,20 @@ def size_of(match: Match) -> int:
 
 
 def elements_of(match: Match, fragment_text: FragmentText) -> dict[str, Element]:
-    """Give the attributes of a match and of the levels above it, for sorting."""
+    """Give the attributes of a match and of the levels above it, for sorting.
+
+    Where a study's instances contradict each other, its own row speaks for the study, as it does
+    in the ordered indexes; that of a series for the series.
+    """
     elements: dict[str, Element] = {}
-    if match.patient is not None:
-        elements |= match.patient.elements
-    if match.study is not None:
-        elements |= study_elements(match.study)
-    if match.series is not None:
-        elements |= series_elements(match.series)
     if match.instance is not None:
         elements |= instance_elements(match.instance, fragment_text)
+    if match.series is not None:
+        elements |= series_elements(match.series)
+    if match.study is not None:
+        elements |= study_elements(match.study)
+    if match.patient is not None:
+        elements |= match.patient.elements
     return elements
 
 

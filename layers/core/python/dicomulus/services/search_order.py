@@ -10,7 +10,7 @@ from dicomulus.dicom.dictionary import vr_of
 from dicomulus.dicom.matching import first_text, joined_name, joined_text
 from dicomulus.dicom.temporal import normal_date, normal_time
 from dicomulus.errors import InvalidQueryError, SearchTooBroadError
-from dicomulus.services.search_keys import PATH_BY_TAG
+from dicomulus.services.search_keys import PATH_BY_TAG, value_part
 from dicomulus.services.search_steps import Step, check_time
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _sort_value(tag: str, element: Element | None) -> Scalar | None:
     if vr == "PN":
         return "=".join(joined_name(element).values()) or None
     # Like the index of the attribute, where there is one.
-    text = joined_text(element) if tag in PATH_BY_TAG else first_text(element)
+    text = value_part(joined_text(element)) if tag in PATH_BY_TAG else first_text(element)
     if vr == "DA":
         return normal_date(text)
     if vr == "TM":
