@@ -5,23 +5,24 @@ from __future__ import annotations
 import shutil
 from contextlib import closing
 from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dicomulus.adapters.local import index_schema
+from dicomulus.adapters.local.index_schema import INDEX_SCHEMA
 from dicomulus.adapters.local.sqlite_index import SqliteIndex
-from dicomulus.services import search_keys
 from tests.benchmarks.peers import Dicomulus
 from tests.benchmarks.processes import free_port
-from tests.support import synthetic_studies
 from tests.support.datasets import GeneratedInstance, generated_study
-from tests.support.synthetic_studies import add_studies
+from tests.support.synthetic_studies import add_studies, studies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 _SEED: Final = 1_561
 """Of the one study that has a file."""
+
+_SAMPLE: Final = range(0, 100_000, 499)
+"""Studies that tell whether an archive is of those that would be made now."""
 
 INDEX_NAME: Final = "index.sqlite"
 
@@ -31,24 +32,24 @@ def filed_instance() -> GeneratedInstance:
     return next(iter(generated_study(series=1, instances=1, seed=_SEED)))
 
 
-def search_archive(cache: Path, studies: int, *, tell: Callable[[str], None]) -> Dicomulus:
+def search_archive(cache: Path, count: int, *, tell: Callable[[str], None]) -> Dicomulus:
     """Give an archive of so many studies beside one that has a file; made if it is not there yet.
 
     Raises:
         ServerError: The file could not be indexed.
     """
-    folder = cache / "search" / f"{studies}-{_version()}"
+    folder = cache / "search" / f"{count}-{_version()}"
     # Not made elsewhere and moved: a data folder belongs to the folder that it is of.
     mark = folder / "complete"
     if not mark.exists():
-        tell(f"{studies:,} studies: making their rows")
+        tell(f"{count:,} studies: making their rows")
         shutil.rmtree(folder, ignore_errors=True)
-        _make(folder, studies)
+        _make(folder, count)
         mark.touch()
     return _archive(folder)
 
 
-def _make(folder: Path, studies: int) -> None:
+def _make(folder: Path, count: int) -> None:
     source = folder / "source"
     source.mkdir(parents=True)
     instance = filed_instance()
@@ -56,7 +57,7 @@ def _make(folder: Path, studies: int) -> None:
     archive = _archive(folder)
     archive.index()
     with closing(SqliteIndex(archive.data / INDEX_NAME)) as index:
-        add_studies(index, range(studies))
+        add_studies(index, range(count))
 
 
 def _archive(folder: Path) -> Dicomulus:
@@ -64,7 +65,6 @@ def _archive(folder: Path) -> Dicomulus:
 
 
 def _version() -> str:
-    # Other studies, other keys or other tables make another archive.
-    modules = (synthetic_studies, search_keys, index_schema)
-    sources = b"".join(Path(module.__file__ or "").read_bytes() for module in modules)
-    return blake2b(sources, digest_size=4).hexdigest()
+    # Other studies, other rows of them or other tables make another archive.
+    content = repr((INDEX_SCHEMA, list(studies(_SAMPLE))))
+    return blake2b(content.encode(), digest_size=4).hexdigest()
