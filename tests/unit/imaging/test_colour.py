@@ -12,7 +12,7 @@ from pydicom.pixels.processing import apply_color_lut
 
 from dicomulus.errors import NotAcceptableError
 from dicomulus.imaging.colour import palette_colours, true_colours
-from dicomulus.imaging.decode import ImagePixel
+from dicomulus.imaging.image_pixel import ImagePixel
 from tests.support import pydicom_corpus
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from PIL import Image
 from dicomulus.errors import NotAcceptableError, ResponseTooLargeError
 from dicomulus.imaging import decode
 from dicomulus.imaging.code_stream import declared_pixels
-from dicomulus.imaging.decode import ImagePixel, decode_frame
+from dicomulus.imaging.decode import decode_frame
+from dicomulus.imaging.image_pixel import ImagePixel
 
 NATIVE: Final = "1.2.840.10008.1.2.1"
 JPEG: Final = "1.2.840.10008.1.2.4.50"

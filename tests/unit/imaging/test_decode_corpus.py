@@ -9,7 +9,8 @@ import pytest
 
 from dicomulus.dicom.json_stream import parse_data_set
 from dicomulus.errors import FrameNotFoundError, ResponseTooLargeError
-from dicomulus.imaging.decode import ImagePixel, decode_frame
+from dicomulus.imaging.decode import decode_frame
+from dicomulus.imaging.image_pixel import ImagePixel
 from dicomulus.services.fragments import FragmentReader
 from tests.support import pydicom_corpus
 from tests.support.archives import small_archive

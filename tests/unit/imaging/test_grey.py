@@ -10,9 +10,9 @@ from pydicom.dataset import Dataset
 
 from dicomulus.errors import NotAcceptableError
 from dicomulus.imaging import grey
-from dicomulus.imaging.decode import ImagePixel
 from dicomulus.imaging.frame_attributes import frame_attributes
 from dicomulus.imaging.grey import grey_levels
+from dicomulus.imaging.image_pixel import ImagePixel
 from dicomulus.imaging.parameters import Window, WindowFunction
 from tests.support.rendering import reference_levels
 

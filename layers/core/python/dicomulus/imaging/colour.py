@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from dicomulus.imaging.decode import ImagePixel, Pixels
     from dicomulus.imaging.frame_attributes import BulkReader
+    from dicomulus.imaging.image_pixel import ImagePixel, Pixels
 
     Colours = npt.NDArray[np.uint8]
 

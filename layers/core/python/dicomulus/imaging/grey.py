@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from dicomulus.imaging.decode import ImagePixel, Pixels
     from dicomulus.imaging.frame_attributes import BulkReader
+    from dicomulus.imaging.image_pixel import ImagePixel, Pixels
 
     Levels = npt.NDArray[np.float64]
     Grey = npt.NDArray[np.uint8]

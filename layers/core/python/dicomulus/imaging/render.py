@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from dicomulus.imaging.annotate import annotated
 from dicomulus.imaging.colour import palette_colours, true_colours
-from dicomulus.imaging.decode import ImagePixel, check_bytes, check_pixels, decode_frame
+from dicomulus.imaging.decode import check_bytes, check_pixels, decode_frame
 from dicomulus.imaging.encode import image_of
 from dicomulus.imaging.frame_attributes import frame_attributes
 from dicomulus.imaging.geometry import pixel_ratio, shown
 from dicomulus.imaging.grey import grey_levels
+from dicomulus.imaging.image_pixel import ImagePixel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,69 @@
+"""Frames decoded by pydicom, one at a time and without their file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from pydicom.encaps import encapsulate
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID
+
+from dicomulus.imaging.jpeg_extended import decode_12_bits, is_of_12_bits
+
+if TYPE_CHECKING:
+    from dicomulus.imaging.image_pixel import ImagePixel, Pixels
+
+_RLE: Final = "1.2.840.10008.1.2.5"
+_OWN_PLUGIN: Final = "pydicom"
+"""The plugin in Rust, where it is installed, panics at damaged frames, which is no Exception."""
+
+
+def decode_here(frame: bytes, pixel: ImagePixel, syntax: str) -> Pixels:
+    """Decode a frame in this process.
+
+    Raises:
+        Exception: Of whatever family, when the frame is none that is decoded.
+    """
+    if is_of_12_bits(
+        syntax, bits_stored=pixel.bits_stored, samples_per_pixel=pixel.samples_per_pixel
+    ):
+        return decode_12_bits(frame, rows=pixel.rows, columns=pixel.columns)
+    decoder = get_decoder(UID(syntax))
+    source = frame if decoder.is_native else encapsulate([frame], has_bot=False)
+    pixels, described = decoder.as_array(
+        source,
+        index=0,
+        decoding_plugin=_OWN_PLUGIN if syntax == _RLE else "",
+        **_options(_as_held(frame, pixel)),
+    )
+    interpretation = str(described["photometric_interpretation"])
+    if pixels.ndim == 3 and interpretation != "RGB":
+        raise ValueError("colours that are neither RGB nor made so")
+    return pixels
+
+
+def _as_held(frame: bytes, pixel: ImagePixel) -> ImagePixel:
+    """Call colours by their name where YBR_FULL_422 is written of pixels that share none."""
+    whole = pixel.rows * pixel.columns * pixel.samples_per_pixel * pixel.bits_allocated // 8
+    if pixel.photometric_interpretation == "YBR_FULL_422" and len(frame) == whole:
+        return replace(pixel, photometric_interpretation="YBR_FULL")
+    return pixel
+
+
+def _options(pixel: ImagePixel) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "rows": pixel.rows,
+        "columns": pixel.columns,
+        "samples_per_pixel": pixel.samples_per_pixel,
+        "number_of_frames": 1,
+        "photometric_interpretation": pixel.photometric_interpretation,
+        "bits_allocated": pixel.bits_allocated,
+        "pixel_keyword": pixel.keyword,
+    }
+    if pixel.keyword == "PixelData":
+        options["bits_stored"] = pixel.bits_stored
+        options["pixel_representation"] = int(pixel.is_signed)
+    if pixel.samples_per_pixel > 1:
+        options["planar_configuration"] = pixel.planar_configuration
+    return options
