@@ -13,6 +13,7 @@ import pytest
 
 from dicomulus.adapters.aws.dynamodb_index import DynamoDbIndex
 from dicomulus.adapters.aws.dynamodb_table import DynamoDbTable
+from dicomulus.adapters.ledger import Ledger
 from dicomulus.adapters.local.sqlite_index import SqliteIndex
 from dicomulus.dicom.query import (
     ALL_INSTANCES,
@@ -232,6 +233,19 @@ def test_named_series_come_in_the_order_asked_for(index: Index) -> None:
     named = {"SeriesInstanceUID": "1.5", "StudyDate": "20240101-"}
     found = find(index, ALL_SERIES, **named, orderby="-StudyDate")
     assert [place.split("/")[2] for place in found] == ["1.10", "1.9", "1.4", "1.5", "1.2", "1.1"]
+
+
+def test_instances_of_a_series_are_found_without_looking_through_studies(
+    sqlite: SqliteIndex,
+) -> None:
+    ledger = Ledger()
+    search = search_of(ledger.index(sqlite))
+    query = query_of(ALL_INSTANCES, SeriesInstanceUID="1.55", StudyDate="20240106")
+    page, calls = ledger.of(lambda: search.find(query))
+    assert len(page.texts) == 1
+    assert [call.operation for call in calls] == [
+        *("find_uid", "get_studies", "query_series", "query_instance_answers"),
+    ]
 
 
 def test_many_thousand_uids_are_looked_up(index: Index) -> None:

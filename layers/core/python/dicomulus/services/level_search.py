@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -111,6 +112,8 @@ class LevelSearch:
         is_of_series = query.level is Level.SERIES
         self._query = query
         self._uids = _named(query, _SERIES_INSTANCE_UID if is_of_series else _SOP_INSTANCE_UID)
+        # Instances of few series are in few studies.
+        self._series_uids = () if is_of_series else _named(query, _SERIES_INSTANCE_UID)
         self._meter = meter
         self._tests = _Tests(query)
         self._index = index
@@ -121,7 +124,7 @@ class LevelSearch:
     def __str__(self) -> str:
         """Give the way through all studies as one line, without the values asked for."""
         if self.is_by_uid:
-            return f"by the index of UIDs: {len(self._uids)}"
+            return f"by the index of UIDs: {len(self._uids or self._series_uids)}"
         then = "then the series of each study"
         if self._query.level is Level.INSTANCE:
             then += " and their instances"
@@ -129,8 +132,8 @@ class LevelSearch:
 
     @property
     def is_by_uid(self) -> bool:
-        """Whether a search of all studies looks its few matches up, in the order of their UIDs."""
-        return bool(self._uids)
+        """Whether a search of all studies looks its few matches up, or their series."""
+        return bool(self._uids or self._series_uids)
 
     # --- series ----------------------------------------------------------------------------------
 
@@ -162,8 +165,13 @@ class LevelSearch:
         self, *, wanted: int, after: Position | None
     ) -> Iterator[tuple[Position, StudyRow | None, Sequence[SeriesRow]]]:
         """Go through studies and places between them, with the series of each study."""
+        plan = plan_studies(self._query)
+        if self._series_uids and plan.uids is None:
+            found = {each.study_instance_uid for each in self._find(self._series_uids)}
+            asked = self._query.filter_at(Level.STUDY)
+            plan = replace(plan, uids=tuple(sorted(found)), rest=asked)
         steps = self._walk.steps(
-            plan_studies(self._query),
+            plan,
             self._meter,
             wanted=wanted,
             after=None if after is None else after[: len(STUDY_POSITION)],
