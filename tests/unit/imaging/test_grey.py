@@ -9,7 +9,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dicomulus.errors import NotAcceptableError
-from dicomulus.imaging import grey
+from dicomulus.imaging import values
 from dicomulus.imaging.frame_attributes import frame_attributes
 from dicomulus.imaging.grey import grey_levels
 from dicomulus.imaging.image_pixel import ImagePixel
@@ -283,8 +283,9 @@ def test_functional_groups_tell_of_each_frame() -> None:
     assert_near(levels(pixels, dataset, number=2), reference_levels(pixels, second))
 
 
-def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    pixels = image("i4")
+@pytest.mark.parametrize("dtype", ["i4", "u2"])
+def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    pixels = image(dtype)
     whole = levels(pixels, data_set(pixels))
-    monkeypatch.setattr(grey, "_BLOCK_PIXELS", 700)
+    monkeypatch.setattr(values, "BLOCK_PIXELS", 700)
     assert np.array_equal(levels(pixels, data_set(pixels)), whole)

@@ -8,6 +8,7 @@ import numpy as np
 
 from dicomulus.errors import NotAcceptableError
 from dicomulus.imaging.palette import palette_of
+from dicomulus.imaging.values import every_value, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +48,4 @@ def palette_colours(
     if pixels.dtype.kind not in "iu" or pixels.dtype.itemsize > 2:
         raise NotAcceptableError("a palette is for values of 8 or 16 bits")
     palette = palette_of(attributes, read_bulk, is_signed=pixel.is_signed)
-    unsigned = np.dtype(f"u{pixels.dtype.itemsize}")
-    every = np.arange(1 << 8 * unsigned.itemsize, dtype=unsigned).view(pixels.dtype)
-    return np.take(palette.apply(every), pixels.view(unsigned), axis=0)
+    return look_up(palette.apply(every_value(pixels.dtype)), pixels)

@@ -15,6 +15,7 @@ from dicomulus.dicom.json_model import integer_of, items, text_of
 from dicomulus.imaging.frame_attributes import number_of, numbers_of
 from dicomulus.imaging.lookup_table import has_table, lookup_table_of
 from dicomulus.imaging.parameters import Window, WindowFunction
+from dicomulus.imaging.values import as_places, blocks, every_value, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
     Levels = npt.NDArray[np.float64]
     Grey = npt.NDArray[np.uint8]
-
-_BLOCK_PIXELS: Final = 1_000_000
-"""Pixels that are computed at a time, so that not all of them are ever held as float64."""
 
 _MODALITY_LUT_SEQUENCE: Final = "00283000"
 _VOI_LUT_SEQUENCE: Final = "00283010"
@@ -79,11 +77,9 @@ def grey_levels(
         voi = _automatic(pixels, pixel, attributes, modality=modality)
     shade = partial(_shade, modality=modality, voi=voi, inverted=_is_inverted(attributes, pixel))
     if _is_cheaper_by_value(pixels):
-        unsigned = np.dtype(f"u{pixels.dtype.itemsize}")
-        every = np.arange(1 << 8 * unsigned.itemsize, dtype=unsigned)
-        return np.take(shade(every.view(pixels.dtype)), pixels.view(unsigned))
+        return look_up(shade(every_value(pixels.dtype)), pixels)
     shaded = np.empty(pixels.shape, np.uint8)
-    for rows in _blocks(pixels):
+    for rows in blocks(pixels):
         shaded[rows] = shade(pixels[rows])
     return shaded
 
@@ -103,12 +99,6 @@ def _shade(
 def _is_cheaper_by_value(pixels: Pixels) -> bool:
     small = pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2
     return small and pixels.size > 1 << 8 * pixels.dtype.itemsize
-
-
-def _blocks(pixels: Pixels) -> Iterator[slice]:
-    rows = max(1, _BLOCK_PIXELS // max(1, pixels.shape[1]))
-    for start in range(0, pixels.shape[0], rows):
-        yield slice(start, start + rows)
 
 
 def _is_inverted(attributes: Mapping[str, object], pixel: ImagePixel) -> bool:
@@ -198,13 +188,14 @@ def _automatic(
 def _occurring(pixels: Pixels) -> Iterator[Pixels]:
     """Give the values that occur, each once where that is less work for what comes after."""
     if not _is_cheaper_by_value(pixels):
-        for rows in _blocks(pixels):
+        for rows in blocks(pixels):
             yield pixels[rows]
         return
-    unsigned = np.dtype(f"u{pixels.dtype.itemsize}")
-    occurs = np.zeros(1 << 8 * unsigned.itemsize, np.bool_)
-    occurs[pixels.view(unsigned)] = True
-    yield np.flatnonzero(occurs).astype(unsigned).view(pixels.dtype)
+    every = every_value(pixels.dtype)
+    occurs = np.zeros(every.shape, np.bool_)
+    for rows in blocks(pixels):
+        occurs[as_places(pixels[rows])] = True
+    yield every[occurs]
 
 
 def _without_padding(
