@@ -39,11 +39,14 @@ def search_of(
 
 
 def elements(**values: Any) -> dict[str, Element]:
-    """Give DICOM JSON of keywords and values; ``None`` is an empty attribute."""
+    """Give DICOM JSON of keywords and values; ``None`` is empty, an element is taken as it is."""
     made: dict[str, Element] = {}
     for keyword, value in values.items():
         tag = tag_from_keyword(keyword)
         assert tag is not None
+        if isinstance(value, dict) and "vr" in value:
+            made[tag] = value
+            continue
         made[tag] = {"vr": vr_of(tag)}
         if value is not None:
             made[tag]["Value"] = value if isinstance(value, list) else [value]

@@ -182,7 +182,7 @@ def test_each_path_searches_its_resource(
 
 def test_a_page_that_is_not_the_last_links_to_the_next() -> None:
     response = studies(page_of(STUDY, next="T"), "PatientName=M%C3%BCller%2A&offset=20&limit=5")
-    link = f"<{BASE_URL}/studies?PatientName=M%C3%BCller%2A&limit=5&page=T>"
+    link = f"<{BASE_URL}/studies?PatientName=M%C3%BCller*&limit=5&page=T>"
     assert response.header("Link") == f'{link}; rel="next"'
     assert studies(page_of(STUDY)).header("Link") is None
 
@@ -229,3 +229,19 @@ def test_results_are_given_as_xml_to_who_asks_for_it() -> None:
     assert body.count(f'<Value number="1">{BASE_URL}/studies/1.2</Value>'.encode()) == 2
     by_parameter = studies(page_of(STUDY), "accept=application/dicom%2Bxml", Accept="text/csv")
     assert by_parameter.status == 200
+
+
+def test_a_link_that_the_server_would_refuse_is_not_given() -> None:
+    uids = ",".join(f"1.2.826.0.1.3680043.2.{number}" for number in range(400))
+    response = studies(page_of(STUDY, remaining=None, next="T"), f"StudyInstanceUID={uids}")
+    assert response.header("Link") is None
+    assert response.header("Warning") is not None
+
+
+def test_all_fields_left_out_make_one_warning_of_bounded_length() -> None:
+    names = "Rows,Columns,Modality,SliceThickness,KVP,EchoTime,FlipAngle,ImageType,PixelSpacing"
+    names += ",BitsStored,HighBit,WindowCenter,WindowWidth,InstanceNumber,SeriesNumber,PixelData"
+    response = studies(page_of(STUDY), f"includefield={names}")
+    warnings = [value for name, value in response.headers if name == "Warning"]
+    assert len(warnings) == 1
+    assert len(warnings[0]) < 1_100

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,14 +13,17 @@ from dicomulus.dicom.query import (
     ALL_INSTANCES,
     ALL_SERIES,
     PATIENTS,
+    SERIES_INSTANCES,
     STUDIES,
     STUDY_INSTANCES,
     STUDY_SERIES,
 )
 from dicomulus.errors import InvalidQueryError, SearchTooBroadError
-from dicomulus.services import search_order
+from dicomulus.services import patient_search, search_order
 from dicomulus.services.search import EVERYTHING, Within
 from dicomulus.services.search_meter import SearchLimits
+from dicomulus.services.search_token import format_token
+from tests.support.builders import putting
 from tests.support.lagging_index import LaggingShards
 from tests.support.search_archive import (
     SERIES_UID,
@@ -28,8 +31,10 @@ from tests.support.search_archive import (
     STUDY_UID,
     add_series,
     add_study,
+    elements,
     parsed,
     query_of,
+    row_of,
     search_of,
     studies,
     uids,
@@ -51,21 +56,22 @@ def index(tmp_path: Path) -> Iterator[SqliteIndex]:
         yield index
 
 
+STUDIES_OF_CLINIC: list[tuple[str | None, str | None, list[str | None]]] = [
+    ("P2", "20240105", ["CT", "MR"]),
+    ("P1", "20240104", ["CT"]),
+    ("P2", "20240103", ["US"]),
+    ("P3", None, ["MR"]),
+    (None, "20240101", ["CT"]),
+    ("P1", "20240102", ["MR", "CT"]),
+    ("P4", "20240106", [None]),
+]
+"""PatientID, StudyDate and the Modality of each series."""
+
+
 @pytest.fixture
 def clinic(index: SqliteIndex) -> SqliteIndex:
     """Four patients, seven studies, some of two series."""
-    for study, (patient, date, modalities) in enumerate(
-        [
-            ("P2", "20240105", ["CT", "MR"]),
-            ("P1", "20240104", ["CT"]),
-            ("P2", "20240103", ["US"]),
-            ("P3", None, ["MR"]),
-            (None, "20240101", ["CT"]),
-            ("P1", "20240102", ["MR", "CT"]),
-            ("P4", "20240106", [None]),
-        ],
-        start=1,
-    ):
+    for study, (patient, date, modalities) in enumerate(STUDIES_OF_CLINIC, start=1):
         for series, modality in enumerate(modalities, start=1):
             add_series(
                 index,
@@ -150,7 +156,7 @@ def test_following_the_links_gives_every_match_once(
     ],
 )
 def test_links_of_other_ways_give_every_series_once(
-    clinic: SqliteIndex, parameters: Mapping[str, str]
+    clinic: SqliteIndex, parameters: dict[str, Any]
 ) -> None:
     search = search_of(clinic)
     everything = uids(search.find(query_of(ALL_SERIES, **parameters)), SERIES_UID)
@@ -519,3 +525,68 @@ def test_the_plan_is_told_without_the_values_asked_for(clinic: SqliteIndex) -> N
         "along by_date; looked through in the index: PatientID; tested in each study: PatientID, "
         "StudyID; sorted in memory by: StudyDescription"
     )
+
+
+# --- odd archives ---------------------------------------------------------------------------------
+
+
+def test_what_should_be_items_and_is_text_matches_nothing(index: SqliteIndex) -> None:
+    add_series(index, 1, 1, RequestAttributesSequence=elements(ScheduledProcedureStepID="S1"))
+    add_series(index, 1, 2, RequestAttributesSequence={"vr": "LO", "Value": ["S1", 7]})
+    query = query_of(ALL_SERIES, **{"RequestAttributesSequence.ScheduledProcedureStepID": "S1"})
+    assert uids(search_of(index).find(query), SERIES_UID) == ["1.2.1.1"]
+
+
+def test_a_patient_who_is_nobody_stands_in_nobodys_way(
+    index: SqliteIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patient_search, "MOST_STUDIES", 4)
+    for study in range(1, 21):
+        patient = "ANON" if study % 5 else f"P{study}"
+        add_study(index, study, PatientID=patient, StudyDate=f"202401{study:02}")
+    pages = follow(search_of(index), PATIENTS, limit="1")
+    assert found(pages, PATIENT_ID) == ["P20", "ANON", "P15", "P10", "P5"]
+    told = parsed(pages[1])[0]
+    assert (told["00201200"], told["00201204"]) == ({"vr": "IS"}, {"vr": "IS"})
+
+
+def test_long_values_to_sort_by_make_short_tokens(index: SqliteIndex) -> None:
+    for study in range(1, 6):
+        add_study(index, study, PatientComments=f"{study}" * 3_000, StudyDate="20240101")
+    pages = follow(search_of(index), limit="1", orderby="-PatientComments")
+    assert found(pages) == [f"1.2.{study}" for study in range(5, 0, -1)]
+    assert max(len(page.next) for page in pages) < 500
+
+
+def test_a_sorted_place_of_another_form_is_refused(clinic: SqliteIndex) -> None:
+    query = query_of(orderby="StudyDescription")
+    for position in ((True,), (False, 1, 0, "x"), (False, "Study 1", "x", 0)):
+        token = format_token(position, query, of=repr(EVERYTHING))
+        with pytest.raises(InvalidQueryError, match="token"):
+            search_of(clinic).find(query_of(orderby="StudyDescription", page=token))
+
+
+@pytest.mark.parametrize("multiple", ["true", "false"])
+def test_a_list_of_uids_is_looked_up_however_it_is_divided(
+    clinic: SqliteIndex, multiple: str
+) -> None:
+    for tag, resource in (("StudyInstanceUID", STUDIES), ("SeriesInstanceUID", ALL_SERIES)):
+        values = "1.2.1\\1.2.6" if resource == STUDIES else "1.2.1.1\\1.2.6.1"
+        query = query_of(resource, **{tag: values, "multiplevaluematching": multiple})
+        page = search_of(clinic).find(query)
+        assert len(page.texts) == 2
+        assert "along" not in page.plan
+
+
+def test_a_series_is_searched_through_no_longer_than_a_page_may_take(index: SqliteIndex) -> None:
+    rows = [row_of(1, 1, sop, InstanceNumber=sop) for sop in range(1, 351)]
+    add_series(index, 1, 1)
+    index.commit(putting(*rows), now_ms=1, due_ms=2)
+    within = Within(study_instance_uid="1.2.1", series_instance_uid="1.2.1.1")
+    late = search_of(index, limits=SearchLimits(seconds=0))
+    with pytest.raises(SearchTooBroadError):
+        late.find(query_of(SERIES_INSTANCES, ImageComments="none"), within)
+    spent = search_of(index, limits=SearchLimits(page_units=1))
+    page = spent.find(query_of(SERIES_INSTANCES, limit="10"), within)
+    assert (len(page.texts), page.remaining) == (10, None)
+    assert len(found(follow(spent, SERIES_INSTANCES, within, limit="90"), SOP_UID)) == 350

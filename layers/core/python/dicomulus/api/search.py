@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 EXPLAIN_HEADER: Final = "Dicomulus-Explain"
 """A request with it, whatever its value, is answered with the plan and the cost of its search."""
 
+MAX_WARNING_LENGTH: Final = 1_000
+"""Characters of what a warning says of parameters, one sentence after the other."""
+
+MAX_LINK_LENGTH: Final = 8_000
+"""Characters of a link that the server itself takes, with the rest of the request's line."""
+
 PLAN_HEADER: Final = "Dicomulus-Plan"
 COST_HEADER: Final = "Dicomulus-Cost"
 
@@ -133,11 +139,16 @@ def _query(archive: Archive, request: Request, resource: SearchResource) -> Quer
 
 def _warnings(request: Request, query: Query, page: ResultPage) -> tuple[tuple[str, str], ...]:
     """Say what is not as asked for, and that the page is not all (PS3.18 §8.3.4.4)."""
-    sentences = list(query.notes)
+    sentences = [_cut("; ".join(query.notes))] if query.notes else []
     if page.remaining != 0:
         count = "" if page.remaining is None else f"{page.remaining} "
         sentences.append(f"There are {count}additional results that can be requested")
     return tuple(("Warning", f"299 {request.base_url}: {each}") for each in sentences)
+
+
+def _cut(text: str) -> str:
+    """Cut a text that a client's reader of headers might not take."""
+    return text if len(text) <= MAX_WARNING_LENGTH else text[: MAX_WARNING_LENGTH - 3] + "..."
 
 
 def _links(archive: Archive, request: Request, page: ResultPage) -> tuple[tuple[str, str], ...]:
@@ -147,8 +158,10 @@ def _links(archive: Archive, request: Request, page: ResultPage) -> tuple[tuple[
     kept = [(name, value) for name, value in request.query if name not in ("offset", "page")]
     path = request.path.removeprefix(archive.settings.base_path)
     # A space is %20: not everything on the way takes a plus sign for one.
-    asked = urlencode([*kept, ("page", page.next)], quote_via=quote)
-    return (("Link", f'<{request.base_url}{path}?{asked}>; rel="next"'),)
+    asked = urlencode([*kept, ("page", page.next)], safe=",*:", quote_via=quote)
+    target = f"{request.base_url}{path}?{asked}"
+    # A list of very many UIDs leaves no room for where to go on; the warning is told all the same.
+    return () if len(target) > MAX_LINK_LENGTH else (("Link", f'<{target}>; rel="next"'),)
 
 
 def _totals(page: ResultPage) -> tuple[tuple[str, str], ...]:

@@ -43,9 +43,7 @@ if TYPE_CHECKING:
 WILDCARD_VRS: Final = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "UN"})
 """VRs with wildcards (PS3.4 §C.2.2.2.4), and UN, which private attributes are taken for."""
 
-_NUMBER_VRS: Final = frozenset(
-    {"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "US/SS", "UV"}
-)
+NUMBER_VRS: Final = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "US/SS", "UV"})
 _TEXT_VRS: Final = frozenset({"AS", "AT"})
 
 # Viewers ask for any of several modalities without saying so (multiplevaluematching).
@@ -248,7 +246,9 @@ def _level_filter(
 def _item_filter(step: _Step, inner: _ZonedFilter) -> _ZonedFilter:
     def matches(elements: Mapping[str, Element], zone: timedelta | None) -> bool:
         tags = stored_tags(elements, *step)
-        items = [item for tag in tags for item in values_of(elements.get(tag))]
+        values = (value for tag in tags for value in values_of(elements.get(tag)))
+        # Files have attributes in any VR, and then what should be items may be anything.
+        items = [value for value in values if isinstance(value, dict)]
         # Without any item, each key is matched against an attribute that is not there.
         return any(inner(item, zone) for item in items or [{}])
 
@@ -448,7 +448,7 @@ def _text_test(key: MatchKey) -> Callable[[str], bool]:
     value = key.value.strip()
     if key.vr in WILDCARD_VRS:
         return _pattern_test(value)
-    if key.vr in _NUMBER_VRS:
+    if key.vr in NUMBER_VRS:
         return _number_test(value)
     if key.vr in _TEXT_VRS:
         return value.__eq__
@@ -483,13 +483,14 @@ def _date_time_test(
 
 
 def _number_test(value: str) -> Callable[[str], bool]:
-    wanted = _number(value)
+    wanted = number_of(value)
     if wanted is None:
         raise ValueError("must be a number")
-    return lambda text: _number(text) == wanted
+    return lambda text: number_of(text) == wanted
 
 
-def _number(text: str) -> Decimal | None:
+def number_of(text: str) -> Decimal | None:
+    """Read a number; none if the text is not one, or not a finite one."""
     if "_" in text:  # which Decimal takes as digits grouped
         return None
     try:
@@ -614,7 +615,7 @@ def is_plain(key: MatchKey, semantics: Semantics) -> bool:
     """Whether a key is neither for the empty attribute nor for any of several values."""
     if _is_for_empty(key, semantics):
         return False
-    return not (semantics.multiple_values and "\\" in key.value)
+    return key.vr == "UI" or not (semantics.multiple_values and "\\" in key.value)
 
 
 def folded_pieces(key: MatchKey, semantics: Semantics = LITERAL) -> tuple[str, ...]:

@@ -49,6 +49,10 @@ MAX_VALUE_LENGTH: Final = 65_536
 # --- what is searched -----------------------------------------------------------------------------
 
 
+MAX_ORDER_KEYS: Final = 8
+"""Attributes to order by: the value of each is in the link to the next page."""
+
+
 class Level(StrEnum):
     """What a search finds."""
 
@@ -440,6 +444,8 @@ def _parse_fields(fields: list[str]) -> list[str] | None:
 
 def _parse_order(fields: list[str], scope: _Scope) -> tuple[OrderKey, ...]:
     keys: dict[str, OrderKey] = {}
+    if len(fields) > MAX_ORDER_KEYS:
+        raise InvalidQueryError("orderby", f"names more than {MAX_ORDER_KEYS} attributes")
     for field in fields:
         tag = _parse_tag(field.removeprefix("-"), parameter="orderby")
         key = OrderKey(tag, descending=field.startswith("-"))

@@ -48,6 +48,9 @@ MAX_KEPT_LENGTH: Final = 4_096
 """Characters of an attribute's JSON that a row keeps; a longer one is in the metadata only. All
 kept attributes together stay below the 400 KB of a DynamoDB item."""
 
+_LONGER: Final = {"00400275": 65_536}
+"""More characters for RequestAttributesSequence, of which every search of series has to know."""
+
 _INSTANCE_TAGS: Final = tuple(sorted(INSTANCE_TAGS))
 
 _LEVEL_ROWS_HELD: Final = 256
@@ -110,8 +113,14 @@ def instance_text(found: Mapping[str, str]) -> str:
 
 
 def _kept(found: Mapping[str, str], tags: Iterable[str]) -> str:
-    texts = (found[tag] for tag in tags if tag in found)
-    return "{" + ",".join(text for text in texts if len(text) <= MAX_KEPT_LENGTH) + "}"
+    texts = {tag: found[tag] for tag in tags if tag in found}
+    kept = (text for tag, text in texts.items() if len(text) <= kept_length(tag))
+    return "{" + ",".join(kept) + "}"
+
+
+def kept_length(tag: str) -> int:
+    """Give the most characters of an attribute's JSON that a row keeps."""
+    return _LONGER.get(tag, MAX_KEPT_LENGTH)
 
 
 @dataclass(frozen=True, slots=True)

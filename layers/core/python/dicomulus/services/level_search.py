@@ -42,11 +42,15 @@ NUMBERED: Final = (bool, int, str)
 _END: Final = (True, 0, "\U0010ffff")
 """Behind all siblings."""
 
+_TESTED_AT_ONCE: Final = 100
+"""Instances after which a page may end: to test one may be to read an object of its own."""
+
 _STUDIES_AT_ONCE: Final = 16
 """Studies whose series are read at the same time."""
 
-_NAMED_UIDS: Final = 16
-"""Most instances or series, named by a query, that are looked up one by one."""
+_NAMED_UIDS: Final = 200
+"""Most instances or series, named by a query, that are looked up one by one: more than a request's
+line has room for."""
 
 _SERIES_NUMBER: Final = "00200011"
 _SERIES_INSTANCE_UID: Final = "0020000E"
@@ -274,10 +278,14 @@ class LevelSearch:
         after: Position | None,
     ) -> Iterator[Step[Match]]:
         test = self._tests.of_instance
-        for instance in chosen(self._instance_rows(series)):
+        before: Position | None = None
+        for number, instance in enumerate(chosen(self._instance_rows(series)), start=1):
             place = _instance_place(instance)
             if after is not None and place <= after:
                 continue
+            if number % _TESTED_AT_ONCE == 0 and before is not None:
+                yield Step((*at, *before))
+            before = place
             if test is None or test(instance_elements(instance, self._fragments.text)):
                 position = (*at, *place)
                 match = Match(position=position, study=study, series=row, instance=instance)
@@ -381,7 +389,8 @@ def _may_hold(row: SeriesRow, query: Query) -> bool:
 def _needs_fragments(query: Query) -> bool:
     """Whether a query asks for attributes of instances that their answers do not have."""
     matched = [key.path[0] for key in query.keys_at(Level.INSTANCE)]
-    ordered = [key.tag for key in query.order]
+    above = query.tags.study | query.tags.series
+    ordered = [key.tag for key in query.order if key.tag not in above]
     beyond = any(tag not in INSTANCE_RETURN for tag in (*matched, *ordered))
     return beyond or bool(query.include) or query.include_all
 

@@ -6,6 +6,7 @@ patient, and the issuer of the PatientID tells no patients apart.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.attributes import PATIENT_FURTHER, PATIENT_RETURN
@@ -16,7 +17,7 @@ from dicomulus.dicom.query import Level
 from dicomulus.services.folds import UTF8
 from dicomulus.services.search_match import Match, Patient
 from dicomulus.services.search_plan import Plan, patient_legs, plan_studies
-from dicomulus.services.search_steps import Step, check_time
+from dicomulus.services.search_steps import Step
 from dicomulus.services.study_walk import date_key, study_elements
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from dicomulus.services.search_meter import SearchMeter
     from dicomulus.services.search_steps import Position
     from dicomulus.services.study_walk import StudyWalk
+
+MOST_STUDIES: Final = 1_000
+"""Studies of a patient that are read. What stands for nobody, as ANON does, may have all there are;
+how many more such a patient has is then not told."""
 
 _PATIENT_ID: Final = "00100020"
 _PATIENT_TAGS: Final = frozenset(PATIENT_RETURN) | PATIENT_FURTHER
@@ -65,18 +70,11 @@ class PatientSearch:
         return sorted([*rows, found], key=date_key, reverse=True)
 
     def studies_of(self, patient_id: str, meter: SearchMeter) -> list[StudyRow]:
-        """Read all studies of a patient, newest first.
-
-        Raises:
-            SearchTooBroadError: They are too many for the time.
-        """
-        rows: list[StudyRow] = []
-        for step in self._walk.steps(plan_of_patient(patient_id), meter, wanted=1_000):
-            if step.found is None:
-                check_time(meter)
-            else:
-                rows.append(step.found)
-        return sorted(rows, key=date_key, reverse=True)
+        """Read the studies of a patient, newest first, no more than ``MOST_STUDIES``."""
+        plan = plan_of_patient(patient_id)
+        steps = self._walk.steps(plan, meter, wanted=MOST_STUDIES)
+        rows = (step.found for step in steps if step.found is not None)
+        return sorted(islice(rows, MOST_STUDIES), key=date_key, reverse=True)
 
 
 def plan_of_patient(patient_id: str, query: Query | None = None) -> Plan:
@@ -109,6 +107,8 @@ def _fold(rows: Sequence[StudyRow]) -> Patient:
         "00201202": sum(row.series_count for row in rows),
         "00201204": sum(row.instance_count for row in rows),
     }
+    if len(rows) >= MOST_STUDIES:
+        counts = {}
     elements: dict[str, Element] = {
         tag: {"vr": vr_of(tag)} for tag, use in PATIENT_RETURN.items() if use == "R"
     }

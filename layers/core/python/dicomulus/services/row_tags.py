@@ -9,8 +9,8 @@ from dicomulus.dicom.attributes import INSTANCE_TAGS
 from dicomulus.dicom.json_members import tagged_members
 from dicomulus.dicom.level_json import parse_json_object
 from dicomulus.services.folds import (
-    MAX_KEPT_LENGTH,
     has_bulk_data,
+    kept_length,
     levels_digest,
     levels_text,
 )
@@ -37,7 +37,7 @@ def further_of(members: Mapping[str, str], tags: MainTags) -> tuple[bytes, str]:
         members: The members of the instance's complete JSON, each with its tag, by tag.
         tags: The lists to hold.
     """
-    if any(len(members.get(tag, "")) > MAX_KEPT_LENGTH for tag in tags.all):
+    if any(len(members.get(tag, "")) > kept_length(tag) for tag in tags.all):
         return b"{}", ""
     told = (
         members[tag]

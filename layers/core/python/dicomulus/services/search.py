@@ -11,7 +11,7 @@ from dicomulus.dicom.query import Level
 from dicomulus.dicom.resource import SeriesResource
 from dicomulus.services.level_search import LevelSearch
 from dicomulus.services.patient_search import PatientSearch, plan_of_patient
-from dicomulus.services.search_match import Match, answer_of, elements_of, size_of
+from dicomulus.services.search_match import Match, answer_of, elements_of
 from dicomulus.services.search_meter import SearchCost, SearchLimits, SearchMeter
 from dicomulus.services.search_order import sorted_steps
 from dicomulus.services.search_plan import plan_studies
@@ -123,13 +123,18 @@ class Search:
         wanted = query.offset + limit + 1
         source = self._source(query, within, meter=meter, wanted=wanted)
         steps = source.find(after)
-        page = gather(steps, offset=query.offset, limit=limit, meter=meter, size_of=size_of)
-        remaining = _remaining(page, steps, source)
+        page = gather(
+            steps,
+            offset=query.offset,
+            limit=limit,
+            meter=meter,
+            answer_of=lambda match: answer_of(match, query, self._fragments.text),
+        )
+        remaining = _remaining(page, steps, source, meter=meter)
         at_start = not query.page and (page.items or not query.offset)
         known = None if remaining is None else query.offset + len(page.items) + remaining
-        texts = tuple(answer_of(match, query, self._fragments.text) for match in page.items)
         return ResultPage(
-            texts=texts,
+            texts=page.items,
             remaining=remaining,
             total=known if at_start else None,
             next=format_token(page.end, query, of=repr(within)) if page.end else "",
@@ -244,9 +249,18 @@ class Search:
         return _Source(find=find, plan=source.plan, is_listed=True)
 
 
-def _remaining(page: Gathered[Match], steps: Iterator[Step[Match]], source: _Source) -> int | None:
-    """Count the matches behind a page, if that takes no further reading."""
+def _remaining(
+    page: Gathered, steps: Iterator[Step[Match]], source: _Source, *, meter: SearchMeter
+) -> int | None:
+    """Count the matches behind a page, if they are at hand."""
     if not page.has_more:
         return 0
-    # The one that told that there are more has been taken already.
-    return 1 + sum(step.found is not None for step in steps) if source.is_listed else None
+    if not source.is_listed:
+        return None
+    count = 1  # which has been taken already, and told that there are more
+    for step in steps:
+        if step.found is not None:
+            count += 1
+        elif meter.is_spent:
+            return None
+    return count

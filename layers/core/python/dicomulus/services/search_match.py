@@ -84,16 +84,6 @@ def answer_of(match: Match, query: Query, fragment_text: FragmentText) -> bytes:
     return format_members(parts | members(own))
 
 
-def size_of(match: Match) -> int:
-    """Give about how many bytes the answer has."""
-    texts = (
-        match.study.answer if match.study is not None else b"",
-        match.series.answer if match.series is not None else b"",
-        match.instance.attributes if match.instance is not None else b"",
-    )
-    return sum(map(len, texts))
-
-
 def elements_of(match: Match, fragment_text: FragmentText) -> dict[str, Element]:
     """Give the attributes of a match and of the levels above it, for sorting.
 

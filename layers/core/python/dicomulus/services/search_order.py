@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
 from functools import cmp_to_key
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dicomulus.dicom.dictionary import vr_of
-from dicomulus.dicom.matching import first_text, joined_name, joined_text
+from dicomulus.dicom.matching import (
+    NUMBER_VRS,
+    first_text,
+    joined_name,
+    joined_text,
+    number_of,
+)
 from dicomulus.dicom.temporal import normal_date, normal_time
 from dicomulus.errors import InvalidQueryError, SearchTooBroadError
 from dicomulus.services.search_keys import PATH_BY_TAG, value_part
@@ -25,8 +30,6 @@ T = TypeVar("T")
 
 MAX_SORTED: Final = 10_000
 """Most matches that are sorted; each costs the reading of its row on every page."""
-
-_NUMBER_VRS: Final = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"})
 
 
 def sorted_steps(
@@ -81,22 +84,17 @@ def _sort_values(elements: Mapping[str, Element], order: Sequence[OrderKey]) -> 
 def _sort_value(tag: str, element: Element | None) -> Scalar | None:
     vr = vr_of(tag)
     if vr == "PN":
-        return "=".join(joined_name(element).values()) or None
-    # Like the index of the attribute, where there is one.
-    text = value_part(joined_text(element)) if tag in PATH_BY_TAG else first_text(element)
+        return value_part("=".join(joined_name(element).values())) or None
+    # Like the index of the attribute, where there is one; a long text would make a long token.
+    text = value_part(joined_text(element) if tag in PATH_BY_TAG else first_text(element))
     if vr == "DA":
         return normal_date(text)
     if vr == "TM":
         return normal_time(text)
-    return _number(text) if vr in _NUMBER_VRS else text or None
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        return None
-    return float(number) if number.is_finite() else None
+    if vr in NUMBER_VRS:
+        number = number_of(text)
+        return None if number is None else float(number)
+    return text or None
 
 
 def _comparison(
@@ -127,6 +125,8 @@ def _follows(
     position: Position, after: Position, compare: Callable[[Position, Position], int]
 ) -> bool:
     try:
-        return len(position) == len(after) and compare(position, after) > 0
-    except TypeError as exc:
-        raise InvalidQueryError("page", "is not the token of a next link") from exc
+        if len(position) == len(after):
+            return compare(position, after) > 0
+    except TypeError:
+        pass
+    raise InvalidQueryError("page", "is not the token of a next link")

@@ -31,14 +31,14 @@ class Step(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gathered(Generic[T]):
-    """The matches of a page.
+class Gathered:
+    """The matches of a page, as they are answered.
 
     ``end`` is where the next page begins, if there is or may be one; a page that may hold no match
     has none.
     """
 
-    items: tuple[T, ...]
+    items: tuple[bytes, ...]
     has_more: bool
     end: Position | None
 
@@ -49,8 +49,8 @@ def gather(
     offset: int,
     limit: int,
     meter: SearchMeter,
-    size_of: Callable[[T], int],
-) -> Gathered[T]:
+    answer_of: Callable[[T], bytes],
+) -> Gathered:
     """Take a page's matches, and look for one more.
 
     Args:
@@ -58,12 +58,12 @@ def gather(
         offset: Matches to leave out before.
         limit: Most matches of the page.
         meter: Tells when the page has to end before it is full.
-        size_of: Gives the bytes that a match takes in the answer.
+        answer_of: Gives what is answered of a match.
 
     Raises:
         SearchTooBroadError: The time is over, and there is no match.
     """
-    items: list[T] = []
+    items: list[bytes] = []
     left_out, size, end = 0, 0, None
     for step in steps:
         found = step.found
@@ -75,11 +75,13 @@ def gather(
         if left_out < offset:
             left_out += 1
             continue
-        size += size_of(found)
-        is_too_large = bool(items) and 0 < meter.limits.page_bytes < size
-        if len(items) == limit or is_too_large:
+        if len(items) == limit:
             return Gathered(items=tuple(items), has_more=True, end=end)
-        items.append(found)
+        answer = answer_of(found)
+        size += len(answer)
+        if items and 0 < meter.limits.page_bytes < size:
+            return Gathered(items=tuple(items), has_more=True, end=end)
+        items.append(answer)
         end = step.position
     return Gathered(items=tuple(items), has_more=False, end=None)
 

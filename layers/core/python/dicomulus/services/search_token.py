@@ -70,6 +70,6 @@ def _decode(token: str) -> object:
 
 def _digest(query: Query, of: str) -> str:
     """Tell searches apart; how much of each match is returned, and how many, is no matter."""
-    keys = sorted((key.path, key.value) for key in query.keys)
+    keys = sorted((key.path, key.creators, key.value) for key in query.keys)
     told = (query.resource, keys, query.semantics, query.order, of)
     return hashlib.blake2b(repr(told).encode(), digest_size=8).hexdigest()
