@@ -70,7 +70,7 @@ class DecoderProcess:
         if self._process is None or self._owner != os.getpid():
             environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, a module of ours
-                [sys.executable, "-m", self._worker],
+                [sys.executable, "-P", "-m", self._worker],  # -P: no module of the current folder
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # what codecs say of a frame is of no use to anybody

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import warnings
 from typing import IO
 
 import numpy as np
 
-from dicomulus.imaging.decoder_process import receive, send
+from dicomulus.imaging.decoder_process import MAX_DECODE_SECONDS, receive, send
 from dicomulus.imaging.image_pixel import ImagePixel
 from dicomulus.imaging.pydicom_frames import decode_here
 
@@ -25,14 +26,24 @@ def serve(frames: IO[bytes], arrays: IO[bytes]) -> None:
             return
         told = json.loads(head)
         syntax = told.pop("transfer_syntax_uid")
+        # Who waits for the frame ends this process before; it may be gone itself.
+        _end_in(2 * MAX_DECODE_SECONDS)
         try:
             pixels = np.ascontiguousarray(decode_here(frame, ImagePixel(**told), syntax))
         # What codecs raise is not one family: every way of failing means the same.
         except Exception:  # noqa: BLE001
+            _end_in(0)
             send(arrays, b"{}", b"")
             continue
+        _end_in(0)
         described = {"dtype": pixels.dtype.str, "shape": pixels.shape}
         send(arrays, json.dumps(described).encode(), pixels.reshape(-1).view(np.uint8).data)
+
+
+def _end_in(seconds: float) -> None:
+    """End this process by then, never for 0, where the system can do that."""
+    if hasattr(signal, "alarm"):
+        signal.alarm(round(seconds))
 
 
 def main() -> None:
