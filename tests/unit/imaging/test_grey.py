@@ -183,6 +183,32 @@ def test_a_table_that_is_none_is_refused(attributes: dict[str, object]) -> None:
         levels(pixels, data_set(pixels, VOILUTSequence=[item]))
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"vr": "OW", "InlineBinary": "not base 64"},
+        {"vr": "US", "Value": [1, "two"]},
+        {"vr": "US", "Value": [1, None]},
+        "none",
+    ],
+)
+def test_entries_that_are_none_are_refused(table: object) -> None:
+    pixels = image("u1")
+    json = data_set(pixels, VOILUTSequence=[lut_item([1, 2, 3, 4])]).to_json_dict()
+    json["00283010"]["Value"][0]["00283006"] = table
+    with pytest.raises(NotAcceptableError, match="00283006"):
+        levels(pixels, json)
+
+
+def test_the_first_value_of_a_signed_table_may_be_written_without_sign() -> None:
+    pixels = image("i2", low=-100, high=100)
+    written, meant = data_set(pixels), data_set(pixels)
+    meant.VOILUTSequence = [lut_item(range(200), first=-100, bits=8)]
+    written.VOILUTSequence = [lut_item(range(200), first=0, bits=8)]
+    written.VOILUTSequence[0].add_new(0x00283002, "US", [200, 65436, 8])
+    assert np.array_equal(levels(pixels, written), levels(pixels, meant))
+
+
 def test_low_is_white_in_monochrome1_whatever_else_says_so() -> None:
     """PS3.3 §C.7.6.3.1.2, §C.8.11.3.1.2: INVERSE and MONOCHROME1 mean the same inversion."""
     pixels = image("u2")

@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 
 from dicomulus.dicom.resource import SeriesResource
 from dicomulus.errors import (
+    BulkDataNotFoundError,
     FrameNotFoundError,
     NotAcceptableError,
     ObjectChangedError,
@@ -234,6 +235,35 @@ def test_a_large_table_is_read_out_of_the_object(small: Small) -> None:
     found = shown(small.archive.render.image(row, 1, PNG))
     dataset = pydicom_corpus.read(content)
     assert np.abs(found - reference_levels(dataset.pixel_array, dataset)).max() <= 2
+
+
+@pytest.mark.parametrize("limit", [100, 131_071])
+def test_a_table_larger_than_there_are_values_is_not_read(
+    small: Small, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    item = Dataset()
+    item.add_new(0x00283002, "US", [0, 0, 16])
+    item.add_new(0x00283006, "OW", bytes(131_072))
+    row = taken(small, ct_instance(attributes={"VOILUTSequence": [item]}))
+    monkeypatch.setattr(render, "MAX_TABLE_BYTES", limit)
+    with pytest.raises(NotAcceptableError, match="more entries"):
+        small.archive.render.image(row, 1, PNG)
+
+
+def test_a_table_that_is_not_where_it_should_be_is_not_acceptable(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = Dataset()
+    item.add_new(0x00283002, "US", [0, 0, 16])
+    item.add_new(0x00283006, "OW", bytes(131_072))
+    row = taken(small, ct_instance(attributes={"VOILUTSequence": [item]}))
+
+    def missing(*_: object) -> None:
+        raise BulkDataNotFoundError("no such element")
+
+    monkeypatch.setattr(small.archive.retrieve, "bulk_data_of", missing)
+    with pytest.raises(NotAcceptableError, match="lookup table"):
+        small.archive.render.image(row, 1, PNG)
 
 
 def test_an_object_that_has_changed_is_not_rendered_by_its_old_row(small: Small) -> None:

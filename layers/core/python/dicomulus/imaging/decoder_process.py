@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import asdict
 from typing import IO, TYPE_CHECKING, Final
 
@@ -61,9 +62,13 @@ class DecoderProcess:
                 timer.cancel()
 
     def close(self) -> None:
-        """End the process; the next frame starts another."""
+        """Let the process end; the next frame starts another."""
         with self._lock:
-            self._end()
+            process = self._given_up()
+        if process is None:
+            return
+        with suppress(OSError):
+            process.communicate()  # closes its input, at whose end it ends
 
     def _running(self) -> subprocess.Popen[bytes]:
         # After a fork the process is still the parent's.
@@ -80,15 +85,17 @@ class DecoderProcess:
         return self._process
 
     def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is None or self._owner != os.getpid():
+        process = self._given_up()
+        if process is None:
             return
         process.kill()
-        # Closes the pipes as well, whatever is left in them.
-        try:
+        with suppress(OSError):
             process.communicate()
-        except (OSError, ValueError):
-            process.wait()
+
+    def _given_up(self) -> subprocess.Popen[bytes] | None:
+        """Give the process if it is this one's child, and forget it."""
+        process, self._process = self._process, None
+        return process if self._owner == os.getpid() else None
 
 
 def _exchange(process: subprocess.Popen[bytes], head: bytes, frame: bytes) -> Pixels:
