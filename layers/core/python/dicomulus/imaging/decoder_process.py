@@ -140,3 +140,8 @@ def decode_apart(frame: bytes, pixel: ImagePixel, transfer_syntax_uid: str) -> P
 
 
 _DECODER: Final = DecoderProcess()
+
+
+def close() -> None:
+    """Let this process' own decoder process end."""
+    _DECODER.close()
