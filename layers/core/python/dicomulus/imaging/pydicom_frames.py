@@ -9,12 +9,13 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
+from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomulus.imaging.jpeg_extended import decode_12_bits, is_of_12_bits
+from dicomulus.imaging.packed_frames import RLE, is_packed, unpacked
 
 if TYPE_CHECKING:
     from dicomulus.imaging.image_pixel import ImagePixel, Pixels
 
-_RLE: Final = "1.2.840.10008.1.2.5"
 _OWN_PLUGIN: Final = "pydicom"
 """The plugin in Rust, where it is installed, panics at damaged frames, which is no Exception."""
 
@@ -29,12 +30,14 @@ def decode_here(frame: bytes, pixel: ImagePixel, syntax: str) -> Pixels:
         syntax, bits_stored=pixel.bits_stored, samples_per_pixel=pixel.samples_per_pixel
     ):
         return decode_12_bits(frame, rows=pixel.rows, columns=pixel.columns)
+    if is_packed(syntax, pixel):
+        frame, syntax = unpacked(frame, syntax, pixel), EXPLICIT_VR_LITTLE_ENDIAN
     decoder = get_decoder(UID(syntax))
     source = frame if decoder.is_native else encapsulate([frame], has_bot=False)
     pixels, described = decoder.as_array(
         source,
         index=0,
-        decoding_plugin=_OWN_PLUGIN if syntax == _RLE else "",
+        decoding_plugin=_OWN_PLUGIN if syntax == RLE else "",
         **_options(_as_held(frame, pixel)),
     )
     interpretation = str(described["photometric_interpretation"])
