@@ -51,7 +51,7 @@ def private(uid: str, creators: dict[int, str], values: dict[int, bytes]) -> byt
 def objects() -> dict[str, bytes]:
     return {
         "a": private("1.1", {0x10: "ACME"}, {0x1001: b"ABC "}),
-        "b": private("1.2", {0x10: "OTHER ", 0x11: "ACME"}, {0x1001: b"XYZ ", 0x1101: b"ABD "}),
+        "b": private("1.2", {0x10: "OTHER ", 0x11: "ACME"}, {0x1001: b"XYZ ", 0x1101: b"ABX "}),
         "c": private("1.3", {0x10: "OTHER "}, {0x1001: b"ABC "}),
     }
 
@@ -65,7 +65,7 @@ def test_private_attributes_are_found_and_returned_from_the_block_of_their_creat
     query = "00111001=AB*&00110010=ACME"
     assert uids(small, "/instances", query, SOP_UID) == {"1.1", "1.2"}
     (found,) = search(small, "/studies/1.2.1/instances", query)
-    assert found["00111101"] == {"vr": "SH", "Value": ["ABD"]}
+    assert found["00111101"] == {"vr": "SH", "Value": ["ABX"]}
     assert found["00110011"] == {"vr": "LO", "Value": ["ACME"]}
 
 
