@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.attributes import INSTANCE_RETURN
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from dicomulus.services.fragments import FragmentReader
     from dicomulus.services.search_meter import SearchMeter
+    from dicomulus.services.search_plan import Plan
     from dicomulus.services.search_steps import Position
     from dicomulus.services.study_walk import StudyWalk
 
@@ -132,7 +133,12 @@ class LevelSearch:
         then = "then the series of each study"
         if self._query.level is Level.INSTANCE:
             then += " and their instances"
-        return f"{plan_studies(self._query)}; {then}"
+        return f"{self.plan}; {then}"
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The way to the studies, where the path names none."""
+        return plan_studies(self._query)
 
     @property
     def is_by_uid(self) -> bool:
@@ -169,7 +175,7 @@ class LevelSearch:
         self, *, wanted: int, after: Position | None
     ) -> Iterator[tuple[Position, StudyRow | None, Sequence[SeriesRow]]]:
         """Go through studies and places between them, with the series of each study."""
-        plan = plan_studies(self._query)
+        plan = self.plan
         if self._series_uids and plan.uids is None:
             found = {each.study_instance_uid for each in self._find(self._series_uids)}
             asked = self._query.filter_at(Level.STUDY)

@@ -16,7 +16,7 @@ from dicomulus.dicom.matching import joined_text
 from dicomulus.dicom.query import Level
 from dicomulus.services.folds import UTF8
 from dicomulus.services.search_match import Match, Patient
-from dicomulus.services.search_plan import Plan, patient_legs, plan_studies
+from dicomulus.services.search_plan import Plan, patient_legs
 from dicomulus.services.search_steps import Step
 from dicomulus.services.study_walk import date_key, study_elements
 
@@ -46,10 +46,9 @@ class PatientSearch:
         self._walk = walk
 
     def patients(
-        self, query: Query, meter: SearchMeter, *, wanted: int, after: Position | None
+        self, plan: Plan, meter: SearchMeter, *, wanted: int, after: Position | None
     ) -> Iterator[Step[Match]]:
         """Find patients, each at the first of its matching studies on the plan's way."""
-        plan = plan_studies(query)
         met: set[str] = set()
         for step in self._walk.steps(plan, meter, wanted=wanted, after=after):
             patient_id = "" if step.found is None else _patient_id(step.found)

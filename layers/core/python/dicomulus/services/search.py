@@ -172,18 +172,15 @@ class Search:
         if query.level is Level.STUDY:
             return self._studies(query, within, meter=meter, wanted=wanted)
         if query.level is Level.PATIENT:
-            return self._planned(
-                query,
-                plan_studies(query),
-                partial(self._find_patients, query, meter, wanted),
-                meter=meter,
-            )
+            plan = plan_studies(query)
+            find_patients = partial(self._find_patients, plan, meter, wanted)
+            return self._planned(query, plan, find_patients, meter=meter)
         if within.study_instance_uid:
             return self._listed(query, within, meter=meter)
         levels = self._levels(query, meter)
         find = levels.all_series if query.level is Level.SERIES else levels.all_instances
         source = _Source(find=lambda after: find(wanted=wanted, after=after), plan=str(levels))
-        left = query.order if levels.is_by_uid else plan_studies(query).order
+        left = query.order if levels.is_by_uid else levels.plan.order
         return self._sorted(query, source, meter=meter) if left else source
 
     def _levels(self, query: Query, meter: SearchMeter) -> LevelSearch:
@@ -212,9 +209,9 @@ class Search:
             yield Step(position, None if row is None else Match(position=position, study=row))
 
     def _find_patients(
-        self, query: Query, meter: SearchMeter, wanted: int, after: Position | None
+        self, plan: Plan, meter: SearchMeter, wanted: int, after: Position | None
     ) -> Iterator[Step[Match]]:
-        return self._patients.patients(query, meter, wanted=wanted, after=after)
+        return self._patients.patients(plan, meter, wanted=wanted, after=after)
 
     def _listed(self, query: Query, within: Within, *, meter: SearchMeter) -> _Source:
         """Search in a study or series that the path names."""
