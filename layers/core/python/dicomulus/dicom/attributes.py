@@ -91,7 +91,7 @@ PATIENT_FURTHER: Final = frozenset(
 
 # Attributes of the Patient, General Study and Patient Study modules (PS3.3 §C.7.1.1, C.7.2.1,
 # C.7.2.2) that a search may include beyond those it returns anyway.
-STUDY_FURTHER: Final = frozenset(
+STUDY_FURTHER: Final = PATIENT_FURTHER | frozenset(
     {
         "00080051",  # IssuerOfAccessionNumberSequence
         "00080062",  # SOPClassesInStudy
@@ -102,28 +102,15 @@ STUDY_FURTHER: Final = frozenset(
         "00081060",  # NameOfPhysiciansReadingStudy
         "00081080",  # AdmittingDiagnosesDescription
         "00081110",  # ReferencedStudySequence
-        "00081120",  # ReferencedPatientSequence
         "00100021",  # IssuerOfPatientID
-        "00100022",  # TypeOfPatientID
-        "00100032",  # PatientBirthTime
-        "00101000",  # OtherPatientIDs
-        "00101001",  # OtherPatientNames
-        "00101002",  # OtherPatientIDsSequence
         "00101010",  # PatientAge
         "00101020",  # PatientSize
         "00101030",  # PatientWeight
         "00102000",  # MedicalAlerts
         "00102110",  # Allergies
-        "00102160",  # EthnicGroup
         "00102180",  # Occupation
         "001021B0",  # AdditionalPatientHistory
         "001021C0",  # PregnancyStatus
-        "00102201",  # PatientSpeciesDescription
-        "00104000",  # PatientComments
-        "00120010",  # ClinicalTrialSponsorName
-        "00120020",  # ClinicalTrialProtocolID
-        "00120040",  # ClinicalTrialSubjectID
-        "00120062",  # PatientIdentityRemoved
         "00321032",  # RequestingPhysician
         "00321060",  # RequestedProcedureDescription
         "00380010",  # AdmissionID

@@ -111,6 +111,7 @@ def _comparison(
             if is_missing != is_other_missing:
                 return 1 if is_missing else -1
             if value != other_value:
+                # Both are of one attribute, so both are texts or both numbers.
                 return direction if value > other_value else -direction  # type: ignore[operator]
         places = one[width:], other[width:]
         if places[0] == places[1]:
