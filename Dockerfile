@@ -8,7 +8,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
 
 WORKDIR /opt/dicomulus
 COPY requirements/run.txt requirements/run.txt
-RUN pip install --compile --require-hashes -r requirements/run.txt
+RUN pip install --compile --require-hashes --no-deps -r requirements/run.txt
 
 COPY pyproject.toml README.md LICENSE ./
 COPY layers/core/python layers/core/python

@@ -13,6 +13,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Without --no-compile pip makes byte code of everything at once; most of it is never imported.
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --no-compile
+# A lock names everything, so nothing else is looked for: for what one package asks of another with an
+# extra, pip of Python 3.11 takes the newest version, and then refuses it for having no hash.
+LOCKED := $(INSTALL) --no-deps --require-hashes
 CORE := layers/core/python
 NODE := $(shell command -v node 2>/dev/null)
 
@@ -38,17 +41,17 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(RUN_STAMP): requirements/run.txt pyproject.toml | $(BIN)/python
-	$(INSTALL) --require-hashes -r requirements/run.txt
+	$(LOCKED) -r requirements/run.txt
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DEV_STAMP): requirements/dev.txt $(RUN_STAMP)
-	$(INSTALL) --require-hashes -r requirements/dev.txt
+	$(LOCKED) -r requirements/dev.txt
 	@touch $@
 
 # aws-cdk-lib is some 400 MB and does nothing without Node, so it has a lock of its own.
 $(INFRA_STAMP): requirements/infra.txt $(DEV_STAMP)
-	$(INSTALL) --require-hashes -r requirements/infra.txt
+	$(LOCKED) -r requirements/infra.txt
 	@touch $@
 
 # What the tests need here.
