@@ -6,8 +6,10 @@ import hashlib
 import io
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import requests
 from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
@@ -47,6 +49,8 @@ def client(aws: MotoAws) -> S3Client:
 
 
 class TestS3Store(ObjectStoreContract):
+    presigns = True
+
     @pytest.fixture
     def store(self, aws: MotoAws, client: S3Client) -> Iterator[S3Store]:
         store = S3Store(aws.storage_bucket, client=client)
@@ -56,6 +60,8 @@ class TestS3Store(ObjectStoreContract):
 
 
 class TestS3StoreUnderPrefix(ObjectStoreContract):
+    presigns = True
+
     @pytest.fixture
     def store(self, aws: MotoAws, client: S3Client) -> Iterator[S3Store]:
         store = S3Store(aws.storage_bucket, prefix="archive/", client=client)
@@ -285,6 +291,34 @@ def test_the_time_of_a_put_is_that_of_s3(store: S3Store) -> None:
 
     with handling(store.client, "after-call.s3.PutObject", tell):
         assert store.put("a", b"1").modified_ms == 1_795_402_800_000
+
+
+# --- presigned -----------------------------------------------------------------------------------
+
+
+def test_a_presigned_request_gives_the_object_under_the_name_asked_for(store: S3Store) -> None:
+    etag = store.put("a b", b"1234").etag
+    presigned = store.presigned_get(
+        "a b", expires_seconds=60, if_match=etag, content_type="application/dicom"
+    )
+    assert presigned is not None
+    headers = {**presigned.headers, "Range": "bytes=1-2"}
+    answer = requests.request(presigned.method, presigned.url, headers=headers, timeout=10)
+    assert (answer.status_code, answer.content) == (206, b"23")
+    assert answer.headers["Content-Type"] == "application/dicom"
+
+
+def test_the_entity_tag_is_part_of_what_is_signed(store: S3Store) -> None:
+    """A client that leaves the header away is refused by S3; moto lets it pass."""
+    etag = store.put("a", b"1").etag
+    presigned = store.presigned_get("a", expires_seconds=61, if_match=etag)
+    assert presigned is not None
+    query = parse_qs(urlsplit(presigned.url).query)
+    assert query["X-Amz-SignedHeaders"] == ["host;if-match"]
+    assert query["X-Amz-Expires"] == ["61"]
+    store.put("a", b"2")
+    answer = requests.get(presigned.url, headers=presigned.headers, timeout=10)
+    assert answer.status_code == 412
 
 
 # --- failures ------------------------------------------------------------------------------------

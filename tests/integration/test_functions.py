@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
 from dicomulus.cli.emulate.event_source import Context
 from dicomulus.composition import aws_archive
@@ -233,6 +234,19 @@ def test_a_message_that_is_given_back_stays_in_the_queue(system: Deployed) -> No
         QueueUrl=url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
     )
     assert left["Attributes"]["ApproximateNumberOfMessagesNotVisible"] == "1"
+
+
+def test_a_manifest_leads_to_the_objects_in_the_bucket(system: Deployed) -> None:
+    content = ct_instance()
+    system.put("a.dcm", content)
+    system.settle()
+    (study,) = studies(system)
+    path = f"/dicom-web/studies/{study['0020000D']['Value'][0]}/manifest"
+    text = whole(system.reader()(Request("GET", path, base_url=BASE_URL)))
+    (entry,) = json.loads(text)["instances"]
+    fetched = requests.get(entry["url"], headers=entry["headers"], timeout=10)
+    assert fetched.content == content
+    assert fetched.headers["Content-Type"] == "application/dicom"
 
 
 def test_logs_name_no_patient(system: Deployed, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import threading
 from typing import IO, TYPE_CHECKING
+from urllib.parse import quote, urlencode
 
 from dicomulus.errors import ObjectChangedError, ObjectNotFoundError, PreconditionFailedError
-from dicomulus.ports import ObjectInfo, ObjectRead
+from dicomulus.ports import ObjectInfo, ObjectRead, PresignedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ class MemoryStore:
 
     def __init__(self, clock_ms: Callable[[], int] = lambda: 0) -> None:
         self._clock_ms = clock_ms
+        self.address = ""
         self._objects: dict[str, tuple[ObjectInfo, bytes]] = {}
         self._lock = threading.Lock()
 
@@ -71,6 +73,22 @@ class MemoryStore:
             if key in self._objects:
                 self._check(key, if_match=if_match, if_none_match=False)
                 del self._objects[key]
+
+    def presigned_get(
+        self,
+        key: str,
+        *,
+        expires_seconds: int,
+        if_match: str | None = None,
+        content_type: str | None = None,
+    ) -> PresignedRequest | None:
+        """Give what a test can take apart, where the test says that the store has a place."""
+        if not self.address:
+            return None
+        wishes = {"expires": expires_seconds, "content-type": content_type or ""}
+        headers = {} if if_match is None else {"If-Match": f'"{if_match}"'}
+        url = f"{self.address}/{quote(key)}?{urlencode(wishes)}"
+        return PresignedRequest("GET", url, headers)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         yield from [info for key, (info, _) in self._objects.items() if key.startswith(prefix)]

@@ -6,7 +6,7 @@ import io
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
@@ -24,6 +24,9 @@ KEY = "dicom/1.2/1.2.1/1.2.1.1.dcm"
 
 class ObjectStoreContract:
     """Inherited by a class with a fixture ``store`` that gives an empty store, open to writing."""
+
+    presigns: ClassVar[bool] = False
+    """Whether clients reach the store itself."""
 
     @pytest.fixture
     def store(self) -> Iterator[ObjectStore]:
@@ -297,6 +300,15 @@ class ObjectStoreContract:
         etag = store.put(KEY, b"1").etag
         store.delete(KEY, if_match=etag)
         assert store.head(KEY) is None
+
+    # presigned
+
+    def test_a_request_is_presigned_where_clients_reach_the_store(self, store: ObjectStore) -> None:
+        etag = store.put(KEY, b"1").etag
+        presigned = store.presigned_get(KEY, expires_seconds=60, if_match=etag)
+        assert (presigned is not None) is self.presigns
+        # Nothing is looked at: whether there is an object is found out by who asks.
+        assert (store.presigned_get("no object", expires_seconds=60) is not None) is self.presigns
 
     # list
 

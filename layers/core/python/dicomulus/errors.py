@@ -208,9 +208,14 @@ class PayloadTooLargeError(DicomulusError):
 
 
 class ResponseTooLargeError(DicomulusError):
-    """The answer would be over a limit."""
+    """The answer would be over a limit; ``manifest`` is the URL of one that lists its instances."""
 
     code = "response-too-large"
+
+    def __init__(self, text: str, *, manifest: str | None = None) -> None:
+        """Say which limit, and where the manifest is if there is one."""
+        super().__init__(text)
+        self.manifest = manifest
 
 
 class SearchTooBroadError(DicomulusError):

@@ -507,6 +507,16 @@ class ObjectRead:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class PresignedRequest:
+    """A request that whoever has it may make by himself, until it expires."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    """To be sent as they are; without them the request is refused."""
+
+
 class ObjectStore(Protocol):
     """Objects under keys; what was read in one call is of one generation of the object."""
 
@@ -560,6 +570,28 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Walk the objects under a prefix, in no promised order."""
+        ...
+
+    def presigned_get(
+        self,
+        key: str,
+        *,
+        expires_seconds: int,
+        if_match: str | None = None,
+        content_type: str | None = None,
+    ) -> PresignedRequest | None:
+        """Make a request that reads an object from where the store itself is; nothing is looked at.
+
+        Args:
+            key: The object.
+            expires_seconds: After this the request is refused, or before where the store's own
+                credentials end.
+            if_match: The request is refused too while the object has another entity tag.
+            content_type: What the answer calls the object.
+
+        Returns:
+            The request, or none where the store has no place that clients reach.
+        """
         ...
 
 

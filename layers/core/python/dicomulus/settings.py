@@ -27,6 +27,7 @@ _AT_LEAST_ONE: Final = (
     "max_results",
     "search_page_units",
     "search_seconds",
+    "presigned_seconds",
 )
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
@@ -135,6 +136,10 @@ class Settings:
     # answers
     max_stream_bytes: int = 0
     """Bytes of one answer over which it is refused; 0: no limit."""
+    max_direct_bytes: int = 0
+    """Bytes of an instance over which clients are sent to the object store for it; 0: never."""
+    presigned_seconds: int = 3600
+    """Time after which a request presigned by the object store is refused."""
     max_results: int = 10_000
     """Most results of one search page."""
     search_page_units: int = 10_000

@@ -6,6 +6,7 @@ import re
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
+from dicomulus.api.direct import direct_response
 from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.dicom.transfer_syntax import (
     LOSSY,
@@ -73,6 +74,10 @@ def retrieve_instance(archive: Archive, request: Request, variables: Mapping[str
     head = PartHead(_content_type(row.transfer_syntax_uid), content.length)
     if offer.multipart:
         return _related(archive, DICOM, [Part(head, content.chunks)], [head])
+    if row.transfer_syntax_uid not in NOT_ON_THE_WEB and (
+        direct := direct_response(archive, request, row, content_type=head.content_type)
+    ):
+        return direct
     _check_length(archive, content.length)
     headers = (*_NO_STORE, ("Content-Type", head.content_type))
     return Response(200, headers, content.chunks, content.length)

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dicomulus.api.manifest import (
+    instance_manifest,
+    naming_manifest,
+    series_manifest,
+    study_manifest,
+)
 from dicomulus.api.metadata import instance_metadata, series_metadata, study_metadata
 from dicomulus.api.render import (
     frame_thumbnail,
@@ -34,7 +40,7 @@ from dicomulus.api.search import (
     search_studies,
 )
 from dicomulus.api.store import store_instances
-from dicomulus.errors import RouteNotFoundError
+from dicomulus.errors import ResponseTooLargeError, RouteNotFoundError
 
 if TYPE_CHECKING:
     from dicomulus.services.archive import Archive
@@ -65,6 +71,9 @@ ROUTES: Final = (
     Route("GET", _STUDY + "/metadata", study_metadata),
     Route("GET", _SERIES + "/metadata", series_metadata),
     Route("GET", _INSTANCE + "/metadata", instance_metadata),
+    Route("GET", _STUDY + "/manifest", study_manifest),
+    Route("GET", _SERIES + "/manifest", series_manifest),
+    Route("GET", _INSTANCE + "/manifest", instance_manifest),
     Route("GET", _STUDY, retrieve_study),
     Route("GET", _SERIES, retrieve_series),
     Route("GET", _INSTANCE, retrieve_instance),
@@ -94,4 +103,7 @@ def answer(archive: Archive, request: Request) -> Response:
     if segments[: len(base)] != base:
         raise RouteNotFoundError(f"the service lies under {archive.settings.base_path}")
     route, variables = find_route(ROUTES, request.method, segments=segments[len(base) :])
-    return route.handler(archive, request, variables)
+    try:
+        return route.handler(archive, request, variables)
+    except ResponseTooLargeError as error:
+        raise naming_manifest(error, request, variables) from error

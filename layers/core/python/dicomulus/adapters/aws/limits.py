@@ -57,6 +57,7 @@ def function_settings(function: FunctionName, settings: Settings) -> Settings:
         return replace(
             settings,
             max_stream_bytes=MAX_STREAM_BYTES,
+            max_direct_bytes=FULL_SPEED_BYTES,
             search_page_bytes=MAX_SEARCH_PAGE_BYTES,
         )
     if function == "store":

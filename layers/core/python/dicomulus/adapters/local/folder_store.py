@@ -163,6 +163,10 @@ class FolderStore:
                     raise ObjectChangedError(f"{key} changed while it was read")
                 yield chunk
 
+    def presigned_get(self, key: str, **_: object) -> None:  # noqa: ARG002
+        """See ``ObjectStore``: nobody else reaches a folder."""
+        return
+
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Walk the objects under a prefix.
 
