@@ -111,27 +111,56 @@ class NativeFrames:
     deflated: bool = False
     """Offsets are those of the inflated object, so that no range of the object gives a frame."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether frames are bytes of the object as they are, which ``pieces`` names."""
+        return self.swap_unit == 1 and self.frame_bits % 8 == 0
+
+    def pieces(self, number: int, start: int, length: int) -> tuple[ByteRange, ...]:
+        """Give where bytes of a plain frame lie, in order.
+
+        Raises:
+            FrameNotFoundError: There is no frame of that number.
+        """
+        return (self.part_range(number, start, length),)
+
     def frame_range(self, number: int) -> ByteRange:
         """Give the bytes to read for a frame, counted from 1; whole swap units.
 
         Raises:
             FrameNotFoundError: There is no frame of that number.
         """
-        first, last = self._bits(number)
+        return self.part_range(number, 0, self.frame_length(number))
+
+    def frame_bytes(self, number: int, read: bytes) -> bytes:
+        """Make the frame of the bytes of its range: little endian, beginning at its first bit."""
+        return self.part_bytes(number, 0, self.frame_length(number), read)
+
+    def part_range(self, number: int, start: int, length: int) -> ByteRange:
+        """Give the bytes to read for bytes of a frame; whole swap units.
+
+        Raises:
+            FrameNotFoundError: There is no frame of that number.
+        """
+        first, last = self._part_bits(number, start, length)
         begin = first // 8 // self.swap_unit * self.swap_unit
         end = _ceil_div(_ceil_div(last, 8), self.swap_unit) * self.swap_unit
         return ByteRange(self.value_offset + begin, min(end, self.value_length) - begin)
 
-    def frame_bytes(self, number: int, read: bytes) -> bytes:
-        """Make the frame of the bytes of its range: little endian, beginning at its first bit."""
-        first, last = self._bits(number)
+    def part_bytes(self, number: int, start: int, length: int, read: bytes) -> bytes:
+        """Make bytes of a frame of those of ``part_range``."""
+        first, last = self._part_bits(number, start, length)
         value = swap_bytes(read, self.swap_unit)
         skipped = first - first // 8 // self.swap_unit * self.swap_unit * 8
         if skipped % 8 == 0 and (last - first) % 8 == 0:
             return value[skipped // 8 : skipped // 8 + (last - first) // 8]
         # Bits are packed from the least significant on (PS3.5 §D).
         bits = int.from_bytes(value, "little") >> skipped & ((1 << (last - first)) - 1)
-        return bits.to_bytes(self.frame_length(number), "little")
+        return bits.to_bytes(_ceil_div(last - first, 8), "little")
+
+    def _part_bits(self, number: int, start: int, length: int) -> tuple[int, int]:
+        first, last = self._bits(number)
+        return first + 8 * start, min(first + 8 * (start + length), last)
 
     def frame_length(self, number: int) -> int:
         """Give the length of ``frame_bytes`` without reading anything."""
@@ -203,6 +232,29 @@ class EncapsulatedFrames:
             ByteRange(self._starts[fragment] + ITEM_HEADER_BYTES, self.lengths[fragment])
             for fragment in range(first, first + count)
         )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether frames are bytes of the object as they are, which ``pieces`` names."""
+        return True
+
+    def pieces(self, number: int, start: int, length: int) -> tuple[ByteRange, ...]:
+        """Give where bytes of a frame lie, in order: those of its fragments, not of item headers.
+
+        Raises:
+            FrameNotFoundError: There is no frame of that number.
+        """
+        found: list[ByteRange] = []
+        end = start + length
+        position = 0
+        for fragment in self.fragments(number):
+            first, last = max(start, position), min(end, position + fragment.length)
+            if first < last:
+                found.append(ByteRange(fragment.offset + first - position, last - first))
+            position += fragment.length
+            if position >= end:
+                break
+        return tuple(found)
 
     def frame_range(self, number: int) -> ByteRange:
         """Give the bytes to read for a frame, counted from 1: its fragments and the headers between.

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 
 from dicomulus.dicom.byte_source import RangedSource
 from dicomulus.dicom.frame_table import (
-    EncapsulatedFrames,
+    ByteRange,
     NativeFrames,
     decode_frame_table,
     frame_lengths,
@@ -44,7 +45,7 @@ from dicomulus.services.folds import choose, chosen
 from dicomulus.services.reencode import explicit_little_endian
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from dicomulus.dicom.byte_source import ByteSource
     from dicomulus.dicom.frame_table import FrameTable
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
     from dicomulus.services.compaction import Compaction
 
 T = TypeVar("T")
+
+ReadPart: TypeAlias = "Callable[[int, int], Iterator[bytes]]"
 
 _CHUNK_BYTES: Final = 1_048_576
 """Bytes of bulk data read at a time; divisible by every unit that byte orders exchange."""
@@ -67,6 +70,19 @@ class Content:
 
     length: int
     chunks: Iterator[bytes]
+    read: ReadPart | None = None
+    """Reads a part, from an offset in a length; none where only the whole can be made."""
+
+    @classmethod
+    def seekable(cls, length: int, read: ReadPart) -> Content:
+        """Take bytes of which any part can be read without the others."""
+        return cls(length, read(0, length), read)
+
+    def part(self, start: int, length: int) -> Content:
+        """Give a part of what is seekable, of which nothing else is read."""
+        if self.read is None:
+            raise ValueError("only the whole can be made")
+        return Content(length, self.read(start, length))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +154,7 @@ class Retrieve:
         Raises:
             ObjectChangedError: It is no longer the object of the row.
         """
-        return Content(row.object_size, self._stream(row))
+        return Content.seekable(row.object_size, partial(self._stream, row))
 
     def reencoded(self, row: InstanceRow) -> Content:
         """Give an object as Explicit VR Little Endian; its length is known once it is begun."""
@@ -153,7 +169,18 @@ class Retrieve:
         Raises:
             ObjectChangedError: The object changes faster than it can be read.
         """
-        return self.of_current(instance, lambda row: (row, _begun(give(row))))
+        return self.of_current(instance, lambda row: (row, self.begin(row, give(row))))
+
+    def begin(self, row: InstanceRow, content: Content) -> Content:
+        """Read the first bytes of a row's content, so that what raises raises before it is sent.
+
+        Raises:
+            ObjectChangedError: The object is no longer that of the row.
+        """
+        first = next(content.chunks, None)
+        if first is None:
+            return content
+        return Content(content.length, chain([first], self._watched(row, content.chunks)))
 
     def begun_as_part(self, row: InstanceRow, give: Callable[[InstanceRow], Content]) -> Content:
         """Give the content of one row among many, with its first bytes read.
@@ -163,8 +190,7 @@ class Retrieve:
                 in the middle of an answer; the object is being looked at again.
         """
         with self._noticing_changes(row):
-            content = _begun(give(row))
-        return Content(content.length, self._watched(row, content.chunks))
+            return self.begin(row, give(row))
 
     def frames(self, instance: InstanceResource, numbers: Sequence[int]) -> Frames:
         """Give frames by number, from 1; the first is read at once.
@@ -173,27 +199,9 @@ class Retrieve:
             FrameNotFoundError: The instance has no such frame.
             InstanceNotFoundError: There is no such instance.
         """
-        return self.of_current(instance, lambda row: self._frames(row, numbers))
-
-    def frames_of(self, row: InstanceRow, numbers: Sequence[int] | None = None) -> Frames:
-        """Give frames, or all of them, of the very object that a row is of.
-
-        Errors are those of ``frames``, and:
-
-        Raises:
-            ObjectChangedError: It is no longer the object of the row.
-        """
-        return self._frames(row, numbers)
-
-    def bulk_data_of(self, row: InstanceRow, path: Sequence[str]) -> Frames:
-        """Give a value out of the very object that a row is of.
-
-        Errors are those of ``bulk_data``, and:
-
-        Raises:
-            ObjectChangedError: It is no longer the object of the row.
-        """
-        return self._bulk_data(row, path)
+        return self.of_current(
+            instance, lambda row: self.with_first_begun(row, self.frames_of(row, numbers))
+        )
 
     def bulk_data(self, instance: InstanceResource, path: Sequence[str]) -> Frames:
         """Give the value of an element: little endian, of compressed pixel data frame by frame.
@@ -206,7 +214,70 @@ class Retrieve:
             BulkDataNotFoundError: There is no value at the path.
             InstanceNotFoundError: There is no such instance.
         """
-        return self.of_current(instance, lambda row: self._bulk_data(row, path))
+        return self.of_current(
+            instance, lambda row: self.with_first_begun(row, self.bulk_data_of(row, path))
+        )
+
+    def with_first_begun(self, row: InstanceRow, frames: Frames) -> Frames:
+        """Read the first bytes of a row's frames, as ``begin`` does.
+
+        Raises:
+            ObjectChangedError: The object is no longer that of the row.
+        """
+        first, *others = frames.contents
+        watched = [
+            Content(each.length, self._watched(row, each.chunks), each.read) for each in others
+        ]
+        return Frames(frames.transfer_syntax_uid, (self.begin(row, first), *watched))
+
+    def frames_of(self, row: InstanceRow, numbers: Sequence[int] | None = None) -> Frames:
+        """Give frames, or all of them, of the very object that a row is of; none is read yet.
+
+        What it raises as it is read is what ``frames`` raises, and:
+
+        Raises:
+            FrameNotFoundError: The instance has no such frame.
+            ObjectChangedError: It is no longer the object of the row.
+        """
+        table = self._frame_table(row)
+        if numbers is None and not table.number_of_frames:
+            raise FrameNotFoundError("nothing tells where the frames begin")
+        if numbers is None:
+            numbers, lengths = range(1, table.number_of_frames + 1), frame_lengths(table)
+        else:
+            lengths = tuple(table.frame_length(number) for number in numbers)
+        syntax = _syntax_of_frames(row, table)
+        read = partial(_read_frame, self._object(row, is_deflated=table.deflated), table)
+        return Frames(
+            syntax,
+            tuple(
+                Content.seekable(length, partial(read, number))
+                for number, length in zip(numbers, lengths, strict=True)
+            ),
+        )
+
+    def bulk_data_of(self, row: InstanceRow, path: Sequence[str]) -> Frames:
+        """Give a value out of the very object that a row is of; it is not read yet.
+
+        Errors are those of ``bulk_data``, and:
+
+        Raises:
+            ObjectChangedError: It is no longer the object of the row.
+        """
+        source = self._source(row)
+        located = locate(source, path)
+        if located.element.length is None:
+            if tuple(path) in _PIXEL_PATHS:
+                return self.frames_of(row)
+            raise BulkDataNotFoundError("a sequence is no bulk data")
+        if located.vr == "SQ":
+            raise BulkDataNotFoundError("a sequence is no bulk data")
+        begin = located.element.value_offset
+        length = min(located.element.length, located.source.size - begin)
+        unit = self._swap_unit(row, path, located)
+        held = _held_object(located.source) if located.source is not source else self._object(row)
+        read = partial(_read_value, held, ByteRange(begin, length), unit)
+        return Frames(EXPLICIT_VR_LITTLE_ENDIAN, (Content.seekable(length, read),))
 
     def of_current(self, instance: InstanceResource, read: Callable[[InstanceRow], T]) -> T:
         """Give what is read of an instance's row and its object, once more if that has changed.
@@ -237,9 +308,7 @@ class Retrieve:
         with self._noticing_changes(row):
             yield from chunks
 
-    def _stream(
-        self, row: InstanceRow, *, start: int = 0, length: int | None = None
-    ) -> Iterator[bytes]:
+    def _stream(self, row: InstanceRow, start: int, length: int) -> Iterator[bytes]:
         return self._storage.stream(
             row.object_key, start=start, length=length, if_match=row.object_etag
         )
@@ -263,55 +332,13 @@ class Retrieve:
             self._queue.send([LookAtObjects((row.object_key,))])
             raise DerivedDataMissingError("a frame table is being rebuilt") from exc
 
-    def _frames(self, row: InstanceRow, numbers: Sequence[int] | None) -> Frames:
-        table = self._frame_table(row)
-        if numbers is None and not table.number_of_frames:
-            raise FrameNotFoundError("nothing tells where the frames begin")
-        if numbers is None:
-            numbers, lengths = range(1, table.number_of_frames + 1), frame_lengths(table)
-        else:
-            lengths = tuple(table.frame_length(number) for number in numbers)
-        syntax = _syntax_of_frames(row, table)
-        read = self._frame_reader(row, table)
-        first, *others = zip(numbers, lengths, strict=True)
-        contents = [_begun(Content(first[1], read(*first)))]
-        contents += [Content(length, self._watched(row, read(n, length))) for n, length in others]
-        return Frames(syntax, tuple(contents))
-
-    def _frame_reader(
-        self, row: InstanceRow, table: FrameTable
-    ) -> Callable[[int, int], Iterator[bytes]]:
-        if table.deflated:
+    def _object(self, row: InstanceRow, *, is_deflated: bool = False) -> _Object:
+        """Give ways to read an object, or its inflated form."""
+        if is_deflated:
             source = self._source(row)
-            get = data_set_source(source, parse_file_meta(source)).read
-        else:
+            return _held_object(data_set_source(source, parse_file_meta(source)))
 
-            def get(start: int, length: int) -> bytes:
-                return self._get(row, start, length)
-
-        def read(number: int, frame_length: int) -> Iterator[bytes]:
-            where = table.frame_range(number)
-            # One frame may be a whole video: bytes that need no work are passed on as they come.
-            if frame_length > _CHUNK_BYTES and _is_range_itself(table, where.length, frame_length):
-                yield from self._stream(row, start=where.offset, length=where.length)
-            else:
-                yield table.frame_bytes(number, get(where.offset, where.length))
-
-        return read
-
-    def _bulk_data(self, row: InstanceRow, path: Sequence[str]) -> Frames:
-        source = self._source(row)
-        located = locate(source, path)
-        if located.element.length is None:
-            if tuple(path) in _PIXEL_PATHS:
-                return self._frames(row, None)
-            raise BulkDataNotFoundError("a sequence is no bulk data")
-        if located.vr == "SQ":
-            raise BulkDataNotFoundError("a sequence is no bulk data")
-        length = min(located.element.length, located.source.size - located.element.value_offset)
-        unit = self._swap_unit(row, path, located)
-        content = Content(length, _value(located, length, swap_unit=unit))
-        return Frames(EXPLICIT_VR_LITTLE_ENDIAN, (_begun(content),))
+        return _Object(partial(self._get, row), partial(self._stream, row))
 
     def _swap_unit(self, row: InstanceRow, path: Sequence[str], located: Located) -> int:
         if located.encoding.big_endian and tuple(path) in _PIXEL_PATHS:
@@ -323,12 +350,6 @@ class Retrieve:
         return located.swap_unit
 
 
-def _begun(content: Content) -> Content:
-    """Read the first chunk, so that what raises raises before anything is sent."""
-    first = next(content.chunks, None)
-    return content if first is None else Content(content.length, chain([first], content.chunks))
-
-
 def _syntax_of_frames(row: InstanceRow, table: FrameTable) -> str:
     if isinstance(table, NativeFrames):
         return EXPLICIT_VR_LITTLE_ENDIAN
@@ -337,17 +358,79 @@ def _syntax_of_frames(row: InstanceRow, table: FrameTable) -> str:
     return row.transfer_syntax_uid
 
 
-def _is_range_itself(table: FrameTable, range_length: int, frame_length: int) -> bool:
-    """Whether a frame is the bytes of its range, with nothing to leave out or to exchange."""
-    if table.deflated or range_length != frame_length:
-        return False
-    if isinstance(table, EncapsulatedFrames):
-        return True
-    return table.swap_unit == 1 and table.frame_bits % 8 == 0
+class _Object(NamedTuple):
+    """Ways to read bytes from an offset in a length: at once, and in chunks."""
+
+    get: Callable[[int, int], bytes]
+    stream: ReadPart
 
 
-def _value(located: Located, length: int, *, swap_unit: int) -> Iterator[bytes]:
-    for start in range(0, length, _CHUNK_BYTES):
-        position = located.element.value_offset + start
-        chunk = located.source.read(position, min(_CHUNK_BYTES, length - start))
-        yield swap_bytes(chunk, swap_unit)
+def _held_object(source: ByteSource) -> _Object:
+    def stream(start: int, length: int) -> Iterator[bytes]:
+        for each in _chunks_of(start, length):
+            yield source.read(*each)
+
+    return _Object(source.read, stream)
+
+
+def _read_frame(
+    held: _Object, table: FrameTable, number: int, start: int, length: int
+) -> Iterator[bytes]:
+    """Read a part of a frame; one frame may be a whole video, so a long one comes in chunks."""
+    if table.is_plain:
+        yield from _read_pieces(held, table.pieces(number, start, length))
+    elif isinstance(table, NativeFrames):
+        for begin, size in _chunks_of(start, length):
+            where = table.part_range(number, begin, size)
+            yield table.part_bytes(number, begin, size, held.get(where.offset, where.length))
+
+
+def _read_pieces(held: _Object, pieces: Sequence[ByteRange]) -> Iterator[bytes]:
+    begin = pieces[0].offset if pieces else 0
+    span = pieces[-1].offset + pieces[-1].length - begin if pieces else 0
+    if span == 0:
+        return
+    if span <= _CHUNK_BYTES:
+        read = held.get(begin, span)
+        cuts = [read[each.offset - begin : each.offset - begin + each.length] for each in pieces]
+        yield read if len(cuts) == 1 else b"".join(cuts)
+    elif len(pieces) == 1:
+        yield from held.stream(begin, span)
+    else:
+        yield from _cut_out(held.stream(begin, span), begin, pieces)
+
+
+def _cut_out(chunks: Iterable[bytes], begin: int, pieces: Iterable[ByteRange]) -> Iterator[bytes]:
+    """Leave away of a stream that begins at an offset what is between the pieces."""
+    waiting = iter(pieces)
+    piece = next(waiting, None)
+    for chunk in chunks:
+        end = begin + len(chunk)
+        kept: list[bytes] = []
+        while piece is not None and piece.offset < end:
+            piece_end = piece.offset + piece.length
+            kept.append(chunk[max(piece.offset - begin, 0) : piece_end - begin])
+            if piece_end > end:
+                break
+            piece = next(waiting, None)
+        yield b"".join(kept)
+        begin = end
+
+
+def _read_value(
+    held: _Object, value: ByteRange, swap_unit: int, start: int, length: int
+) -> Iterator[bytes]:
+    """Read a part of a value as little endian."""
+    if swap_unit == 1:
+        yield from _read_pieces(held, (ByteRange(value.offset + start, length),))
+        return
+    for begin, size in _chunks_of(start, length):
+        first = begin // swap_unit * swap_unit
+        last = min(-(-(begin + size) // swap_unit) * swap_unit, value.length)
+        swapped = swap_bytes(held.get(value.offset + first, last - first), swap_unit)
+        yield swapped[begin - first : begin - first + size]
+
+
+def _chunks_of(start: int, length: int) -> Iterator[tuple[int, int]]:
+    for begin in range(start, start + length, _CHUNK_BYTES):
+        yield begin, min(_CHUNK_BYTES, start + length - begin)
