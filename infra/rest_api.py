@@ -10,6 +10,8 @@ from aws_cdk import aws_apigateway as apigateway
 from constructs import Construct
 
 from dicomulus.api.routes import ROUTES
+from dicomulus.api.uploads import PATH as UPLOADS_PATH
+from dicomulus.settings import Settings
 from dicomulus.wire.cors import ALLOWED_HEADERS, EVERY_ORIGIN, PREFLIGHT_SECONDS
 from dicomulus.wire.problem import PROBLEM_JSON, TYPE_PREFIX
 from infra.limits import READ
@@ -84,6 +86,8 @@ class RestApi(Construct):
         problem = {"type": TYPE_PREFIX + code, "title": detail, "code": code, "detail": detail}
         if status is not None:
             problem["status"] = status  # type: ignore[assignment]
+        if kind == "REQUEST_TOO_LARGE":
+            problem["uploads"] = self._uploads_url()
         apigateway.CfnGatewayResponse(
             self,
             f"Answer{kind.title().replace('_', '')}",
@@ -98,6 +102,11 @@ class RestApi(Construct):
             },
             response_templates={"application/json": json.dumps(problem)},
         )
+
+    def _uploads_url(self) -> str:
+        # Of the gateway's own address, the stage's URL would be a circle of resources.
+        own = f"https://$context.domainName/$context.stage{Settings().base_path}"
+        return (self._deployment.public_base_url or own) + UPLOADS_PATH
 
     def base_url(self, base_path: str) -> str:
         """Give the base URL at the gateway's own address."""

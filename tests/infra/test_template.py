@@ -403,6 +403,16 @@ def test_answers_of_the_gateway_itself_are_problems_that_pages_can_read(
         assert str(problem.get("status", "")) == each["Properties"].get("StatusCode", "")
 
 
+def test_what_is_too_large_for_the_gateway_is_told_of_direct_upload(
+    synthesised: Synthesised,
+) -> None:
+    answers = synthesised.resources("AWS::ApiGateway::GatewayResponse").values()
+    (refusal,) = [e for e in answers if e["Properties"]["ResponseType"] == "REQUEST_TOO_LARGE"]
+    problem = json.loads(refusal["Properties"]["ResponseTemplates"]["application/json"])
+    assert problem["uploads"].endswith("/dicom-web/uploads")
+    assert "/dicom-web/uploads" in paths(synthesised).values()
+
+
 def test_the_gateway_is_regional_and_takes_dicom_as_bytes(synthesised: Synthesised) -> None:
     (api,) = synthesised.resources("AWS::ApiGateway::RestApi").values()
     assert api["Properties"]["EndpointConfiguration"] == {"Types": ["REGIONAL"]}

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 from botocore.client import BaseClient
 
 from dicomulus.cli.emulate.event_source import Context
+from dicomulus.dicom.byte_source import whole
+from dicomulus.dicom.dataset_json import convert
 from dicomulus.wire.message import Headers, Request
 from infra.rights import RIGHTS
 from tests.support.datasets import ct_instance, generated_study
@@ -170,3 +176,37 @@ def test_store_does_what_it_may(system: Deployed) -> None:
             assert storer(request).status == 200
     assert ("s3:PutObject", "storage") in used
     assert used <= allowed("store")
+
+
+def test_uploads_do_what_the_store_may(system: Deployed) -> None:
+    """Also where an object was put and its event is lost, so that it is indexed on the way."""
+    content = ct_instance()
+    instance = convert(whole(content)).instance
+    announced = {
+        "StudyInstanceUID": instance.study_instance_uid,
+        "SeriesInstanceUID": instance.series_instance_uid,
+        "SOPInstanceUID": instance.sop_instance_uid,
+        "size": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    request = Request(
+        "POST",
+        "/dicom-web/uploads",
+        headers=Headers.of({"Content-Type": "application/json"}),
+        base_url=BASE_URL,
+    )
+    body = json.dumps({"instances": [announced]}).encode()
+    with recorded(system) as used:
+        storer = system.storer()
+        response = storer(replace(request, body=BytesIO(body)))
+        assert isinstance(response.body, bytes)
+        (upload,) = json.loads(response.body)["uploads"]
+        put = requests.put(upload["url"], data=content, headers=upload["headers"], timeout=60)
+        assert put.status_code == 200
+        again = storer(replace(request, body=BytesIO(body)))
+        assert isinstance(again.body, bytes)
+        assert [each["state"] for each in json.loads(again.body)["uploads"]] == ["present"]
+    assert used <= allowed("store")
+    system.settle()
+    metadata = Request("GET", f"/dicom-web{instance.path}/metadata", base_url=BASE_URL)
+    assert system.reader()(metadata).status == 200

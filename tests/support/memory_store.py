@@ -68,6 +68,16 @@ class MemoryStore:
             self._objects[key] = (info, content)
         return info
 
+    def presigned_put(
+        self, key: str, *, size: int, sha256: str, if_none_match: bool = False
+    ) -> PresignedRequest | None:
+        if not self.address:
+            return None
+        headers = {"Content-Length": str(size), "X-Checksum": sha256}
+        if if_none_match:
+            headers["If-None-Match"] = "*"
+        return PresignedRequest("PUT", f"{self.address}/{key}", headers)
+
     def delete(self, key: str, *, if_match: str | None = None) -> None:
         with self._lock:
             if key in self._objects:

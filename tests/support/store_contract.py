@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import random
 import threading
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
+import requests
 
 from dicomulus.dicom.resource import InstanceResource, canonical_key
 from dicomulus.errors import ObjectChangedError, ObjectNotFoundError, PreconditionFailedError
@@ -31,6 +33,21 @@ class ObjectStoreContract:
     @pytest.fixture
     def store(self) -> Iterator[ObjectStore]:
         raise NotImplementedError
+
+    # put by others
+
+    def test_a_presigned_put_is_one_of_these_bytes_or_not_offered(self, store: ObjectStore) -> None:
+        digest = hashlib.sha256(b"DICM").hexdigest()
+        put = store.presigned_put(KEY, size=4, sha256=digest, if_none_match=True)
+        if put is None:
+            return
+        first = requests.put(put.url, data=b"DICM", headers=put.headers, timeout=60)
+        assert first.status_code == 200
+        info = store.head(KEY)
+        assert info is not None
+        assert (info.size, info.checksum) == (4, f"sha256:{digest}")
+        again = requests.put(put.url, data=b"DICM", headers=put.headers, timeout=60)
+        assert again.status_code == 412
 
     # put, head, get
 

@@ -18,7 +18,8 @@ from dicomulus.errors import (
     UnsupportedMediaTypeError,
 )
 from dicomulus.wire.message import Headers, Request
-from tests.support.archives import BASE_URL, small_archive
+from dicomulus.wire.problem import problem
+from tests.support.archives import BASE_URL, body_of, small_archive
 from tests.support.datasets import ct_instance
 from tests.support.native_model import MULTIPART, as_text, data_sets_of
 
@@ -160,6 +161,19 @@ def test_a_body_over_the_limit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PayloadTooLargeError):
         post(small, body(FIRST))
     assert list(small.storage.list()) == []
+
+
+@pytest.mark.parametrize("is_offered", [True, False])
+def test_a_body_over_the_limit_is_told_of_direct_upload_where_there_is_one(
+    tmp_path: Path, is_offered: bool
+) -> None:
+    small = small_archive(tmp_path, max_request_bytes=1_000)
+    small.storage.address = "https://objects.example" if is_offered else ""
+    with pytest.raises(PayloadTooLargeError) as refused:
+        post(small, body(FIRST))
+    assert isinstance(refused.value, PayloadTooLargeError)
+    told = json.loads(body_of(problem(refused.value)))
+    assert told.get("uploads") == (f"{BASE_URL}/uploads" if is_offered else None)
 
 
 def test_an_archive_that_takes_nothing_says_so(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from dicomulus.services.search import Search
 from dicomulus.services.search_meter import SearchLimits
 from dicomulus.services.stability import Stability
 from dicomulus.services.store import Store
+from dicomulus.services.uploads import Uploads
 from dicomulus.wire.base_url import CANONICAL_LOOPBACK, Endpoint, base_url
 from dicomulus.wire.message import Headers
 
@@ -170,6 +171,9 @@ def compose(
         retrieve=retrieve,
         render=Render(retrieve, fragments, cache),
         store=Store(index, storage, ingest=ingest, policy=settings.store_policy),
+        uploads=Uploads(
+            index, storage, ingest=ingest, policy=settings.store_policy, run_all=run_all
+        ),
     )
 
 

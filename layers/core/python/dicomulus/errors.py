@@ -15,7 +15,8 @@
     │   ├── SeriesNotFoundError
     │   ├── InstanceNotFoundError
     │   ├── FrameNotFoundError
-    │   └── BulkDataNotFoundError
+    │   ├── BulkDataNotFoundError
+    │   └── UploadsNotFoundError
     ├── MethodNotAllowedError          the resource has no such method
     ├── ForbiddenError                 the resource has it, this archive does not allow it
     │   ├── StoreForbiddenError
@@ -154,6 +155,12 @@ class BulkDataNotFoundError(NotFoundError):
     code = "bulk-data-not-found"
 
 
+class UploadsNotFoundError(NotFoundError):
+    """Objects are taken by the Store transaction alone."""
+
+    code = "uploads-not-found"
+
+
 class MethodNotAllowedError(DicomulusError):
     """The resource does not have the method."""
 
@@ -205,6 +212,12 @@ class PayloadTooLargeError(DicomulusError):
     """The body, or a part of it, is over a limit."""
 
     code = "payload-too-large"
+
+    def __init__(self, message: str, *, uploads: str = "") -> None:
+        """Say what is over the limit, and the URL for direct upload where there is one."""
+        super().__init__(message)
+        if uploads:
+            self.uploads = uploads
 
 
 class ResponseTooLargeError(DicomulusError):

@@ -560,6 +560,20 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def presigned_put(
+        self, key: str, *, size: int, sha256: str, if_none_match: bool = False
+    ) -> PresignedRequest | None:
+        """Let others put an object of that size and SHA-256, in hexadecimal, for a while.
+
+        None where the store has no such way. Whether there is an object already is found out by
+        the request itself.
+
+        Raises:
+            InvalidResourceError: No object can have that key.
+            PayloadTooLargeError: The store does not take as much in one request.
+        """
+        ...
+
     def delete(self, key: str, *, if_match: str | None = None) -> None:
         """Remove an object; none there is no error.
 

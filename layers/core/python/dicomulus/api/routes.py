@@ -40,6 +40,8 @@ from dicomulus.api.search import (
     search_studies,
 )
 from dicomulus.api.store import store_instances
+from dicomulus.api.uploads import PATH as UPLOADS_PATH
+from dicomulus.api.uploads import plan_uploads
 from dicomulus.errors import ResponseTooLargeError, RouteNotFoundError
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ ROUTES: Final = (
     Route("GET", _INSTANCE + "/frames/{frames}/thumbnail", frame_thumbnail),
     Route("POST", "/studies", store_instances, "write"),
     Route("POST", _STUDY, store_instances, "write"),
+    Route("POST", UPLOADS_PATH, plan_uploads, "write"),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import IO, TYPE_CHECKING
 
+from dicomulus.api.uploads import PATH as UPLOADS_PATH
 from dicomulus.api.xml_parts import TEXT_OFFERS, XML_CONTENT_TYPE, related_xml
 from dicomulus.dicom.native_xml import native_xml
 from dicomulus.dicom.store_report import Stored, store_report
@@ -33,10 +34,15 @@ def store_instances(archive: Archive, request: Request, variables: Mapping[str, 
     if not archive.settings.allow_store:
         raise StoreForbiddenError("this archive does not accept instances")
     offer = select(accept_of(request), TEXT_OFFERS)
-    _check_length(archive, request)
-    outcomes = archive.store.store(
-        _objects(archive, request), study_instance_uid=variables.get("study")
-    )
+    try:
+        _check_length(archive, request)
+        outcomes = archive.store.store(
+            _objects(archive, request), study_instance_uid=variables.get("study")
+        )
+    except PayloadTooLargeError as exc:
+        if not archive.uploads.are_offered:
+            raise
+        raise PayloadTooLargeError(str(exc), uploads=request.base_url + UPLOADS_PATH) from exc
     if not outcomes:
         raise InvalidBodyError("the body has no parts")
     return _report(outcomes, offer=offer, base_url=request.base_url)

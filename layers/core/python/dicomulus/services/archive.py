@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dicomulus.services.search import Search
     from dicomulus.services.stability import Stability
     from dicomulus.services.store import Store
+    from dicomulus.services.uploads import Uploads
     from dicomulus.settings import Settings
 
 
@@ -41,3 +42,4 @@ class Archive:
     retrieve: Retrieve
     render: Render
     store: Store
+    uploads: Uploads

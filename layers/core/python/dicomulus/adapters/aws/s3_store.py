@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from io import SEEK_END, BytesIO
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 import boto3
 from botocore.config import Config
@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadErro
 
 from dicomulus.adapters.aws.failures import error_code, status_code, translated_failures
 from dicomulus.errors import (
+    InvalidResourceError,
     ObjectChangedError,
     ObjectNotFoundError,
     PayloadTooLargeError,
@@ -43,6 +44,12 @@ MAX_KEY_BYTES: Final = 1_024
 READ_ATTEMPTS: Final = 4
 """Connections tried for one read, each from where the last one broke off."""
 
+MAX_PUT_BYTES: Final = 5_368_709_120
+"""Bytes that one request puts: 5 GiB."""
+
+PRESIGNED_SECONDS: Final = 3_600
+"""Time that a presigned request is good for, unless the credentials it was made with end before."""
+
 CONFLICT_ATTEMPTS: Final = 4
 """Tries of a conditional write that met another one still under way."""
 
@@ -56,9 +63,15 @@ _BROKEN_OFF: Final = (HTTPClientError, IncompleteReadError)
 _CHECKSUMS: Final = {"ChecksumSHA256": "sha256", "ChecksumCRC64NVME": "crc64nvme"}
 
 
-def s3_client(region: str | None = None, *, endpoint_url: str | None = None) -> S3Client:
+def s3_client(
+    region: str | None = None,
+    *,
+    endpoint_url: str | None = None,
+    addressing_style: Literal["auto", "virtual"] = "auto",
+) -> S3Client:
     """Make a client; without region or endpoint, for those the environment names."""
     config = Config(
+        s3={"addressing_style": addressing_style},
         # Presigned requests would else be of version 2, which newer regions refuse.
         signature_version="s3v4",
         retries={"mode": "standard", "total_max_attempts": 6},
@@ -75,7 +88,10 @@ class S3Store:
         self.bucket = bucket
         self.prefix = prefix
         with translated_failures("S3"):
-            self.client = client or s3_client()
+            # Otherwise URLs name no region, and those of a new bucket are redirected, which a
+            # signature does not survive. A certificate covers no name with further dots.
+            style: Literal["auto", "virtual"] = "auto" if "." in bucket else "virtual"
+            self.client = client or s3_client(addressing_style=style)
 
     def head(self, key: str) -> ObjectInfo | None:
         """See ``ObjectStore``; with the checksum that S3 keeps, if it is of the whole object."""
@@ -145,6 +161,38 @@ class S3Store:
                 raise _refusal(key, exc) from exc
         content.seek(start)
         return self._put(key, content, conditions, attempt=attempt + 1)
+
+    def presigned_put(
+        self, key: str, *, size: int, sha256: str, if_none_match: bool = False
+    ) -> PresignedRequest:
+        """See ``ObjectStore``; S3 checks size and SHA-256, and keeps the latter."""
+        if not _is_key(self.prefix + key):
+            raise InvalidResourceError(f"{key!r} cannot be the key of an object")
+        if size > MAX_PUT_BYTES:
+            raise PayloadTooLargeError(f"{size} bytes are more than S3 takes in one request")
+        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+        headers = {
+            "Content-Length": str(size),
+            "x-amz-checksum-sha256": checksum,
+            "x-amz-sdk-checksum-algorithm": "SHA256",
+        }
+        conditions: dict[str, Any] = {}
+        if if_none_match:
+            headers["If-None-Match"] = conditions["IfNoneMatch"] = "*"
+        with translated_failures("S3"):
+            url = self.client.generate_presigned_url(
+                "put_object",
+                Params={
+                    "Bucket": self.bucket,
+                    "Key": self.prefix + key,
+                    "ContentLength": size,
+                    "ChecksumAlgorithm": "SHA256",
+                    "ChecksumSHA256": checksum,
+                    **conditions,
+                },
+                ExpiresIn=PRESIGNED_SECONDS,
+            )
+        return PresignedRequest("PUT", url, headers)
 
     def delete(self, key: str, *, if_match: str | None = None) -> None:
         """See ``ObjectStore``."""
@@ -251,7 +299,7 @@ class S3Store:
 
     @contextmanager
     def _reading(self, key: str) -> Iterator[None]:
-        if not 0 < len((self.prefix + key).encode()) <= MAX_KEY_BYTES:
+        if not _is_key(self.prefix + key):
             raise ObjectNotFoundError(key)
         try:
             with translated_failures("S3"):
@@ -262,6 +310,10 @@ class S3Store:
             if status_code(exc) == _PRECONDITION_FAILED:
                 raise ObjectChangedError(key) from exc
             raise
+
+
+def _is_key(key: str) -> bool:
+    return 0 < len(key.encode()) <= MAX_KEY_BYTES
 
 
 def _refusal(key: str, error: ClientError) -> Exception:

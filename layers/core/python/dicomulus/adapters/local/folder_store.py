@@ -221,6 +221,17 @@ class FolderStore:
             _sync_folder(parent)
         return _info(key, status, checksum=f"sha256:{digest}")
 
+    def presigned_put(
+        self,
+        key: str,  # noqa: ARG002
+        *,
+        size: int,  # noqa: ARG002
+        sha256: str,  # noqa: ARG002
+        if_none_match: bool = False,  # noqa: ARG002
+    ) -> None:
+        """Give nothing: there is no way into a folder but through the archive."""
+        return
+
     def delete(self, key: str, *, if_match: str | None = None) -> None:
         """Remove an object; its folder stays.
 

@@ -17,6 +17,7 @@ from dicomulus.adapters.aws.limits import (
 )
 from dicomulus.api.route import find_route
 from dicomulus.api.routes import ROUTES
+from dicomulus.api.uploads import PATH as UPLOADS_PATH
 from dicomulus.errors import (
     InvalidHeaderError,
     MethodNotAllowedError,
@@ -152,12 +153,18 @@ def _body(request: Request) -> bytes:
     size = sum(len(name) + len(value) for name, value in request.headers)
     if size > MAX_HEADERS_BYTES:
         raise InvalidHeaderError("all", f"are longer than the gateway's {MAX_HEADERS_BYTES} bytes")
-    body = request.body.read(MAX_GATEWAY_BYTES + 1)
+    uploads = request.base_url + UPLOADS_PATH
+    try:
+        body = request.body.read(MAX_GATEWAY_BYTES + 1)
+    except PayloadTooLargeError as exc:
+        raise PayloadTooLargeError(str(exc), uploads=uploads) from exc
     if len(body) > MAX_GATEWAY_BYTES:
-        raise PayloadTooLargeError("the request is over the gateway's 10 MB")
+        raise PayloadTooLargeError("the request is over the gateway's 10 MB", uploads=uploads)
     # Bytes travel as base64 within the event.
     if len(body) * 4 // 3 + ENVELOPE_BYTES > MAX_INVOKE_BYTES:
-        raise PayloadTooLargeError("the request is over the 6 MB that a function is handed")
+        raise PayloadTooLargeError(
+            "the request is over the 6 MB that a function is handed", uploads=uploads
+        )
     return body
 
 
