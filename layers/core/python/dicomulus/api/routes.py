@@ -42,6 +42,7 @@ from dicomulus.api.search import (
 from dicomulus.api.store import store_instances
 from dicomulus.api.uploads import PATH as UPLOADS_PATH
 from dicomulus.api.uploads import plan_uploads
+from dicomulus.api.wado_uri import retrieve_by_uri
 from dicomulus.errors import ResponseTooLargeError, RouteNotFoundError
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ ROUTES: Final = (
     Route("GET", _SERIES + "/thumbnail", series_thumbnail),
     Route("GET", _INSTANCE + "/thumbnail", instance_thumbnail),
     Route("GET", _INSTANCE + "/frames/{frames}/thumbnail", frame_thumbnail),
+    Route("GET", "/wado", retrieve_by_uri),
     Route("POST", "/studies", store_instances, "write"),
     Route("POST", _STUDY, store_instances, "write"),
     Route("POST", UPLOADS_PATH, plan_uploads, "write"),
