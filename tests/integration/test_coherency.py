@@ -14,13 +14,14 @@ import pytest
 
 from dicomulus.adapters.local.sqlite_index import SqliteIndex
 from dicomulus.ports import InstanceChanges
-from dicomulus.services.ingest import Ingest
+from dicomulus.services.delete import Delete
+from dicomulus.services.ingest import Ingest, LookReport
 from tests.support.disturbed import Disturbance, DisturbedIndex
 from tests.support.memory_store import MemoryStore
 from tests.support.simulation import Paused, Simulation, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from dicomulus.dicom.resource import SeriesResource
@@ -162,3 +163,24 @@ def test_if_changes_were_recorded_without_looking_it_would_not(
     make_index: Callable[[int], Index],
 ) -> None:
     assert is_noticed(lambda seed: cast("Index", _WithoutMemory(make_index(seed))))
+
+
+class _Blind:
+    """An ingest that looks at nothing."""
+
+    def look_at(self, _object_keys: Collection[str]) -> LookReport:
+        return LookReport()
+
+
+class _LeavesRows(Delete):
+    """Deletes objects, and leaves their rows to whoever hears of it."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more | {"ingest": _Blind()})
+
+
+def test_if_deletions_left_the_rows_to_others_it_would_not(
+    make_index: Callable[[int], Index], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.support.simulation.Delete", _LeavesRows)
+    assert is_noticed(make_index)

@@ -11,15 +11,17 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from dicomulus.adapters.ledger import Ledger
-from dicomulus.composition import compose
+from dicomulus.composition import compose, one_by_one
 from dicomulus.dicom.resource import InstanceResource, SeriesResource, canonical_key
 from dicomulus.errors import NotFoundError, UnavailableError
 from dicomulus.metadata.gzip_assembly import identity
 from dicomulus.ports import ChangeType, CompactSeries, LookAtObjects
+from dicomulus.services.delete import Delete
 from dicomulus.settings import Settings
 from tests.support.encodings import decoded
 
@@ -221,6 +223,12 @@ class World:
     def clock_ms(self) -> int:
         return self.now_ms
 
+    def is_deleted(self, key: str) -> None:
+        """Note that an object has just gone."""
+        self.now_ms += 1
+        self.moves[key] += 1
+        del self.contents[key]
+
     def send(self, messages: Sequence[Message], *, delay_seconds: float = 0) -> None:
         for message in messages:
             if isinstance(message, LookAtObjects):
@@ -240,6 +248,37 @@ class World:
     def is_settled(self, instance: InstanceResource) -> bool:
         """Whether every event of every key that ever held the instance is acknowledged."""
         return not any(self.unsettled[key] for key in self.holders.get(instance, ()))
+
+
+class WatchedDeletion:
+    """The storage area as one deletion sees it, which notes what that takes away.
+
+    Till the deletion is over the readers know no more than that; then it is as if it had
+    acknowledged the events of all these objects.
+    """
+
+    def __init__(self, inner: MemoryStore, world: World) -> None:
+        self._inner = inner
+        self._world = world
+        self.deleted: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def delete(self, key: str, *, if_match: str | None = None) -> None:
+        """Delete an object, and note it in the same step."""
+        pause()
+        self._inner.delete(key, if_match=if_match)
+        if key in self._world.contents:
+            self._world.is_deleted(key)
+            self._world.unsettled[key] += 1
+            self.deleted.append(key)
+
+    def end(self, *, is_done: bool) -> None:
+        """Take the objects' events as handled, or have them sent."""
+        self._world.unsettled.subtract(self.deleted)
+        if not is_done:
+            self._world.send([LookAtObjects((key,)) for key in self.deleted])
 
 
 class WatchedStability:
@@ -334,6 +373,7 @@ class Simulation:
             self._advance: 1,
             self._repeat: 0.5,
             self._compact: self.random.choice((0, 3)),
+            self._delete: self.random.choice((0, 1)),
         }
         for _ in range(steps):
             if self._actors and self.random.random() < 0.6:
@@ -408,6 +448,13 @@ class Simulation:
             series = self.random.choice(self._instances).series
             self._start(lambda: self._compact_series(series), None)
 
+    def _delete(self) -> None:
+        """Have a client delete something."""
+        if len(self._actors) < MAX_ACTORS:
+            instance = self.random.choice(self._instances)
+            level = self.random.randrange(3)
+            self._start(lambda: self._delete_one(instance, level), None)
+
     def _consume(self) -> None:
         """Read on in the log of changes, from where it was read up to."""
         if len(self._actors) < MAX_ACTORS and not self._consumes:
@@ -454,6 +501,31 @@ class Simulation:
             self.world.unsettled.subtract(delivery.message.object_keys)
 
     # what the actors do
+
+    def _delete_one(self, instance: InstanceResource, level: int) -> None:
+        watched = WatchedDeletion(self.storage, self.world)
+        delete = Delete(
+            self.archive.index,
+            cast("ObjectStore", watched),
+            cache=self.archive.cache,
+            ingest=self.archive.ingest,
+            compaction=self.archive.compaction,
+            seconds=0,
+            clock_ms=self.world.clock_ms,
+            run_all=one_by_one,
+        )
+        is_done = False
+        try:
+            with suppress(NotFoundError):
+                if level == 0:
+                    delete.study(instance.study_instance_uid)
+                elif level == 1:
+                    delete.series(instance.series)
+                else:
+                    delete.instance(instance)
+            is_done = True
+        finally:
+            watched.end(is_done=is_done)
 
     def _handle(self, message: Message) -> None:
         if isinstance(message, LookAtObjects):

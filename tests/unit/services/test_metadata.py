@@ -10,7 +10,9 @@ import pytest
 from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.errors import (
     InstanceNotFoundError,
+    SeriesGoneError,
     SeriesNotFoundError,
+    StudyGoneError,
     StudyNotFoundError,
     UnavailableError,
 )
@@ -185,15 +187,15 @@ def test_what_is_not_there_is_not_found(small: Small) -> None:
 
 
 @pytest.mark.parametrize("is_compacted", [True, False])
-def test_what_was_emptied_is_not_found(small: Small, is_compacted: bool) -> None:
+def test_what_was_emptied_is_gone(small: Small, is_compacted: bool) -> None:
     series = filled(small, instances=1)
     small.storage.delete("1")
     small.look_at(["1"])
     if is_compacted:
         small.compact()
-    with pytest.raises(SeriesNotFoundError):
+    with pytest.raises(SeriesGoneError):
         read_series(small, series)
-    with pytest.raises((StudyNotFoundError, SeriesNotFoundError)):
+    with pytest.raises((StudyGoneError, SeriesGoneError)):
         read(small, small.archive.metadata.study_state(series.study_instance_uid))
 
 
@@ -275,7 +277,7 @@ def test_what_was_emptied_is_no_frame(small: Small) -> None:
     small.storage.delete("1")
     small.look_at(["1"])
     state = small.archive.metadata.series_state(series)
-    with pytest.raises(SeriesNotFoundError):
+    with pytest.raises(SeriesGoneError):
         small.archive.metadata.frame(state, base_url=BASE_URL)
 
 

@@ -20,6 +20,7 @@ from dicomulus.errors import (
     InstanceNotFoundError,
     NotAcceptableError,
     ObjectChangedError,
+    SeriesGoneError,
     SeriesNotFoundError,
     StudyNotFoundError,
 )
@@ -272,10 +273,10 @@ def test_an_object_that_has_changed_is_looked_at_and_read_again(small: Small) ->
     assert read_frames(small, row, 2) == [native_frame(2, rows=8)]
 
 
-def test_an_object_that_has_gone_makes_its_instance_not_found(small: Small) -> None:
+def test_an_object_that_has_gone_takes_its_instance_along(small: Small) -> None:
     row = taken(small, ct_instance())
     small.storage.delete("a")
-    with pytest.raises(InstanceNotFoundError):
+    with pytest.raises(SeriesGoneError):
         small.archive.retrieve.frames(row.instance, [1])
 
 
@@ -392,7 +393,7 @@ def test_a_reader_during_replacements_sees_whole_frames_of_one_generation(
         while not is_done.is_set():
             try:
                 seen += read_frames(small, row, 3)
-            except (ObjectChangedError, InstanceNotFoundError, FrameNotFoundError):
+            except (ObjectChangedError, SeriesGoneError, FrameNotFoundError):
                 refused += 1
     finally:
         is_done.set()

@@ -13,6 +13,7 @@ from dicomulus.errors import ConfigurationError
 from dicomulus.ports import LookAtObjects
 from dicomulus.services.archive import Archive
 from dicomulus.services.compaction import Compaction
+from dicomulus.services.delete import Delete
 from dicomulus.services.fragments import FragmentReader
 from dicomulus.services.ingest import Ingest
 from dicomulus.services.metadata import Metadata
@@ -174,6 +175,16 @@ def compose(
         uploads=Uploads(
             index, storage, ingest=ingest, policy=settings.store_policy, run_all=run_all
         ),
+        delete=Delete(
+            index,
+            storage,
+            cache=cache,
+            ingest=ingest,
+            compaction=compaction,
+            seconds=settings.delete_seconds,
+            clock_ms=clock,
+            run_all=run_all,
+        ),
     )
 
 
@@ -233,7 +244,8 @@ def local_runtime(settings: Settings) -> LocalRuntime:
         (data / "cache").mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise ConfigurationError(f"data_folder: {data}: {exc.strerror}") from exc
-    folder = FolderStore(source, writable=settings.allow_store, hidden=(data,))
+    writable = settings.allow_store or settings.allow_delete
+    folder = FolderStore(source, writable=writable, hidden=(data,))
     queue = SqliteQueue(data / "queue.sqlite")
     index_path = data / "index.sqlite"
     archive = compose(

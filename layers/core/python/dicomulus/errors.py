@@ -16,10 +16,14 @@
     │   ├── InstanceNotFoundError
     │   ├── FrameNotFoundError
     │   ├── BulkDataNotFoundError
-    │   └── UploadsNotFoundError
+    │   ├── UploadsNotFoundError
+    │   └── GoneError                  nothing there any more
+    │       ├── StudyGoneError
+    │       └── SeriesGoneError
     ├── MethodNotAllowedError          the resource has no such method
     ├── ForbiddenError                 the resource has it, this archive does not allow it
     │   ├── StoreForbiddenError
+    │   ├── DeleteForbiddenError
     │   └── OriginForbiddenError
     ├── MisdirectedRequestError        the Host header names another server
     ├── NotAcceptableError             no representation fits Accept
@@ -161,6 +165,24 @@ class UploadsNotFoundError(NotFoundError):
     code = "uploads-not-found"
 
 
+class GoneError(NotFoundError):
+    """The target resource was here and is not any more."""
+
+    code = "gone"
+
+
+class StudyGoneError(GoneError):
+    """The study had instances here, and has none any more."""
+
+    code = "study-gone"
+
+
+class SeriesGoneError(GoneError):
+    """The series had instances here, and has none any more."""
+
+    code = "series-gone"
+
+
 class MethodNotAllowedError(DicomulusError):
     """The resource does not have the method."""
 
@@ -182,6 +204,12 @@ class StoreForbiddenError(ForbiddenError):
     """Storing is switched off."""
 
     code = "store-forbidden"
+
+
+class DeleteForbiddenError(ForbiddenError):
+    """Deleting is switched off."""
+
+    code = "delete-forbidden"
 
 
 class OriginForbiddenError(ForbiddenError):

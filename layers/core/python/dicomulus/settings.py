@@ -30,6 +30,8 @@ _AT_LEAST_ONE: Final = (
     "presigned_seconds",
 )
 
+_NOT_NEGATIVE: Final = ("jobs", "search_page_bytes", "delete_seconds")
+
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
@@ -133,6 +135,12 @@ class Settings:
     max_request_bytes: int = 8_589_934_592
     """Bytes of a STOW-RS body."""
 
+    # delete
+    allow_delete: bool = False
+    """Delete objects when asked to."""
+    delete_seconds: int = 0
+    """Time that one request deletes for, before it is to be sent again; 0: no limit."""
+
     # answers
     max_stream_bytes: int = 0
     """Bytes of one answer over which it is refused; 0: no limit."""
@@ -163,12 +171,11 @@ class Settings:
         for name in ("compact_delay_seconds", "stable_age_seconds"):
             if not 0 <= getattr(self, name) <= 900:
                 raise ConfigurationError(f"{name}: not between 0 and 900")
-        if self.jobs < 0:
-            raise ConfigurationError(f"jobs: {self.jobs} is negative")
         _check_choice("store_policy", self.store_policy, StorePolicy)
         _check_choice("unknown_parameters", self.unknown_parameters, UnknownParameters)
-        if self.search_page_bytes < 0:
-            raise ConfigurationError(f"search_page_bytes: {self.search_page_bytes} is negative")
+        for name in _NOT_NEGATIVE:
+            if getattr(self, name) < 0:
+                raise ConfigurationError(f"{name}: {getattr(self, name)} is negative")
         for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name}: must be at least 1")

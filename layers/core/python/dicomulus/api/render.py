@@ -13,7 +13,6 @@ from dicomulus.errors import (
     InvalidResourceError,
     NotAcceptableError,
     ResponseTooLargeError,
-    StudyNotFoundError,
 )
 from dicomulus.imaging.parameters import (
     RenderParameters,
@@ -26,6 +25,7 @@ from dicomulus.imaging.parameters import (
     parse_viewport,
     parse_window,
 )
+from dicomulus.services.absence import absence
 from dicomulus.services.render import DOCUMENT_MEDIA_TYPES, Rendition, has_frames
 from dicomulus.wire.conditional import format_etag, is_not_modified
 from dicomulus.wire.media_types import Offer, accept_of, frame_media_type, select
@@ -335,5 +335,5 @@ def _series_of(archive: Archive, study_instance_uid: str) -> list[SeriesResource
     rows = archive.index.query_series(study_instance_uid)
     held = [row.series for row in rows if row.instance_count or row.folded_version != row.version]
     if not held:
-        raise StudyNotFoundError("no such study")
+        raise absence(archive.index, study_instance_uid)
     return held

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dicomulus.api.delete import delete_instance, delete_series, delete_study
 from dicomulus.api.manifest import (
     instance_manifest,
     naming_manifest,
@@ -94,6 +95,9 @@ ROUTES: Final = (
     Route("POST", "/studies", store_instances, "write"),
     Route("POST", _STUDY, store_instances, "write"),
     Route("POST", UPLOADS_PATH, plan_uploads, "write"),
+    Route("DELETE", _STUDY, delete_study, "delete"),
+    Route("DELETE", _SERIES, delete_series, "delete"),
+    Route("DELETE", _INSTANCE, delete_instance, "delete"),
 )
 
 

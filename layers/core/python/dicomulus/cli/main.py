@@ -107,6 +107,12 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--allow-store", action="store_true", default=None, help="take objects by STOW-RS"
     )
     parser.add_argument(
+        "--allow-delete",
+        action="store_true",
+        default=None,
+        help="delete objects of the folder when clients ask for that",
+    )
+    parser.add_argument(
         "--public-url",
         dest="public_base_url",
         metavar="URL",
@@ -225,7 +231,7 @@ def _add_folders(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         nargs="?",
         help="folder of DICOM files, never written to"
-        + (" without --allow-store" if parser.prog.endswith("serve") else ""),
+        + (" without --allow-store or --allow-delete" if parser.prog.endswith("serve") else ""),
     )
     parser.add_argument(
         "--data-dir",

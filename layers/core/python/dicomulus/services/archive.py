@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from dicomulus.dicom.main_tags import MainTags
     from dicomulus.ports import ChangeQueue, Index, ObjectStore
     from dicomulus.services.compaction import Compaction
+    from dicomulus.services.delete import Delete
     from dicomulus.services.ingest import Ingest
     from dicomulus.services.metadata import Metadata
     from dicomulus.services.modes import Modes
@@ -43,3 +44,4 @@ class Archive:
     render: Render
     store: Store
     uploads: Uploads
+    delete: Delete

@@ -26,6 +26,7 @@ from dicomulus.metadata.bundle import (
     parse_bundle,
 )
 from dicomulus.services.bundles import Wanted, build_bundles
+from dicomulus.services.cache_keys import pointed_prefix, thumbnail_prefix
 from dicomulus.services.folds import chosen, fold_series, fold_study
 
 if TYPE_CHECKING:
@@ -183,8 +184,7 @@ class Compaction:
     def _publish(self, row: SeriesRow, rows: list[InstanceRow]) -> bool:
         """Write the series' bundles; whether none was overtaken by somebody else's."""
         if not rows:
-            for info in self._cache.list(bundle_prefix(row.series)):
-                self._cache.delete(info.key)
+            self._forget(row.series)
             return True
         held = self._held(row.series)
         before = {
@@ -204,6 +204,13 @@ class Compaction:
             for bundle, each in zip(bundles, before.values(), strict=True)
         ]
         return all(published)
+
+    def _forget(self, series: SeriesResource) -> None:
+        """Delete all that was derived from a series without instances."""
+        for prefix in (bundle_prefix(series), pointed_prefix(series), thumbnail_prefix(series)):
+            for info in self._cache.list(prefix):
+                # What an instance that arrives just now points to is made again when it is missed.
+                self._cache.delete(info.key)
 
     def _bases(self, held: Mapping[str, _Held]) -> tuple[str, ...]:
         """Name the base URLs to publish for, the default first; the bundles of others go."""

@@ -18,7 +18,7 @@ from dicomulus.dicom.byte_source import RangedSource
 from dicomulus.dicom.dataset_json import convert
 from dicomulus.dicom.json_model import integer_of
 from dicomulus.dicom.level_json import parse_json_object
-from dicomulus.dicom.resource import instance_of_key, is_addressable, quote_uid
+from dicomulus.dicom.resource import instance_of_key, is_addressable
 from dicomulus.dicom.transfer_syntax import on_the_web
 from dicomulus.errors import (
     DicomulusError,
@@ -39,6 +39,7 @@ from dicomulus.ports import (
     InstanceRowKey,
     Rejection,
 )
+from dicomulus.services.cache_keys import pointed_prefix
 from dicomulus.services.folds import instance_answer, instance_text, level_rows, levels_text
 from dicomulus.services.row_tags import further_of
 
@@ -332,9 +333,7 @@ class _Dictionaries:
 
 def pointed_key(instance: InstanceResource, content: bytes) -> str:
     """Give the cache key of something that a row points to."""
-    study = quote_uid(instance.study_instance_uid)
-    series = quote_uid(instance.series_instance_uid)
-    return f"pointed/{study}/{series}/{hashlib.sha256(content).hexdigest()}"
+    return pointed_prefix(instance.series) + hashlib.sha256(content).hexdigest()
 
 
 def _sop_class_uid(converted: ConvertedInstance) -> str:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.errors import (
     CorruptFragmentError,
-    InstanceNotFoundError,
     ObjectNotFoundError,
     PreconditionFailedError,
+    SeriesGoneError,
     SeriesNotFoundError,
+    StudyGoneError,
     StudyNotFoundError,
     UnavailableError,
 )
@@ -33,6 +34,7 @@ from dicomulus.metadata.bundle import (
     parse_bundle,
 )
 from dicomulus.metadata.gzip_assembly import json_array
+from dicomulus.services.absence import absence
 from dicomulus.services.bundles import Wanted, build_bundles
 from dicomulus.services.folds import choose, chosen
 
@@ -96,47 +98,53 @@ class Metadata:
         """Read the version of a series: one strong read.
 
         Raises:
-            SeriesNotFoundError: It is known to hold no instance.
+            SeriesNotFoundError: There never was one.
+            SeriesGoneError: It is known to hold no instance any more.
         """
         row = self._index.get_series(series)
-        if row is None or _is_empty(row):
+        if row is None:
             raise SeriesNotFoundError("no such series")
+        if _is_empty(row):
+            raise SeriesGoneError("the series has no instance any more")
         return MetadataState((row,))
 
     def study_state(self, study_instance_uid: str) -> MetadataState:
         """Read the versions of all series of a study: one strong query.
 
         Raises:
-            StudyNotFoundError: It is known to hold no instance.
+            StudyNotFoundError: There never was one.
+            StudyGoneError: It is known to hold no instance any more.
         """
         rows = self._index.query_series(study_instance_uid)
+        if not rows:
+            raise StudyNotFoundError("no such study")
         held = tuple(row for row in rows if not _is_empty(row))
         if not held:
-            raise StudyNotFoundError("no such study")
+            raise StudyGoneError("the study has no instance any more")
         return MetadataState(held)
 
     def blocks(self, state: MetadataState, *, base_url: str) -> tuple[Block, ...]:
         """Give the answer for a state: a JSON array over all its series, in order, for a gzip.
 
         Raises:
-            SeriesNotFoundError: There turned out to be no instance.
+            SeriesGoneError: There turned out to be no instance.
         """
         reads = [lambda row=row: self._bundle(row, Wanted(base_url, "gzip")) for row in state.rows]
         bundles = [bundle for bundle in self._run_all(reads) if bundle.count]
         if not bundles:
-            raise SeriesNotFoundError("no instance in it")
+            raise SeriesGoneError("no instance in it any more")
         return json_array(bundle.block for bundle in bundles)
 
     def frame(self, state: MetadataState, *, base_url: str) -> Block:
         """Give the answer for a state of one series as one zstd frame.
 
         Raises:
-            SeriesNotFoundError: There turned out to be no instance.
+            SeriesGoneError: There turned out to be no instance.
         """
         (row,) = state.rows
         bundle = self._bundle(row, Wanted(base_url, "zstd"))
         if not bundle.count:
-            raise SeriesNotFoundError("no instance in it")
+            raise SeriesGoneError("no instance in it any more")
         return bundle.block
 
     def instance(self, instance: InstanceResource, *, base_url: str) -> bytes:
@@ -144,10 +152,11 @@ class Metadata:
 
         Raises:
             InstanceNotFoundError: There is no such instance.
+            SeriesGoneError: Nor is there any other in its series any more.
         """
         rows = self._index.get_instance(instance)
         if not rows:
-            raise InstanceNotFoundError("no such instance")
+            raise absence(self._index, instance)
         return b"[" + resolve(self._fragments.text(choose(rows)), base_url) + b"]"
 
     def _bundle(self, row: SeriesRow, wanted: Wanted) -> Bundle:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dicomulus.dicom.json_members import join_tagged, tagged_members
 from dicomulus.dicom.level_json import parse_json_object
 from dicomulus.dicom.main_tags import parse_tags
-from dicomulus.errors import SeriesNotFoundError
+from dicomulus.errors import SeriesGoneError
 from dicomulus.metadata.gzip_assembly import compress, json_array
 from dicomulus.metadata.zstd_frame import FrameWriter
 from dicomulus.services.folds import chosen, levels_digest, levels_json, levels_text
@@ -110,7 +110,7 @@ class Modes:
         """Give the answer for a state: a JSON array over all its series, in order, for a gzip.
 
         Raises:
-            SeriesNotFoundError: There turned out to be no instance.
+            SeriesGoneError: There turned out to be no instance.
             DerivedDataMissingError: A fragment that is needed is being rebuilt.
         """
         if view.mode is MetadataMode.FULL:
@@ -120,7 +120,7 @@ class Modes:
             for texts in self._texts_of_series(state, view)
         ]
         if not blocks:
-            raise SeriesNotFoundError("no instance in it")
+            raise SeriesGoneError("no instance in it any more")
         return json_array(blocks)
 
     def frame(self, state: MetadataState, *, base_url: str, view: View) -> Block:
@@ -129,7 +129,7 @@ class Modes:
             return self._full.frame(state, base_url=base_url)
         series = list(self._texts_of_series(state, view))
         if not series:
-            raise SeriesNotFoundError("no instance in it")
+            raise SeriesGoneError("no instance in it any more")
         writer = FrameWriter(level=_FAST_LEVEL)
         writer.write(b"[")
         for text in _with_commas(chain.from_iterable(series)):

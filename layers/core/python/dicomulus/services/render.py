@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.json_model import integer_of
 from dicomulus.dicom.json_stream import parse_data_set
-from dicomulus.dicom.resource import quote_uid
 from dicomulus.errors import (
     BulkDataNotFoundError,
     FrameNotFoundError,
     NotAcceptableError,
+    NotFoundError,
     ObjectNotFoundError,
     PreconditionFailedError,
     ResponseTooLargeError,
-    SeriesNotFoundError,
     UnavailableError,
 )
 from dicomulus.imaging.frame_attributes import number_of
 from dicomulus.imaging.parameters import RenderParameters
+from dicomulus.services.cache_keys import thumbnail_prefix
 from dicomulus.services.retrieve import Content
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Render:
         for each in series:
             try:
                 return self.representative(self._retrieve.series_rows(each))
-            except (FrameNotFoundError, SeriesNotFoundError):
+            except NotFoundError:
                 continue
         raise FrameNotFoundError("nothing in it has frames that can be rendered")
 
@@ -174,7 +174,8 @@ class Render:
 
         Errors are those of ``image``.
         """
-        key = _thumbnail_key(row, rendition.tag(row, f"thumbnail {number}"))
+        tag = rendition.tag(row, f"thumbnail {number}")
+        key = thumbnail_prefix(row.instance.series) + tag
         try:
             return self._cache.get(key).data
         except ObjectNotFoundError:
@@ -261,14 +262,6 @@ def _where_imaging_is() -> Iterator[None]:
         yield
     except ImportError as exc:
         raise NotAcceptableError("images are not rendered here: the decoders are missing") from exc
-
-
-def _thumbnail_key(row: InstanceRow, tag: str) -> str:
-    study, series = (
-        quote_uid(uid)
-        for uid in (row.instance.study_instance_uid, row.instance.series_instance_uid)
-    )
-    return f"thumbnails/{study}/{series}/{tag}"
 
 
 def _number_of_frames(attributes: Mapping[str, object]) -> int:

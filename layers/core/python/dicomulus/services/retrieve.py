@@ -33,14 +33,12 @@ from dicomulus.errors import (
     CorruptFragmentError,
     DerivedDataMissingError,
     FrameNotFoundError,
-    InstanceNotFoundError,
     NotAcceptableError,
     ObjectChangedError,
     ObjectNotFoundError,
-    SeriesNotFoundError,
-    StudyNotFoundError,
 )
 from dicomulus.ports import LookAtObjects
+from dicomulus.services.absence import absence
 from dicomulus.services.folds import choose, chosen
 from dicomulus.services.reencode import explicit_little_endian
 
@@ -119,10 +117,11 @@ class Retrieve:
 
         Raises:
             InstanceNotFoundError: There is none.
+            SeriesGoneError: Nor is there any other in its series any more.
         """
         rows = self._index.get_instance(instance)
         if not rows:
-            raise InstanceNotFoundError("no such instance")
+            raise absence(self._index, instance)
         return choose(rows)
 
     def series_rows(self, series: SeriesResource) -> list[InstanceRow]:
@@ -130,10 +129,11 @@ class Retrieve:
 
         Raises:
             SeriesNotFoundError: There is none.
+            SeriesGoneError: There is none any more.
         """
         rows = chosen(self._compaction.instance_rows(series))
         if not rows:
-            raise SeriesNotFoundError("no such series")
+            raise absence(self._index, series)
         return rows
 
     def study_rows(self, study_instance_uid: str) -> list[InstanceRow]:
@@ -141,11 +141,12 @@ class Retrieve:
 
         Raises:
             StudyNotFoundError: There is none.
+            StudyGoneError: There is none any more.
         """
         series = (row.series for row in self._index.query_series(study_instance_uid))
         rows = [row for each in series for row in chosen(self._compaction.instance_rows(each))]
         if not rows:
-            raise StudyNotFoundError("no such study")
+            raise absence(self._index, study_instance_uid)
         return rows
 
     def stored(self, row: InstanceRow) -> Content:

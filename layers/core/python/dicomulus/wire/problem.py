@@ -25,6 +25,7 @@ STATUS: Final[dict[type[DicomulusError], HTTPStatus]] = {
     errors.HeadersTooLargeError: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     errors.TransferCodingError: HTTPStatus.NOT_IMPLEMENTED,
     errors.NotFoundError: HTTPStatus.NOT_FOUND,
+    errors.GoneError: HTTPStatus.GONE,
     errors.MethodNotAllowedError: HTTPStatus.METHOD_NOT_ALLOWED,
     errors.ForbiddenError: HTTPStatus.FORBIDDEN,
     errors.MisdirectedRequestError: HTTPStatus.MISDIRECTED_REQUEST,

@@ -1,0 +1,44 @@
+"""Delete studies, series and instances; PS3.18 has no transaction for it, other archives do."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from dicomulus.dicom.resource import InstanceResource, SeriesResource
+from dicomulus.errors import DeleteForbiddenError
+from dicomulus.wire.message import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dicomulus.services.archive import Archive
+    from dicomulus.wire.message import Request
+
+
+def delete_study(archive: Archive, _request: Request, variables: Mapping[str, str]) -> Response:
+    """Answer ``DELETE /studies/{study}``."""
+    _check_allowed(archive)
+    archive.delete.study(variables["study"])
+    return Response(HTTPStatus.NO_CONTENT)
+
+
+def delete_series(archive: Archive, _request: Request, variables: Mapping[str, str]) -> Response:
+    """Answer ``DELETE /studies/{study}/series/{series}``."""
+    _check_allowed(archive)
+    archive.delete.series(SeriesResource(variables["study"], variables["series"]))
+    return Response(HTTPStatus.NO_CONTENT)
+
+
+def delete_instance(archive: Archive, _request: Request, variables: Mapping[str, str]) -> Response:
+    """Answer ``DELETE /studies/{study}/series/{series}/instances/{instance}``."""
+    _check_allowed(archive)
+    archive.delete.instance(
+        InstanceResource(variables["study"], variables["series"], variables["instance"])
+    )
+    return Response(HTTPStatus.NO_CONTENT)
+
+
+def _check_allowed(archive: Archive) -> None:
+    if not archive.settings.allow_delete:
+        raise DeleteForbiddenError("this archive deletes nothing")
