@@ -337,7 +337,7 @@ def test_an_oversized_frame_table_lies_in_the_cache(small: Small) -> None:
     (row,) = small.take({"a": many_frames(400)}).indexed
     assert row.frame_table == b""
     assert row.frame_table_pointer in [info.key for info in small.cache.list()]
-    (frame,) = small.archive.retrieve.frames(row.instance, [400]).contents
+    (frame,) = small.archive.retrieve.frames_of(row, [400]).contents
     assert b"".join(frame.chunks) == frame_of(400)
 
 

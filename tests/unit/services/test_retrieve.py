@@ -66,8 +66,22 @@ def bytes_of(frames: Frames) -> list[bytes]:
     return read
 
 
+def begun_frames(small: Small, instance: InstanceResource, numbers: Sequence[int]) -> Frames:
+    retrieve = small.archive.retrieve
+    return retrieve.of_current(
+        instance, lambda row: retrieve.with_first_begun(row, retrieve.frames_of(row, numbers))
+    )
+
+
+def begun_value(small: Small, instance: InstanceResource, path: Sequence[str]) -> Frames:
+    retrieve = small.archive.retrieve
+    return retrieve.of_current(
+        instance, lambda row: retrieve.with_first_begun(row, retrieve.bulk_data_of(row, path))
+    )
+
+
 def read_frames(small: Small, row: InstanceRow, *numbers: int) -> list[bytes]:
-    return bytes_of(small.archive.retrieve.frames(row.instance, numbers))
+    return bytes_of(begun_frames(small, row.instance, numbers))
 
 
 def stream_of(number: int) -> bytes:
@@ -98,9 +112,7 @@ def test_native_frames_leave_little_endian(
     row = taken(small, content)
     expected = [native_frame(number, **size) for number in (3, 1)]
     assert read_frames(small, row, 3, 1) == expected
-    assert small.archive.retrieve.frames(row.instance, [1]).transfer_syntax_uid == (
-        EXPLICIT_LITTLE_ENDIAN
-    )
+    assert begun_frames(small, row.instance, [1]).transfer_syntax_uid == (EXPLICIT_LITTLE_ENDIAN)
 
 
 @pytest.mark.parametrize("offset_table", ["basic", "extended", "empty"])
@@ -110,7 +122,7 @@ def test_compressed_frames_leave_as_stored(small: Small, offset_table: str) -> N
         frames=3, transfer_syntax=JPEG_BASELINE, fragments=fragments, offset_table=offset_table
     )
     row = taken(small, content)
-    frames = small.archive.retrieve.frames(row.instance, [2, 3])
+    frames = begun_frames(small, row.instance, [2, 3])
     assert frames.transfer_syntax_uid == JPEG_BASELINE
     assert [each.rstrip(b"\0") for each in bytes_of(frames)] == [stream_of(2), stream_of(3)]
 
@@ -119,13 +131,13 @@ def test_compressed_frames_leave_as_stored(small: Small, offset_table: str) -> N
 def test_a_frame_that_is_not_there_is_not_found(small: Small, number: int) -> None:
     row = taken(small, ct_instance(frames=3))
     with pytest.raises(FrameNotFoundError):
-        small.archive.retrieve.frames(row.instance, [1, number])
+        begun_frames(small, row.instance, [1, number])
 
 
 def test_an_instance_without_pixels_has_no_frames(small: Small) -> None:
     row = taken(small, ct_instance(has_pixels=False))
     with pytest.raises(FrameNotFoundError):
-        small.archive.retrieve.frames(row.instance, [1])
+        begun_frames(small, row.instance, [1])
 
 
 def test_a_frame_is_one_ranged_read_of_its_bytes(small: Small) -> None:
@@ -148,7 +160,7 @@ def long_video(length: int) -> bytes:
 
 def test_a_long_frame_comes_in_pieces(small: Small) -> None:
     row = taken(small, long_video(3_000_000))
-    (content,) = small.archive.retrieve.frames(row.instance, [1]).contents
+    (content,) = begun_frames(small, row.instance, [1]).contents
     pieces = list(content.chunks)
     assert max(map(len, pieces)) <= 1_048_576
     assert b"".join(pieces) == code_stream(1, length=3_000_000)
@@ -163,7 +175,7 @@ def test_compressed_frames_of_an_unknown_syntax_are_not_given_as_something_else(
     row = taken(small, content[:at] + content[at + 8 + length :])
     assert row.transfer_syntax_uid == ""
     with pytest.raises(NotAcceptableError):
-        small.archive.retrieve.frames(row.instance, [1])
+        begun_frames(small, row.instance, [1])
 
 
 @pytest.mark.parametrize("damage", ["pointer", "row"])
@@ -176,7 +188,7 @@ def test_a_frame_table_that_cannot_be_read_is_rebuilt(small: Small, damage: str)
     )
     small.index.commit(putting(broken), now_ms=1, due_ms=2)
     with pytest.raises(DerivedDataMissingError):
-        small.archive.retrieve.frames(row.instance, [1])
+        begun_frames(small, row.instance, [1])
     small.look_at(small.queue.looks)
     assert read_frames(small, row, 2) == [native_frame(2)]
 
@@ -185,7 +197,7 @@ def test_a_frame_table_that_cannot_be_read_is_rebuilt(small: Small, damage: str)
 
 
 def read_bulk(small: Small, row: InstanceRow, *path: str) -> list[bytes]:
-    return bytes_of(small.archive.retrieve.bulk_data(row.instance, path))
+    return bytes_of(begun_value(small, row.instance, path))
 
 
 @pytest.mark.parametrize("syntax", [IMPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN, DEFLATED])
@@ -223,7 +235,7 @@ def test_large_bulk_data_comes_in_pieces(small: Small) -> None:
     data_set = ct_dataset()
     data_set.EncapsulatedDocument = bytes(3_000_000)
     row = taken(small, encode(data_set))
-    (content,) = small.archive.retrieve.bulk_data(row.instance, ["00420011"]).contents
+    (content,) = begun_value(small, row.instance, ["00420011"]).contents
     pieces = list(content.chunks)
     assert max(map(len, pieces)) <= 1_048_576
     assert b"".join(pieces) == bytes(3_000_000)
@@ -248,7 +260,7 @@ def test_a_path_that_leads_nowhere_is_not_found(small: Small, path: Sequence[str
     data_set.RequestAttributesSequence = [Dataset()]
     row = taken(small, encode(data_set))
     with pytest.raises(BulkDataNotFoundError):
-        small.archive.retrieve.bulk_data(row.instance, path)
+        begun_value(small, row.instance, path)
 
 
 # --- what is not there ---------------------------------------------------------------------------
@@ -257,7 +269,7 @@ def test_a_path_that_leads_nowhere_is_not_found(small: Small, path: Sequence[str
 def test_what_is_not_there_is_not_found(small: Small) -> None:
     retrieve = small.archive.retrieve
     with pytest.raises(InstanceNotFoundError):
-        retrieve.frames(ABSENT, [1])
+        begun_frames(small, ABSENT, [1])
     with pytest.raises(SeriesNotFoundError):
         retrieve.series_rows(SeriesResource("1", "2"))
     with pytest.raises(StudyNotFoundError):
@@ -277,7 +289,7 @@ def test_an_object_that_has_gone_takes_its_instance_along(small: Small) -> None:
     row = taken(small, ct_instance())
     small.storage.delete("a")
     with pytest.raises(SeriesGoneError):
-        small.archive.retrieve.frames(row.instance, [1])
+        begun_frames(small, row.instance, [1])
 
 
 def test_of_several_objects_the_next_one_takes_over(small: Small) -> None:
@@ -305,14 +317,14 @@ def test_an_object_that_keeps_changing_is_not_given(tmp_path: Path) -> None:
     small = small_archive(tmp_path, storage=lambda inner: cast("ObjectStore", Changing(inner)))
     row = taken(small, ct_instance())
     with pytest.raises(ObjectChangedError):
-        small.archive.retrieve.frames(row.instance, [1])
+        begun_frames(small, row.instance, [1])
 
 
 def test_a_change_between_two_frames_ends_the_answer_and_has_the_object_looked_at(
     small: Small,
 ) -> None:
     row = taken(small, ct_instance(frames=2))
-    first, second = small.archive.retrieve.frames(row.instance, [1, 2]).contents
+    first, second = begun_frames(small, row.instance, [1, 2]).contents
     small.storage.put("a", ct_instance(frames=2, rows=8))
     assert b"".join(first.chunks) == native_frame(1)
     with pytest.raises(ObjectChangedError):

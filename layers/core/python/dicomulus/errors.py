@@ -30,13 +30,14 @@
     ├── UnsupportedMediaTypeError      the body's media type is not taken
     ├── PayloadTooLargeError           the body is over a limit
     ├── ResponseTooLargeError          the answer is over a limit
+    ├── RangeNotSatisfiableError       a range of bytes that begins behind the end
     ├── SearchTooBroadError            no match in the time that a search has
     ├── UnavailableError               try again later
     │   ├── ObjectChangedError         an object is no longer the one planned for
     │   └── DerivedDataMissingError    something derived is gone; it is being rebuilt
     ├── RejectedObjectError            an object that cannot be indexed, and why
     ├── ObjectNotFoundError            no object under that key
-    ├── PreconditionFailedError        a conditional write met another state
+    ├── PreconditionFailedError        a condition names another state than there is
     ├── CorruptFragmentError           stored metadata fails its own checks
     └── ConfigurationError             a setting, and what is wrong with it
 
@@ -259,6 +260,17 @@ class ResponseTooLargeError(DicomulusError):
         self.manifest = manifest
 
 
+class RangeNotSatisfiableError(DicomulusError):
+    """A range of bytes begins behind the end of what it is of (RFC 9110 §15.5.17)."""
+
+    code = "range-not-satisfiable"
+
+    def __init__(self, complete_length: int) -> None:
+        """Say how many bytes there are."""
+        super().__init__(f"There are {complete_length} bytes, and the range begins behind them")
+        self.complete_length = complete_length
+
+
 class SearchTooBroadError(DicomulusError):
     """A search looked at much and has nothing to answer; the text says how to narrow it."""
 
@@ -297,7 +309,7 @@ class ObjectNotFoundError(DicomulusError):
 
 
 class PreconditionFailedError(DicomulusError):
-    """A conditional write found another state than its condition names."""
+    """A condition names another state than there is."""
 
     code = "precondition-failed"
 

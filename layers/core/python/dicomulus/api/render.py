@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
-from dicomulus.api.compression import CACHE_CONTROL
 from dicomulus.api.retrieve import frame_numbers
+from dicomulus.api.single import VARIES, Single, not_modified, single_response
 from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.errors import (
     FrameNotFoundError,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from dicomulus.ports import InstanceRow
     from dicomulus.services.archive import Archive
-    from dicomulus.services.retrieve import Content
     from dicomulus.wire.message import Request
 
 THUMBNAIL_SIDE: Final = 200
@@ -48,8 +47,6 @@ _GIF: Final = "image/gif"
 # PS3.18 Table 8.7.4-1; the first is the default.
 _ONE_IMAGE: Final = (Offer("image/jpeg"), Offer("image/png"), Offer(_GIF))
 _AN_IMAGE_EACH: Final = (Offer("image/jpeg", multipart=True), Offer("image/png", multipart=True))
-
-_VARIES: Final = (("Cache-Control", CACHE_CONTROL), ("Vary", "Accept"))
 
 
 def rendered_study(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
@@ -185,11 +182,11 @@ def _image(
     """Answer with one image, or with 304 before anything of it is made."""
     etag = format_etag(rendition.tag(row, what))
     if is_not_modified(request.headers.get("If-None-Match"), etag):
-        return Response(304, (("ETag", etag), *_VARIES))
+        return not_modified(etag)
     row, body = archive.retrieve.of_current(row.instance, lambda row: (row, make(row, rendition)))
     # The object may have been replaced since the row was read.
     etag = format_etag(rendition.tag(row, what))
-    headers = (("ETag", etag), *_VARIES, ("Content-Type", rendition.media_type))
+    headers = (("ETag", etag), *VARIES, ("Content-Type", rendition.media_type))
     return Response(200, headers, body)
 
 
@@ -265,7 +262,7 @@ def _an_image_each(
     parts = (
         Part(PartHead(rendition.media_type, len(body)), (body,)) for body in chain(first, bodies)
     )
-    headers = (*_VARIES, ("Content-Type", related.content_type))
+    headers = (*VARIES, ("Content-Type", related.content_type))
     return Response(200, headers, related.write(parts))
 
 
@@ -286,31 +283,25 @@ def _of_those_that_can(
 
 def _document(archive: Archive, request: Request, row: InstanceRow) -> Response:
     offer = select(accept_of(request), [Offer(DOCUMENT_MEDIA_TYPES[row.sop_class_uid])])
-    _, content = archive.retrieve.begun(row.instance, archive.render.document)
-    # A document is a stranger's: whatever it holds does not run as a page of the archive.
-    guard = ("Content-Security-Policy", "sandbox")
-    return _passed_on(archive, content, offer.media_type, guard)
+
+    def give(row: InstanceRow) -> Response:
+        document = archive.render.document(row)
+        # It is a stranger's: whatever it holds does not run as a page of the archive.
+        guard = (("Content-Security-Policy", "sandbox"),)
+        single = Single(document, offer.media_type, "document", guard)
+        return single_response(archive, request, row, single)
+
+    return archive.retrieve.of_current(row.instance, give)
 
 
 def _video(archive: Archive, request: Request, row: InstanceRow) -> Response:
     offer = select(accept_of(request), [Offer(_video_type(row))])
 
-    def stream(row: InstanceRow) -> Content:
-        (content,) = archive.retrieve.frames_of(row, (1,)).contents
-        return content
+    def give(row: InstanceRow) -> Response:
+        (video,) = archive.retrieve.frames_of(row, (1,)).contents
+        return single_response(archive, request, row, Single(video, offer.media_type, "video"))
 
-    _, content = archive.retrieve.begun(row.instance, stream)
-    return _passed_on(archive, content, offer.media_type)
-
-
-def _passed_on(
-    archive: Archive, content: Content, media_type: str, *headers: tuple[str, str]
-) -> Response:
-    limit = archive.settings.max_stream_bytes
-    if limit and content.length > limit:
-        raise ResponseTooLargeError(f"The answer has {content.length} bytes, at most {limit} go")
-    lines = (*_VARIES, ("Content-Type", media_type), *headers)
-    return Response(200, lines, content.chunks, content.length)
+    return archive.retrieve.of_current(row.instance, give)
 
 
 def _video_type(row: InstanceRow) -> str:

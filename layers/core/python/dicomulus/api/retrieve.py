@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from http import HTTPStatus
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.api.direct import direct_response
+from dicomulus.api.single import (
+    VARIES,
+    Single,
+    asked_part,
+    check_length,
+    entity_tag,
+    not_modified,
+    single_response,
+)
 from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.dicom.transfer_syntax import (
     LOSSY,
     NOT_ON_THE_WEB,
     on_the_web,
 )
-from dicomulus.errors import InvalidResourceError, NotAcceptableError, ResponseTooLargeError
+from dicomulus.errors import InvalidResourceError, NotAcceptableError
+from dicomulus.wire.conditional import is_not_modified
 from dicomulus.wire.media_types import (
     ANY_TRANSFER_SYNTAX,
     DICOM,
@@ -42,8 +54,6 @@ MAX_FRAMES_ASKED: Final = 10_000
 _FRAME_NUMBER: Final = re.compile(r"0*[1-9][0-9]{0,9}", re.ASCII)
 """NumberOfFrames is an IS, so no frame has a longer number (PS3.5 §6.2)."""
 
-_NO_STORE: Final = (("Cache-Control", "private, no-cache"), ("Vary", "Accept"))
-
 _OBJECTS: Final = Offer(DICOM, multipart=True)
 _OBJECT: Final = Offer(DICOM)
 
@@ -66,28 +76,32 @@ def retrieve_instance(archive: Archive, request: Request, variables: Mapping[str
     accept = accept_of(request)
     offer = select(accept, [_OBJECT, _OBJECTS])
 
-    def give(row: InstanceRow) -> Content:
+    def give(row: InstanceRow) -> Response:
         _check_transfer_syntax(row.transfer_syntax_uid, accept=accept, offer=offer)
-        return _content(archive.retrieve, row)
+        content = _content(archive.retrieve, row)
+        content_type = _content_type(row.transfer_syntax_uid)
+        if offer.multipart:
+            single = Single(content, content_type, "object")
+            return _one_part(archive, request, row, single, media_type=DICOM)
+        if content.read and (
+            direct := direct_response(archive, request, row, content_type=content_type)
+        ):
+            archive.retrieve.begin(row, content.part(0, 1))
+            return direct
+        return single_response(archive, request, row, Single(content, content_type, "object"))
 
-    row, content = archive.retrieve.begun(_instance(variables), give)
-    head = PartHead(_content_type(row.transfer_syntax_uid), content.length)
-    if offer.multipart:
-        return _related(archive, DICOM, [Part(head, content.chunks)], [head])
-    if row.transfer_syntax_uid not in NOT_ON_THE_WEB and (
-        direct := direct_response(archive, request, row, content_type=head.content_type)
-    ):
-        return direct
-    _check_length(archive, content.length)
-    headers = (*_NO_STORE, ("Content-Type", head.content_type))
-    return Response(200, headers, content.chunks, content.length)
+    return archive.retrieve.of_current(_instance(variables), give)
 
 
 def retrieve_frames(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET …/instances/{instance}/frames/{frames}``."""
     numbers = frame_numbers(variables["frames"])
-    frames = archive.retrieve.frames(_instance(variables), numbers)
-    return _frames(archive, request, frames)
+
+    def give(row: InstanceRow) -> Response:
+        frames = archive.retrieve.frames_of(row, numbers)
+        return _frames(archive, request, row, frames, what=f"frames {variables['frames']}")
+
+    return archive.retrieve.of_current(_instance(variables), give)
 
 
 def retrieve_bulk_data(
@@ -95,7 +109,13 @@ def retrieve_bulk_data(
 ) -> Response:
     """Answer ``GET …/instances/{instance}/bulkdata/{path}``."""
     path = variables["path"].split("/")
-    return _frames(archive, request, archive.retrieve.bulk_data(_instance(variables), path))
+
+    def give(row: InstanceRow) -> Response:
+        values = archive.retrieve.bulk_data_of(row, path)
+        what = f"value {variables['path']}"
+        return _frames(archive, request, row, values, what=what, part_of_part=True)
+
+    return archive.retrieve.of_current(_instance(variables), give)
 
 
 def _instance(variables: Mapping[str, str]) -> InstanceResource:
@@ -145,7 +165,7 @@ def _objects(archive: Archive, rows: Sequence[InstanceRow]) -> Response:
     One that cannot be given as asked for goes as stored: a part too many does less harm than a
     whole study refused.
     """
-    _check_length(archive, sum(row.object_size for row in rows))
+    check_length(archive, sum(row.object_size for row in rows))
     heads: list[PartHead] | None = None
     if not any(row.transfer_syntax_uid in NOT_ON_THE_WEB for row in rows):
         heads = [PartHead(_content_type(r.transfer_syntax_uid), r.object_size) for r in rows]
@@ -165,25 +185,66 @@ def _parts(retrieve: Retrieve, rows: Sequence[InstanceRow]) -> Iterator[Part]:
         yield Part(PartHead(content_type, content.length), content.chunks)
 
 
-def _frames(archive: Archive, request: Request, frames: Frames) -> Response:
+def _frames(
+    archive: Archive,
+    request: Request,
+    row: InstanceRow,
+    frames: Frames,
+    *,
+    what: str,
+    part_of_part: bool = False,
+) -> Response:
     syntax = frames.transfer_syntax_uid
     carried = dict.fromkeys((frame_media_type(syntax), OCTET_STREAM))
     offers = [Offer(each, multipart=True, transfer_syntax=syntax) for each in carried]
     if len(frames.contents) == 1:
-        single = [Offer(each, transfer_syntax=syntax) for each in carried]
         # A browser or curl without wishes gets the bytes themselves.
-        offers = single + offers
+        offers = [Offer(each, transfer_syntax=syntax) for each in carried] + offers
     offer = select(accept_of(request), offers)
-    if not offer.multipart:
-        content = frames.contents[0]
-        _check_length(archive, content.length)
-        headers = (*_NO_STORE, ("Content-Type", offer.content_type))
-        return Response(200, headers, content.chunks, content.length)
+    if len(frames.contents) == 1:
+        single = Single(frames.contents[0], offer.content_type, what)
+        if not offer.multipart:
+            return single_response(archive, request, row, single)
+        return _one_part(
+            archive, request, row, single, media_type=offer.media_type, part_of_part=part_of_part
+        )
+    frames = archive.retrieve.with_first_begun(row, frames)
     heads = [PartHead(offer.content_type, content.length) for content in frames.contents]
     parts = [
         Part(head, content.chunks) for head, content in zip(heads, frames.contents, strict=True)
     ]
     return _related(archive, offer.media_type, parts, heads)
+
+
+def _one_part(
+    archive: Archive,
+    request: Request,
+    row: InstanceRow,
+    single: Single,
+    *,
+    media_type: str,
+    part_of_part: bool = False,
+) -> Response:
+    """Answer with one representation as the only part of a body, whose boundary no other has.
+
+    A range of bytes of such a body means nothing. But clients that ask for bulk data in multipart,
+    as they must of servers that have nothing else, mean a range of the value (once PS3.18
+    §6.5.5.1): so with ``part_of_part`` the part holds it, and says so as in multipart/byteranges.
+    """
+    etag = f"W/{entity_tag(row, single.what, single.content_type)}"
+    if is_not_modified(request.headers.get("If-None-Match"), etag):
+        return not_modified(etag)
+    content = single.content
+    headers: tuple[tuple[str, str], ...] = ()
+    part = asked_part(request, content, etag) if part_of_part else None
+    if part is not None:
+        content = content.part(*part)
+        headers = (("Content-Range", part.content_range(single.content.length)),)
+    content = archive.retrieve.begin(row, content)
+    head = PartHead(single.content_type, content.length, headers)
+    response = _related(archive, media_type, [Part(head, content.chunks)], [head])
+    status = HTTPStatus.OK if part is None else HTTPStatus.PARTIAL_CONTENT
+    return replace(response, status=status).with_headers(("ETag", etag))
 
 
 def _related(
@@ -195,14 +256,6 @@ def _related(
     related = Related(media_type)
     length = None if heads is None else related.length(heads)
     if length is not None:
-        _check_length(archive, length)
-    headers = (*_NO_STORE, ("Content-Type", related.content_type))
+        check_length(archive, length)
+    headers = (*VARIES, ("Content-Type", related.content_type))
     return Response(200, headers, related.write(parts), length)
-
-
-def _check_length(archive: Archive, length: int) -> None:
-    limit = archive.settings.max_stream_bytes
-    if limit and length > limit:
-        raise ResponseTooLargeError(
-            f"The answer has {length} bytes, one answer at most {limit}; retrieve less at a time"
-        )

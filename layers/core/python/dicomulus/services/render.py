@@ -26,7 +26,6 @@ from dicomulus.errors import (
 from dicomulus.imaging.frame_attributes import number_of
 from dicomulus.imaging.parameters import RenderParameters
 from dicomulus.services.cache_keys import thumbnail_prefix
-from dicomulus.services.retrieve import Content
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from dicomulus.dicom.resource import SeriesResource
     from dicomulus.ports import InstanceRow, ObjectStore
     from dicomulus.services.fragments import FragmentReader
-    from dicomulus.services.retrieve import Retrieve
+    from dicomulus.services.retrieve import Content, Retrieve
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +198,7 @@ class Render:
         # Values have an even length, documents need not have.
         if length is None or length != content.length - 1:
             return content
-        return Content(length, _cut(content.chunks, length))
+        return content.shortened(length)
 
     def _thumbnail(self, row: InstanceRow, number: int | None, rendition: Rendition) -> bytes:
         if number is not None:
@@ -278,9 +277,3 @@ def _frame_ms(attributes: Mapping[str, object]) -> float:
         if rate and rate > 0:
             return 1_000 / rate
     return _DEFAULT_FRAME_MS
-
-
-def _cut(chunks: Iterator[bytes], length: int) -> Iterator[bytes]:
-    for chunk in chunks:
-        yield chunk[:length]
-        length -= len(chunk)

@@ -77,10 +77,16 @@ class Content:
         return cls(length, read(0, length), read)
 
     def part(self, start: int, length: int) -> Content:
-        """Give a part of what is seekable, of which nothing else is read."""
+        """Give a part of what is seekable, for which nothing else is read."""
         if self.read is None:
             raise ValueError("only the whole can be made")
         return Content(length, self.read(start, length))
+
+    def shortened(self, length: int) -> Content:
+        """Give the beginning of what is seekable, as seekable as before."""
+        if self.read is None:
+            raise ValueError("only the whole can be made")
+        return Content.seekable(length, self.read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +168,6 @@ class Retrieve:
         written = explicit_little_endian(self._source(row), row)
         return Content(written.length, written.content)
 
-    def begun(
-        self, instance: InstanceResource, give: Callable[[InstanceRow], Content]
-    ) -> tuple[InstanceRow, Content]:
-        """Give an instance's row and content with its first bytes read, so that both agree.
-
-        Raises:
-            ObjectChangedError: The object changes faster than it can be read.
-        """
-        return self.of_current(instance, lambda row: (row, self.begin(row, give(row))))
-
     def begin(self, row: InstanceRow, content: Content) -> Content:
         """Read the first bytes of a row's content, so that what raises raises before it is sent.
 
@@ -193,32 +189,6 @@ class Retrieve:
         with self._noticing_changes(row):
             return self.begin(row, give(row))
 
-    def frames(self, instance: InstanceResource, numbers: Sequence[int]) -> Frames:
-        """Give frames by number, from 1; the first is read at once.
-
-        Raises:
-            FrameNotFoundError: The instance has no such frame.
-            InstanceNotFoundError: There is no such instance.
-        """
-        return self.of_current(
-            instance, lambda row: self.with_first_begun(row, self.frames_of(row, numbers))
-        )
-
-    def bulk_data(self, instance: InstanceResource, path: Sequence[str]) -> Frames:
-        """Give the value of an element: little endian, of compressed pixel data frame by frame.
-
-        Args:
-            instance: The instance.
-            path: Tags of 8 hexadecimal digits with item numbers, from 1, between them.
-
-        Raises:
-            BulkDataNotFoundError: There is no value at the path.
-            InstanceNotFoundError: There is no such instance.
-        """
-        return self.of_current(
-            instance, lambda row: self.with_first_begun(row, self.bulk_data_of(row, path))
-        )
-
     def with_first_begun(self, row: InstanceRow, frames: Frames) -> Frames:
         """Read the first bytes of a row's frames, as ``begin`` does.
 
@@ -232,13 +202,11 @@ class Retrieve:
         return Frames(frames.transfer_syntax_uid, (self.begin(row, first), *watched))
 
     def frames_of(self, row: InstanceRow, numbers: Sequence[int] | None = None) -> Frames:
-        """Give frames, or all of them, of the very object that a row is of; none is read yet.
-
-        What it raises as it is read is what ``frames`` raises, and:
+        """Give frames by number, from 1, or all of them; none is read yet.
 
         Raises:
             FrameNotFoundError: The instance has no such frame.
-            ObjectChangedError: It is no longer the object of the row.
+            ObjectChangedError: The object is no longer that of the row; also as frames are read.
         """
         table = self._frame_table(row)
         if numbers is None and not table.number_of_frames:
@@ -258,12 +226,17 @@ class Retrieve:
         )
 
     def bulk_data_of(self, row: InstanceRow, path: Sequence[str]) -> Frames:
-        """Give a value out of the very object that a row is of; it is not read yet.
+        """Give the value of an element: little endian, of compressed pixel data frame by frame.
 
-        Errors are those of ``bulk_data``, and:
+        The value itself is not read yet.
+
+        Args:
+            row: The instance.
+            path: Tags of 8 hexadecimal digits with item numbers, from 1, between them.
 
         Raises:
-            ObjectChangedError: It is no longer the object of the row.
+            BulkDataNotFoundError: There is no value at the path.
+            ObjectChangedError: The object is no longer that of the row; also as values are read.
         """
         source = self._source(row)
         located = locate(source, path)
@@ -310,7 +283,8 @@ class Retrieve:
             yield from chunks
 
     def _stream(self, row: InstanceRow, start: int, length: int) -> Iterator[bytes]:
-        return self._storage.stream(
+        # A generator asks for nothing before its first chunk is taken.
+        yield from self._storage.stream(
             row.object_key, start=start, length=length, if_match=row.object_etag
         )
 

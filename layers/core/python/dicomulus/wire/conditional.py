@@ -32,6 +32,19 @@ def is_not_modified(if_none_match: str | None, etag: str) -> bool:
     return _opaque(etag) in {match.group(2) for match in _ENTITY_TAG.finditer(if_none_match)}
 
 
+def is_same_strong(condition: str, etag: str) -> bool:
+    """Tell whether a condition is the tag itself, by strong comparison (RFC 9110 §8.8.3.2)."""
+    return condition.strip() == etag and not etag.startswith("W/")
+
+
+def fails_if_match(if_match: str | None, etag: str) -> bool:
+    """Tell whether If-Match is there and names other tags alone, by strong comparison."""
+    if if_match is None or if_match.strip() == "*":
+        return False
+    named = (match.group() for match in _ENTITY_TAG.finditer(if_match))
+    return not any(is_same_strong(each, etag) for each in named)
+
+
 def _opaque(etag: str) -> str | None:
     match = _ENTITY_TAG.fullmatch(etag)
     return match.group(2) if match else None

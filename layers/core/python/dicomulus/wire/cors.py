@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 EVERY_ORIGIN: Final = "*"
 
 EXPOSED_HEADERS: Final = (
+    "Accept-Ranges",
     "Content-Length",
+    "Content-Range",
     "Content-Type",
     "Dicomulus-Cost",
     "Dicomulus-Plan",
@@ -40,6 +42,7 @@ ALLOWED_HEADERS: Final = (
     "Dicomulus-Explain",
     "If-Match",
     "If-None-Match",
+    "If-Range",
     "Range",
     "X-Requested-With",
 )

@@ -34,6 +34,7 @@ STATUS: Final[dict[type[DicomulusError], HTTPStatus]] = {
     errors.PayloadTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     # PS3.18 §8.5: 413 is also for an answer that is too large.
     errors.ResponseTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.RangeNotSatisfiableError: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     errors.SearchTooBroadError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.RejectedObjectError: HTTPStatus.CONFLICT,
@@ -107,6 +108,8 @@ def _hints(error: DicomulusError) -> tuple[tuple[str, str], ...]:
     """Give the headers that tell a client what it can do next."""
     if isinstance(error, errors.MethodNotAllowedError):
         return (("Allow", ", ".join(error.allowed)),)
+    if isinstance(error, errors.RangeNotSatisfiableError):
+        return (("Content-Range", f"bytes */{error.complete_length}"),)
     if status_of(type(error)) is HTTPStatus.SERVICE_UNAVAILABLE:
         seconds = getattr(error, "retry_after_seconds", _RETRY_AFTER_SECONDS)
         return (("Retry-After", str(seconds)),)
