@@ -28,6 +28,8 @@ class Deployment:
     """Who may call the gateway: signed requests of this account's principals, or everybody."""
     retain: bool = False
     """Keep buckets and table when the stack goes. Always so for stages other than ``dev``."""
+    allow_delete: bool = False
+    """Delete objects when clients ask for that; without, no function has the right to."""
     allowed_origins: tuple[str, ...] = ()
     """Origins besides loopback whose pages may use the archive; ``*`` for all."""
     public_base_url: str = ""

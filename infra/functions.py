@@ -16,7 +16,7 @@ from dicomulus.adapters.aws.limits import COMPACT_BATCH, INGEST_BATCH, function_
 from infra import limits
 from infra.layers import ROOT
 from infra.packages import RUNTIME, architecture_of
-from infra.rights import BUCKET_ACTIONS, RIGHTS
+from infra.rights import BUCKET_ACTIONS, DELETE_OBJECTS, RIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,6 +85,11 @@ class Functions(Construct):
         self.store = self._http_function(
             "store",
             limits.STORE,
+            invoke_mode="buffered",
+        )
+        self.manage = self._http_function(
+            "manage",
+            limits.MANAGE,
             invoke_mode="buffered",
         )
 
@@ -169,7 +174,7 @@ class Functions(Construct):
             _allow(("logs:CreateLogStream", "logs:PutLogEvents"), log.log_group_arn),
             _allow(rights.table, table.table_arn),
             _allow(rights.indexes, f"{table.table_arn}/index/*"),
-            *_allow_bucket(rights.storage, storage.bucket, prefix=prefix),
+            *_allow_bucket(self._granted(rights.storage), storage.bucket, prefix=prefix),
             *_allow_bucket(rights.cache, storage.cache_bucket),
             *(_allow(("sqs:SendMessage",), self._queue(each).queue_arn) for each in rights.send_to),
             *(
@@ -189,6 +194,11 @@ class Functions(Construct):
                     statements=[statement for statement in statements if statement is not None]
                 )
             },
+        )
+
+    def _granted(self, actions: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(
+            each for each in actions if each != DELETE_OBJECTS or self._deployment.allow_delete
         )
 
     def _queue(self, name: str) -> sqs.Queue:

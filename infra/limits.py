@@ -30,6 +30,9 @@ READ: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=300)
 # The gateway waits 29 s for what it does not stream.
 STORE: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=29)
 
+# As for store; the function itself stops in time, and is asked again.
+MANAGE: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=29)
+
 # One query a shard and some sends.
 SWEEP: Final = FunctionLimits(memory_mb=512, timeout_seconds=60)
 

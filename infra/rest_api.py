@@ -115,8 +115,11 @@ class RestApi(Construct):
     def connect(self, functions: Functions, *, base_path: str) -> None:
         """Add a resource and a method for every route, GET streamed, and preflights."""
         methods: dict[str, set[str]] = {}
-        stream = _integration(functions.read, streamed=True)
-        buffered = _integration(functions.store, streamed=False)
+        integrations = {
+            "read": _integration(functions.read, streamed=True),
+            "write": _integration(functions.store, streamed=False),
+            "delete": _integration(functions.manage, streamed=False),
+        }
         for route in ROUTES:
             path = base_path + route.template
             resource = self.api.root.resource_for_path(path)
@@ -124,7 +127,7 @@ class RestApi(Construct):
             for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
                 resource.add_method(
                     method,
-                    stream if route.scope == "read" else buffered,
+                    integrations[route.scope],
                     authorization_type=self._authorization(),
                 )
                 methods.setdefault(path, set()).add(method)

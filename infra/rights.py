@@ -16,6 +16,9 @@ _INDEX_OBJECTS: Final = (
     "dynamodb:UpdateItem",
 )
 
+DELETE_OBJECTS: Final = "s3:DeleteObject"
+"""On the storage bucket it is granted only where a deployment allows deletion."""
+
 BUCKET_ACTIONS: Final = frozenset({"s3:ListBucket"})
 """Actions on a bucket, not on its objects."""
 
@@ -68,6 +71,12 @@ RIGHTS: Final[dict[str, Rights]] = {
         storage=(*_FIND_OBJECTS, "s3:PutObject"),
         cache=("s3:PutObject",),
         send_to=("compact",),
+    ),
+    "manage": Rights(
+        table=(*_INDEX_OBJECTS, "dynamodb:GetItem"),
+        storage=(*_FIND_OBJECTS, DELETE_OBJECTS),
+        cache=_KEEP_OBJECTS,
+        send_to=("ingest", "compact"),
     ),
     "sweep": Rights(
         # A study whose UID is too long for a key is named by its item.

@@ -39,6 +39,7 @@ class ServiceStack(Stack):
             public_base_url=base_url,
             base_path=base_path,
             allowed_origins=deployment.allowed_origins,
+            allow_delete=deployment.allow_delete,
             table_name=stateful.index.table.table_name,
             storage_bucket=stateful.storage.bucket.bucket_name,
             storage_prefix=deployment.storage_prefix,

@@ -364,8 +364,22 @@ def test_answers_to_get_are_streamed_and_others_buffered(synthesised: Synthesise
             assert integration["ResponseTransferMode"] == "BUFFERED"
 
 
+def test_deletions_are_answered_by_a_function_of_their_own(synthesised: Synthesised) -> None:
+    answering: dict[str, set[str]] = {}
+    for (method, _), properties in methods(synthesised).items():
+        if method != "OPTIONS":
+            uri = json.dumps(properties["Integration"]["Uri"])
+            answering.setdefault(method, set()).add(uri)
+    assert all(len(found) == 1 for found in answering.values())
+    assert not answering["DELETE"] & (answering["GET"] | answering["POST"])
+
+
 def test_a_function_answers_in_the_mode_that_it_is_called_in(synthesised: Synthesised) -> None:
-    for name, mode in (("read", "response_stream"), ("store", "buffered")):
+    for name, mode in (
+        ("read", "response_stream"),
+        ("store", "buffered"),
+        ("manage", "buffered"),
+    ):
         variables = function(synthesised, name)["Environment"]["Variables"]
         assert variables["AWS_LWA_INVOKE_MODE"] == mode
 
@@ -431,6 +445,7 @@ def open_stage(_node: None) -> Synthesised:
             "architecture": "x86_64",
             "allowed_origins": "https://viewer.example",
             "storage_prefix": "archive/",
+            "allow_delete": "true",
         }
     )
 
@@ -444,6 +459,21 @@ def test_the_architecture_is_that_of_functions_layers_and_adapter(open_stage: Sy
         assert function(open_stage, name)["Architectures"] == ["x86_64"]
     assert "LambdaAdapterLayerX86" in json.dumps(function(open_stage, "read")["Layers"])
     assert "LambdaAdapterLayerArm64" not in json.dumps(function(open_stage, "read")["Layers"])
+
+
+def test_one_function_deletes_dicom_objects_where_that_is_asked_for(
+    open_stage: Synthesised,
+) -> None:
+    deleting = {
+        name
+        for name in FUNCTIONS
+        for statement in statements(open_stage, name)
+        if "s3:DeleteObject" in actions(statement)
+        and "StorageBucket" in json.dumps(statement["Resource"])
+    }
+    assert deleting == {"manage"}
+    variables = function(open_stage, "manage")["Environment"]["Variables"]
+    assert variables["DICOMULUS_ALLOW_DELETE"] == "true"
 
 
 def test_a_prefix_bounds_events_and_rights(open_stage: Synthesised) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -74,6 +74,7 @@ def running(function: Function) -> Iterator[Gateway]:
                 base_path="/dicom-web",
                 read_port=port,
                 store_port=port,
+                manage_port=port,
                 max_stream_bytes=300_000,
                 full_speed_bytes=100_000,
                 slow_bytes_per_second=1_000_000,
@@ -188,6 +189,6 @@ def test_a_path_outside_the_service_is_no_route() -> None:
 
 def test_a_function_that_does_not_answer_is_unavailable() -> None:
     with running(Function()) as gateway:
-        gone = Gateway(base_path="/dicom-web", read_port=1, store_port=gateway.store_port)
+        gone = replace(gateway, read_port=1)
         with pytest.raises(UnavailableError):
             gone(get())

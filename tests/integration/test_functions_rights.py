@@ -156,6 +156,30 @@ def test_read_does_what_it_may(system: Deployed) -> None:
     assert used <= allowed("read")
 
 
+def test_manage_does_what_it_may() -> None:
+    with deployed(max_row_fragment_bytes=1, allow_delete=True) as system:
+        fill(system)
+        system.settle()
+        (first, second, _) = generated_study(series=1, instances=3)
+        study = f"/dicom-web/studies/{first.study_instance_uid}"
+        series = f"{study}/series/{first.series_instance_uid}"
+        instances = [f"{series}/instances/{each.sop_instance_uid}" for each in (first, second)]
+        with recorded(system) as used:
+            manager = system.manager()
+            # Of what is gone there is nothing to do, and something to find out.
+            for path in (*instances, series, study, study):
+                assert manager(Request("DELETE", path, base_url=BASE_URL)).status == 204
+        (left,) = system.clients.s3.list_objects_v2(Bucket=system.settings.storage_bucket)[
+            "Contents"
+        ]
+        assert left["Key"] == "none.txt"
+        assert not system.clients.s3.list_objects_v2(Bucket=system.settings.cache_bucket)[
+            "KeyCount"
+        ]
+    assert ("s3:DeleteObject", "storage") in used
+    assert used <= allowed("manage")
+
+
 def test_store_does_what_it_may(system: Deployed) -> None:
     part = b"Content-Type: application/dicom\r\n\r\n" + ct_instance()
     body = b"--b\r\n" + part + b"\r\n--b--\r\n"

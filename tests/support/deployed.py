@@ -79,6 +79,10 @@ class Deployed:
         """Give what answers requests in the storing function."""
         return self._answering("store")
 
+    def manager(self) -> Callable[[Request], Response]:
+        """Give what answers requests in the managing function."""
+        return self._answering("manage")
+
     def _answering(self, name: FunctionName) -> Callable[[Request], Response]:
         import importlib
 

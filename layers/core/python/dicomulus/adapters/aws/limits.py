@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from dicomulus.settings import Settings
 
-FunctionName = Literal["ingest", "compact", "read", "store", "sweep"]
+FunctionName = Literal["ingest", "compact", "read", "store", "manage", "sweep"]
 
 MAX_GATEWAY_BYTES: Final = 10_485_760
 """Bytes of a request's body that API Gateway takes."""
@@ -33,6 +33,9 @@ MAX_SEARCH_PAGE_BYTES: Final = 4_000_000
 
 MAX_STORE_BYTES: Final = 4_400_000
 """Bytes of a STOW-RS body: in base64 and with its envelope it is what Lambda takes."""
+
+DELETE_SECONDS: Final = 20
+"""Time that one request deletes for: a last batch fits in before the gateway's 29 s are over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,8 @@ def function_settings(function: FunctionName, settings: Settings) -> Settings:
             max_direct_bytes=FULL_SPEED_BYTES,
             search_page_bytes=MAX_SEARCH_PAGE_BYTES,
         )
+    if function == "manage":
+        return replace(settings, delete_seconds=DELETE_SECONDS)
     if function == "store":
         return replace(settings, allow_store=True, max_request_bytes=MAX_STORE_BYTES)
     return settings

@@ -30,6 +30,7 @@ from dicomulus.wire.message import Response
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dicomulus.api.route import Scope
     from dicomulus.wire.message import Request
 
 MAX_HEADERS_BYTES: Final = 10_240
@@ -67,6 +68,7 @@ class Gateway:
     base_path: str
     read_port: int
     store_port: int
+    manage_port: int
     max_stream_bytes: int = MAX_LAMBDA_STREAM_BYTES
     full_speed_bytes: int = FULL_SPEED_BYTES
     slow_bytes_per_second: int = SLOW_BYTES_PER_SECOND
@@ -79,11 +81,12 @@ class Gateway:
             PayloadTooLargeError: The body is over the gateway's or Lambda's limit.
             UnavailableError: The function does not answer, or with more than Lambda takes.
         """
-        streamed = self._is_streamed(request)
+        scope = self._scope(request)
+        streamed = scope == "read"
         body = _body(request)
-        port = self.read_port if streamed else self.store_port
+        ports = {"read": self.read_port, "write": self.store_port, "delete": self.manage_port}
         seconds = STREAM_SECONDS if streamed else GATEWAY_SECONDS
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+        connection = http.client.HTTPConnection("127.0.0.1", ports[scope], timeout=seconds)
         try:
             answer = _sent(connection, request, body)
         except (OSError, http.client.HTTPException) as exc:
@@ -93,7 +96,7 @@ class Gateway:
             return self._streamed(connection, answer)
         return _buffered(connection, answer)
 
-    def _is_streamed(self, request: Request) -> bool:
+    def _scope(self, request: Request) -> Scope:
         base = tuple(self.base_path.strip("/").split("/"))
         segments = request.segments
         if segments[: len(base)] != base:
@@ -103,7 +106,7 @@ class Gateway:
         except MethodNotAllowedError as exc:
             # To the gateway a resource without the method is no resource.
             raise RouteNotFoundError("no such resource") from exc
-        return route.scope == "read"
+        return route.scope
 
     def _streamed(
         self, connection: http.client.HTTPConnection, answer: http.client.HTTPResponse

@@ -174,7 +174,7 @@ class _System:
         Raises:
             ConfigurationError: Something has ended, or does not start.
         """
-        ports = {name: _free_port() for name in ("read", "store")}
+        ports = {name: _free_port() for name in ("read", "store", "manage")}
         with interrupts_ignored():
             self._start_fed("ingest", self._settings.ingest_queue_url, batch=INGEST_BATCH)
             self._start_fed("compact", self._settings.compact_queue_url, batch=COMPACT_BATCH)
@@ -186,10 +186,12 @@ class _System:
             )
             self._start_http("read", ports["read"])
             self._start_http("store", ports["store"])
+            self._start_http("manage", ports["manage"])
             gateway = Gateway(
                 base_path=self._settings.base_path,
                 read_port=ports["read"],
                 store_port=ports["store"],
+                manage_port=ports["manage"],
             )
             edge = replace(self._settings, max_request_bytes=MAX_GATEWAY_BYTES)
             self._start(
