@@ -67,7 +67,12 @@ run: setup ## serve DATA=folder, or sample data made on the spot (PORT=8080)
 ifeq ($(strip $(DATA)),)
 	@$(BIN)/dicomulus sample "$(SAMPLE)"
 endif
+	@$(BIN)/dicomulus viewer --if-possible
 	@exec $(BIN)/dicomulus serve "$(or $(DATA),$(SAMPLE))" $(if $(PORT),--port $(PORT))
+
+.PHONY: viewer
+viewer: setup ## get the OHIF viewer, for /viewer, once for this user [npm, network]
+	@$(BIN)/dicomulus viewer
 
 # --- look, and change nothing --------------------------------------------------------------------
 

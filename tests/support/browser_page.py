@@ -47,7 +47,7 @@ def run_page(browser: str, script: str, *, host: str, profile: Path) -> dict[str
     reports: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     with _page_server(_PAGE % script, reports) as port:
         process = subprocess.Popen(
-            [browser, *_options(profile), f"http://{host}:{port}/"],
+            [browser, *browser_options(profile), f"http://{host}:{port}/"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -59,7 +59,8 @@ def run_page(browser: str, script: str, *, host: str, profile: Path) -> dict[str
             process.wait()
 
 
-def _options(profile: Path) -> list[str]:
+def browser_options(profile: Path) -> list[str]:
+    """Give the options of a headless browser that keeps to this machine."""
     options = [
         "--headless=new",
         "--disable-gpu",

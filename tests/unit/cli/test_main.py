@@ -95,6 +95,9 @@ def test_every_option_of_serve(source: Path, served: list[Settings], tmp_path: P
     options += ["--allow-store", "--insecure", "--jobs", "3"]
     options += ["--allowed-origin", "https://a.example", "--allowed-origin", "https://b.example"]
     options += ["--public-url", "https://pacs.example/archive/dicom-web"]
+    (tmp_path / "ohif").mkdir()
+    (tmp_path / "ohif" / "index.html").touch()
+    options += ["--viewer", str(tmp_path / "ohif")]
     assert main(["serve", str(source), *options]) == 0
     assert served == [
         Settings(
@@ -107,8 +110,16 @@ def test_every_option_of_serve(source: Path, served: list[Settings], tmp_path: P
             allowed_origins=("https://a.example", "https://b.example"),
             public_base_url="https://pacs.example/archive/dicom-web",
             compact_delay_seconds=1,
+            viewer_folder=str(tmp_path / "ohif"),
         )
     ]
+
+
+def test_a_viewer_that_is_named_is_there(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", str(source), "--viewer", str(tmp_path)]) == ERROR
+    assert "holds no index.html" in capsys.readouterr().err
 
 
 def test_a_public_url_without_path_gets_the_service_s(source: Path, served: list[Settings]) -> None:

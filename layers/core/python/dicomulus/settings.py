@@ -69,6 +69,9 @@ class Settings:
     jobs: int = 0
     """Processes that index a folder at the same time; 0: one for each core."""
 
+    viewer_folder: str = ""
+    """Folder of the OHIF viewer that is served at ``/viewer``."""
+
     # what it holds (AWS)
     table_name: str = ""
     """DynamoDB table of the index."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.api.delete import delete_instance, delete_series, delete_study
+from dicomulus.api.icon import or_icon
 from dicomulus.api.manifest import (
     instance_manifest,
     naming_manifest,
@@ -45,6 +46,7 @@ from dicomulus.api.uploads import PATH as UPLOADS_PATH
 from dicomulus.api.uploads import plan_uploads
 from dicomulus.api.wado_uri import retrieve_by_uri
 from dicomulus.errors import ResponseTooLargeError, RouteNotFoundError
+from dicomulus.wire.message import parse_segments
 
 if TYPE_CHECKING:
     from dicomulus.services.archive import Archive
@@ -87,9 +89,9 @@ ROUTES: Final = (
     Route("GET", _SERIES + "/rendered", rendered_series),
     Route("GET", _INSTANCE + "/rendered", rendered_instance),
     Route("GET", _INSTANCE + "/frames/{frames}/rendered", rendered_frames),
-    Route("GET", _STUDY + "/thumbnail", study_thumbnail),
-    Route("GET", _SERIES + "/thumbnail", series_thumbnail),
-    Route("GET", _INSTANCE + "/thumbnail", instance_thumbnail),
+    Route("GET", _STUDY + "/thumbnail", or_icon(study_thumbnail)),
+    Route("GET", _SERIES + "/thumbnail", or_icon(series_thumbnail)),
+    Route("GET", _INSTANCE + "/thumbnail", or_icon(instance_thumbnail)),
     Route("GET", _INSTANCE + "/frames/{frames}/thumbnail", frame_thumbnail),
     Route("GET", "/wado", retrieve_by_uri),
     Route("POST", "/studies", store_instances, "write"),
@@ -101,17 +103,23 @@ ROUTES: Final = (
 )
 
 
+def is_of_service(base_path: str, request: Request) -> bool:
+    """Tell whether a request is for a path below the service's."""
+    base = parse_segments(base_path)
+    return request.segments[: len(base)] == base
+
+
 def answer(archive: Archive, request: Request) -> Response:
     """Answer a request by the route table.
 
     Raises:
         DicomulusError: Whatever the request or its route runs into.
     """
-    base = tuple(archive.settings.base_path.strip("/").split("/"))
-    segments = request.segments
-    if segments[: len(base)] != base:
-        raise RouteNotFoundError(f"the service lies under {archive.settings.base_path}")
-    route, variables = find_route(ROUTES, request.method, segments=segments[len(base) :])
+    base_path = archive.settings.base_path
+    if not is_of_service(base_path, request):
+        raise RouteNotFoundError(f"the service lies under {base_path}")
+    segments = request.segments[len(parse_segments(base_path)) :]
+    route, variables = find_route(ROUTES, request.method, segments=segments)
     try:
         return route.handler(archive, request, variables)
     except ResponseTooLargeError as error:

@@ -28,6 +28,11 @@ def default_data_folder(source: Path) -> Path:
     return _home() / f"{name[:40]}-{digest}"
 
 
+def default_viewer_folder() -> Path:
+    """Give the folder that this user's viewer is put into."""
+    return _home() / "viewer"
+
+
 def known_sources() -> dict[Path, Path]:
     """Give the sources that have a default data folder, with that folder."""
     return {

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from dicomulus import __version__
-from dicomulus.cli.folders import default_data_folder, known_sources, note_source
+from dicomulus.cli.folders import (
+    default_data_folder,
+    default_viewer_folder,
+    known_sources,
+    note_source,
+)
 from dicomulus.cli.logs import configure_logging
 from dicomulus.cli.text import printable
 from dicomulus.errors import ConfigurationError, DicomulusError
@@ -75,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_reindex(commands)
     _add_sample(commands)
+    _add_viewer(commands)
     _add_emulate(commands)
     return parser
 
@@ -131,6 +137,12 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         default=None,
         help="listen on an address that others can reach, without asking who they are",
+    )
+    parser.add_argument(
+        "--viewer",
+        dest="viewer_folder",
+        metavar="DIR",
+        help="folder of the OHIF viewer (default: where `dicomulus viewer` puts it)",
     )
     parser.set_defaults(run=_serve)
 
@@ -199,6 +211,31 @@ def _add_sample(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.set_defaults(run=_sample)
 
 
+def _add_viewer(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands, "viewer", "get the OHIF viewer, which `dicomulus serve` then shows at /viewer"
+    )
+    parser.add_argument(
+        "package",
+        metavar="ARCHIVE",
+        nargs="?",
+        type=Path,
+        help="the archive that `npm pack` has made (default: it is fetched by npm)",
+    )
+    parser.add_argument(
+        "--into",
+        type=Path,
+        metavar="DIR",
+        help="its folder (default: in the user's data directory)",
+    )
+    parser.add_argument(
+        "--if-possible",
+        action="store_true",
+        help="where it cannot be had, say so and end as if all were well",
+    )
+    parser.set_defaults(run=_viewer)
+
+
 def _add_emulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _add_command(
         commands,
@@ -254,7 +291,7 @@ def _add_jobs(parser: argparse.ArgumentParser) -> None:
 def _serve(parsed: argparse.Namespace) -> None:
     from dicomulus.cli.serve import serve
 
-    settings = _settings(parsed)
+    settings = _with_viewer(_settings(parsed))
     note_source(Path(settings.data_folder), Path(settings.source_folder))
     serve(settings, jobs=settings.jobs or _cores(), verbose=parsed.verbose)
 
@@ -304,6 +341,23 @@ def _sample(parsed: argparse.Namespace) -> None:
         raise ConfigurationError(f"{parsed.folder} cannot be filled: {exc.strerror}") from exc
 
 
+def _viewer(parsed: argparse.Namespace) -> None:
+    from dicomulus.cli.viewer import has_npm, install_viewer, is_installed
+
+    folder = (parsed.into or default_viewer_folder()).absolute()
+    if parsed.if_possible and (is_installed(folder) or not (parsed.package or has_npm())):
+        return
+    print("The OHIF viewer: some 50 MB, once", flush=True)
+    try:
+        install_viewer(folder, parsed.package)
+    except ConfigurationError as exc:
+        if not parsed.if_possible:
+            raise
+        print(printable(f"No viewer: {exc}"))
+        return
+    print(printable(f"Viewer: {folder}"))
+
+
 def _emulate(parsed: argparse.Namespace) -> None:
     from dicomulus.cli.emulate.system import emulate
 
@@ -347,6 +401,14 @@ def _with_folders(settings: Settings) -> Settings:
         source_folder=os.fspath(source.resolve()),
         data_folder=os.fspath(data.resolve()),
     )
+
+
+def _with_viewer(settings: Settings) -> Settings:
+    folder = Path(settings.viewer_folder or default_viewer_folder())
+    # Of its own place it may come later; one that was named is there.
+    if settings.viewer_folder and not (folder / "index.html").is_file():
+        raise ConfigurationError(f"viewer_folder: {folder} holds no index.html")
+    return replace(settings, viewer_folder=os.fspath(folder.absolute()))
 
 
 def _only_source() -> Path:

@@ -19,7 +19,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Final
 
 from dicomulus import http_server
-from dicomulus.api.routes import answer
+from dicomulus.api.pages import answer_or_page
 from dicomulus.cli.follow import follow
 from dicomulus.cli.logs import configure_logging
 from dicomulus.cli.text import printable
@@ -136,11 +136,12 @@ def _answer(settings: Settings, listener: socket.socket, verbose: bool) -> None:
 
 
 def _handle(settings: Settings) -> partial[Response]:
-    return partial(answer, local_archive(settings))
+    return partial(answer_or_page, local_archive(settings))
 
 
 def _tell_address(settings: Settings) -> None:
     here = default_base_url(replace(settings, public_base_url=""))
+    print(f"Pages: {here.removesuffix(settings.base_path)}/", flush=True)
     print(f"DICOMweb: {here}", flush=True)
 
 

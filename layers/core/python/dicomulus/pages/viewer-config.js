@@ -1,0 +1,52 @@
+// OHIF's configuration: this archive, and nothing else. The server writes window.dicomulus before.
+(() => {
+  const { dicomweb, routerBasename } = window.dicomulus;
+  const service = new URL(dicomweb, location.href).href;
+  const config = {
+    routerBasename,
+    extensions: [],
+    modes: [],
+    showStudyList: true,
+    maxNumberOfWebWorkers: 3,
+    showLoadingIndicator: true,
+    showWarningMessageForCrossOrigin: false,
+    strictZSpacingForVolumeViewport: true,
+    maxNumRequests: { interaction: 100, thumbnail: 5, prefetch: 10 },
+    defaultDataSourceName: "dicomulus",
+    dataSources: [
+      {
+        namespace: "@ohif/extension-default.dataSourcesModule.dicomweb",
+        sourceName: "dicomulus",
+        configuration: {
+          friendlyName: "Dicomulus",
+          name: "dicomulus",
+          qidoRoot: service,
+          wadoRoot: service,
+          qidoSupportsIncludeField: true,
+          supportsFuzzyMatching: true,
+          supportsWildcard: true,
+          imageRendering: "wadors",
+          thumbnailRendering: "wadors",
+          omitQuotationForMultipartRequest: true,
+          bulkDataURI: { enabled: true },
+        },
+      },
+    ],
+  };
+
+  // The token that our own page was given, in the same tab.
+  const token = sessionStorage.getItem("dicomulus.token");
+  if (!token) {
+    window.config = config;
+    return;
+  }
+  window.config = ({ servicesManager }) => {
+    servicesManager.services.userAuthenticationService.setServiceImplementation({
+      getAuthorizationHeader: () => ({ Authorization: `Bearer ${token}` }),
+    });
+    return config;
+  };
+  // Parts of OHIF read these from the configuration itself, whichever kind it is.
+  window.config.routerBasename = routerBasename;
+  window.config.dataSources = config.dataSources;
+})();
