@@ -14,6 +14,7 @@ from dicomulus.ports import LookAtObjects
 from dicomulus.services.archive import Archive
 from dicomulus.services.compaction import Compaction
 from dicomulus.services.delete import Delete
+from dicomulus.services.file_set import FileSets
 from dicomulus.services.fragments import FragmentReader
 from dicomulus.services.ingest import Ingest
 from dicomulus.services.metadata import Metadata
@@ -170,6 +171,7 @@ def compose(
             clock_ms=clock,
         ),
         retrieve=retrieve,
+        file_sets=FileSets(index, fragments),
         render=Render(retrieve, fragments, cache),
         store=Store(index, storage, ingest=ingest, policy=settings.store_policy),
         uploads=Uploads(

@@ -160,10 +160,20 @@ def _content(retrieve: Retrieve, row: InstanceRow) -> Content:
 
 
 def _objects(archive: Archive, rows: Sequence[InstanceRow]) -> Response:
-    """Answer with many objects, each in the syntax it has its Content-Type for.
+    heads, parts = objects(archive, rows)
+    return _related(archive, DICOM, parts, heads)
+
+
+def objects(
+    archive: Archive, rows: Sequence[InstanceRow]
+) -> tuple[list[PartHead] | None, Iterator[Part]]:
+    """Give many objects, each in the syntax it has its Content-Type for.
 
     One that cannot be given as asked for goes as stored: a part too many does less harm than a
     whole study refused.
+
+    Returns:
+        The heads of the parts where they are known before the parts are made, and the parts.
     """
     check_length(archive, sum(row.object_size for row in rows))
     heads: list[PartHead] | None = None
@@ -171,7 +181,7 @@ def _objects(archive: Archive, rows: Sequence[InstanceRow]) -> Response:
         heads = [PartHead(_content_type(r.transfer_syntax_uid), r.object_size) for r in rows]
     parts = _parts(archive.retrieve, rows)
     # If the first object has changed, the client can still be told to come back.
-    return _related(archive, DICOM, chain(tuple(islice(parts, 1)), parts), heads)
+    return heads, chain(tuple(islice(parts, 1)), parts)
 
 
 def _parts(retrieve: Retrieve, rows: Sequence[InstanceRow]) -> Iterator[Part]:

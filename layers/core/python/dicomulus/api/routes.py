@@ -26,9 +26,6 @@ from dicomulus.api.render import (
 from dicomulus.api.retrieve import (
     retrieve_bulk_data,
     retrieve_frames,
-    retrieve_instance,
-    retrieve_series,
-    retrieve_study,
 )
 from dicomulus.api.route import Route, find_route
 from dicomulus.api.search import (
@@ -45,6 +42,7 @@ from dicomulus.api.store import store_instances
 from dicomulus.api.uploads import PATH as UPLOADS_PATH
 from dicomulus.api.uploads import plan_uploads
 from dicomulus.api.wado_uri import retrieve_by_uri
+from dicomulus.api.zip_files import instance_or_zip, series_or_zip, study_or_zip
 from dicomulus.errors import ResponseTooLargeError, RouteNotFoundError
 from dicomulus.wire.message import parse_segments
 
@@ -80,9 +78,9 @@ ROUTES: Final = (
     Route("GET", _STUDY + "/manifest", study_manifest),
     Route("GET", _SERIES + "/manifest", series_manifest),
     Route("GET", _INSTANCE + "/manifest", instance_manifest),
-    Route("GET", _STUDY, retrieve_study),
-    Route("GET", _SERIES, retrieve_series),
-    Route("GET", _INSTANCE, retrieve_instance),
+    Route("GET", _STUDY, study_or_zip),
+    Route("GET", _SERIES, series_or_zip),
+    Route("GET", _INSTANCE, instance_or_zip),
     Route("GET", _INSTANCE + "/frames/{frames}", retrieve_frames),
     Route("GET", _INSTANCE + "/bulkdata/{path+}", retrieve_bulk_data),
     Route("GET", _STUDY + "/rendered", rendered_study),

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dicomulus.ports import ChangeQueue, Index, ObjectStore
     from dicomulus.services.compaction import Compaction
     from dicomulus.services.delete import Delete
+    from dicomulus.services.file_set import FileSets
     from dicomulus.services.ingest import Ingest
     from dicomulus.services.metadata import Metadata
     from dicomulus.services.modes import Modes
@@ -42,6 +43,7 @@ class Archive:
     reindex: Reindex
     retrieve: Retrieve
     render: Render
+    file_sets: FileSets
     store: Store
     uploads: Uploads
     delete: Delete
