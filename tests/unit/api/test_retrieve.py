@@ -106,13 +106,21 @@ def test_what_does_not_go_on_the_web_leaves_explicit_little_endian(small: Small)
         (JPEG_BASELINE, "application/dicom", True),
         (JPEG_BASELINE, f"application/dicom; transfer-syntax={EXPLICIT_LITTLE_ENDIAN}", False),
         (EXPLICIT_LITTLE_ENDIAN, "application/dicom+json", False),
-        (EXPLICIT_LITTLE_ENDIAN, f"application/dicom; transfer-syntax={JPEG_LS}", False),
+        (EXPLICIT_LITTLE_ENDIAN, f"application/dicom; transfer-syntax={JPEG_BASELINE}", False),
+        (
+            EXPLICIT_LITTLE_ENDIAN,
+            f"application/dicom; transfer-syntax={IMPLICIT_LITTLE_ENDIAN}",
+            False,
+        ),
     ],
 )
 def test_an_instance_is_given_as_stored_or_refused(
     small: Small, syntax: str, accept: str, is_given: bool
 ) -> None:
-    """PS3.18 §8.7.3.4: lossy ones leave as stored when nothing is asked for, nothing is decoded."""
+    """PS3.18 §8.7.3.4: lossy ones leave as stored when nothing is asked for.
+
+    These hold no code streams, so that nothing is decoded.
+    """
     content = ct_instance(transfer_syntax=syntax)
     path = taken(small, content).instance.path
     if not is_given:
@@ -245,12 +253,26 @@ def test_compressed_frames_say_how_they_are_compressed(
     assert found == f"{content_type}; transfer-syntax={JPEG_BASELINE}"
 
 
-def test_compressed_frames_are_not_given_to_who_takes_only_plain_ones(small: Small) -> None:
+def test_lossy_frames_leave_as_stored_where_no_syntax_is_named(small: Small) -> None:
+    """PS3.18 §8.7.3.3."""
     row = taken(small, ct_instance(transfer_syntax=JPEG_BASELINE))
-    with pytest.raises(NotAcceptableError):
+    plain = "multipart/related; type=application/octet-stream"
+    ((found, _),) = parts(small.ask(f"{row.instance.path}/frames/1", accept=plain))
+    assert found == f"application/octet-stream; transfer-syntax={JPEG_BASELINE}"
+
+
+@pytest.mark.parametrize(
+    ("syntax", "named"),
+    [(JPEG_LS, ""), (JPEG_BASELINE, f"; transfer-syntax={EXPLICIT_LITTLE_ENDIAN}")],
+)
+def test_frames_that_cannot_be_decoded_are_not_given_to_who_takes_only_plain_ones(
+    small: Small, syntax: str, named: str
+) -> None:
+    row = taken(small, ct_instance(transfer_syntax=syntax))
+    with pytest.raises(NotAcceptableError, match="cannot be given"):
         small.ask(
             f"{row.instance.path}/frames/1",
-            accept="multipart/related; type=application/octet-stream",
+            accept=f"multipart/related; type=application/octet-stream{named}",
         )
 
 

@@ -26,6 +26,7 @@ from dicomulus.services.search import Search
 from dicomulus.services.search_meter import SearchLimits
 from dicomulus.services.stability import Stability
 from dicomulus.services.store import Store
+from dicomulus.services.transcode import Transcode
 from dicomulus.services.uploads import Uploads
 from dicomulus.wire.base_url import CANONICAL_LOOPBACK, Endpoint, base_url
 from dicomulus.wire.message import Headers
@@ -173,6 +174,7 @@ def compose(
         retrieve=retrieve,
         file_sets=FileSets(index, fragments),
         render=Render(retrieve, fragments, cache),
+        transcode=Transcode(retrieve, fragments),
         store=Store(index, storage, ingest=ingest, policy=settings.store_policy),
         uploads=Uploads(
             index, storage, ingest=ingest, policy=settings.store_policy, run_all=run_all

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from dicomulus.api.direct import direct_response
 from dicomulus.api.single import (
@@ -18,35 +19,40 @@ from dicomulus.api.single import (
     not_modified,
     single_response,
 )
-from dicomulus.dicom.resource import InstanceResource, SeriesResource
-from dicomulus.dicom.transfer_syntax import (
-    LOSSY,
-    NOT_ON_THE_WEB,
-    on_the_web,
+from dicomulus.api.transfer_syntax import (
+    frame_offers,
+    is_as_stored,
+    is_video,
+    object_syntaxes,
 )
+from dicomulus.dicom.resource import InstanceResource, SeriesResource
+from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, NOT_ON_THE_WEB, on_the_web
 from dicomulus.errors import InvalidResourceError, NotAcceptableError
+from dicomulus.services.retrieve import PIXEL_PATHS
 from dicomulus.wire.conditional import is_not_modified
 from dicomulus.wire.media_types import (
-    ANY_TRANSFER_SYNTAX,
+    ANYTHING,
     DICOM,
     OCTET_STREAM,
     Offer,
     accept_of,
-    accepted_transfer_syntaxes,
     frame_media_type,
+    ranked,
     select,
 )
 from dicomulus.wire.message import Response
 from dicomulus.wire.multipart import Part, PartHead, Related
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dicomulus.ports import InstanceRow
     from dicomulus.services.archive import Archive
-    from dicomulus.services.retrieve import Content, Frames, Retrieve
+    from dicomulus.services.retrieve import Content, Frames
     from dicomulus.wire.media_types import Accept
     from dicomulus.wire.message import Request
+
+T = TypeVar("T")
 
 MAX_FRAMES_ASKED: Final = 10_000
 """Frame numbers in one request."""
@@ -60,35 +66,40 @@ _OBJECT: Final = Offer(DICOM)
 
 def retrieve_study(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}``."""
-    select(accept_of(request), [_OBJECTS])
-    return _objects(archive, archive.retrieve.study_rows(variables["study"]))
+    accept = accept_of(request)
+    select(accept, [_OBJECTS])
+    return _objects(archive, accept, archive.retrieve.study_rows(variables["study"]))
 
 
 def retrieve_series(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}/series/{series}``."""
-    select(accept_of(request), [_OBJECTS])
+    accept = accept_of(request)
+    select(accept, [_OBJECTS])
     series = SeriesResource(variables["study"], variables["series"])
-    return _objects(archive, archive.retrieve.series_rows(series))
+    return _objects(archive, accept, archive.retrieve.series_rows(series))
 
 
 def retrieve_instance(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}/series/{series}/instances/{instance}``."""
     accept = accept_of(request)
-    offer = select(accept, [_OBJECT, _OBJECTS])
+    offers = ranked(accept, [_OBJECT, _OBJECTS])
 
     def give(row: InstanceRow) -> Response:
-        _check_transfer_syntax(row.transfer_syntax_uid, accept=accept, offer=offer)
-        content = _content(archive.retrieve, row)
-        content_type = _content_type(row.transfer_syntax_uid)
-        if offer.multipart:
-            single = Single(content, content_type, "object")
+        forms = [
+            Offer(DICOM, multipart=offer.multipart, transfer_syntax=syntax)
+            for offer in offers
+            for syntax in object_syntaxes(row.transfer_syntax_uid, accept, offer)
+        ]
+        form, content = _first_possible(forms, row, lambda form: _content(archive, row, form))
+        single = Single(content, form.content_type, "object")
+        if form.multipart:
             return _one_part(archive, request, row, single, media_type=DICOM)
         if content.read and (
-            direct := direct_response(archive, request, row, content_type=content_type)
+            direct := direct_response(archive, request, row, content_type=form.content_type)
         ):
             archive.retrieve.begin(row, content.part(0, 1))
             return direct
-        return single_response(archive, request, row, Single(content, content_type, "object"))
+        return single_response(archive, request, row, single)
 
     return archive.retrieve.of_current(_instance(variables), give)
 
@@ -96,10 +107,20 @@ def retrieve_instance(archive: Archive, request: Request, variables: Mapping[str
 def retrieve_frames(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET …/instances/{instance}/frames/{frames}``."""
     numbers = frame_numbers(variables["frames"])
+    accept = accept_of(request)
+    what = f"frames {variables['frames']}"
 
     def give(row: InstanceRow) -> Response:
         frames = archive.retrieve.frames_of(row, numbers)
-        return _frames(archive, request, row, frames, what=f"frames {variables['frames']}")
+        syntax = frames.transfer_syntax_uid
+        offers = ranked(accept, frame_offers(syntax, is_single=len(numbers) == 1))
+
+        def answer(offer: Offer) -> Response:
+            if offer.transfer_syntax == syntax:
+                return _frames(archive, request, row, frames, offer=offer, what=what)
+            return _made_frames(archive, request, row, numbers, offer=offer, what=what)
+
+        return _first_possible(offers, row, answer)[1]
 
     return archive.retrieve.of_current(_instance(variables), give)
 
@@ -109,11 +130,24 @@ def retrieve_bulk_data(
 ) -> Response:
     """Answer ``GET …/instances/{instance}/bulkdata/{path}``."""
     path = variables["path"].split("/")
+    accept = accept_of(request)
+    what = f"value {variables['path']}"
 
     def give(row: InstanceRow) -> Response:
         values = archive.retrieve.bulk_data_of(row, path)
-        what = f"value {variables['path']}"
-        return _frames(archive, request, row, values, what=what, part_of_part=True)
+        offers = ranked(accept, _value_offers(values, is_pixel_data=tuple(path) in PIXEL_PATHS))
+
+        def answer(offer: Offer) -> Response:
+            if offer.transfer_syntax == values.transfer_syntax_uid:
+                return _frames(
+                    archive, request, row, values, offer=offer, what=what, part_of_part=True
+                )
+            if offer.transfer_syntax == EXPLICIT_VR_LITTLE_ENDIAN:
+                single = Single(archive.transcode.whole(row), offer.content_type, what)
+                return _single(archive, request, row, single, offer=offer)
+            return _made_frames(archive, request, row, None, offer=offer, what=what)
+
+        return _first_possible(offers, row, answer)[1]
 
     return archive.retrieve.of_current(_instance(variables), give)
 
@@ -132,40 +166,43 @@ def frame_numbers(text: str) -> list[int]:
     return [int(number) for number in numbers]
 
 
-def _check_transfer_syntax(stored: str, *, accept: Accept, offer: Offer) -> None:
-    """Refuse when the one object asked for cannot be given as the client takes it."""
-    leaves = on_the_web(stored)
-    wanted = accepted_transfer_syntaxes(accept, offer)
-    if leaves in wanted or ANY_TRANSFER_SYNTAX in wanted:
-        return
-    if leaves in LOSSY and not _names_transfer_syntax(accept):
-        return
+def _first_possible(
+    offers: Sequence[Offer], row: InstanceRow, make: Callable[[Offer], T]
+) -> tuple[Offer, T]:
+    """Make the first representation that can be made.
+
+    Raises:
+        NotAcceptableError: None can.
+    """
+    reason: NotAcceptableError | None = None
+    for offer in offers:
+        try:
+            return offer, make(offer)
+        except NotAcceptableError as exc:
+            reason = reason or exc
+    leaves = on_the_web(row.transfer_syntax_uid)
+    told = f"{reason}; " if reason else ""
     raise NotAcceptableError(
-        f"The instance can be given as {DICOM}; transfer-syntax={leaves}, or with transfer-syntax=*"
-    )
+        f"{told}it can be given in transfer syntax {leaves}, or to who takes transfer-syntax=*"
+    ) from reason
 
 
-def _names_transfer_syntax(accept: Accept) -> bool:
-    return any(each.media_type.parameter("transfer-syntax") for each in accept)
-
-
-def _content_type(stored: str) -> str:
-    return f"{DICOM}; transfer-syntax={on_the_web(stored)}"
-
-
-def _content(retrieve: Retrieve, row: InstanceRow) -> Content:
+def _content(archive: Archive, row: InstanceRow, form: Offer) -> Content:
+    syntax = form.transfer_syntax or ""
+    if syntax != on_the_web(row.transfer_syntax_uid):
+        return archive.transcode.instance(row, syntax)
     if row.transfer_syntax_uid in NOT_ON_THE_WEB:
-        return retrieve.reencoded(row)
-    return retrieve.stored(row)
+        return archive.retrieve.reencoded(row)
+    return archive.retrieve.stored(row)
 
 
-def _objects(archive: Archive, rows: Sequence[InstanceRow]) -> Response:
-    heads, parts = objects(archive, rows)
+def _objects(archive: Archive, accept: Accept, rows: Sequence[InstanceRow]) -> Response:
+    heads, parts = objects(archive, rows, accept)
     return _related(archive, DICOM, parts, heads)
 
 
 def objects(
-    archive: Archive, rows: Sequence[InstanceRow]
+    archive: Archive, rows: Sequence[InstanceRow], accept: Accept = ANYTHING
 ) -> tuple[list[PartHead] | None, Iterator[Part]]:
     """Give many objects, each in the syntax it has its Content-Type for.
 
@@ -176,23 +213,50 @@ def objects(
         The heads of the parts where they are known before the parts are made, and the parts.
     """
     check_length(archive, sum(row.object_size for row in rows))
+    forms = [_forms_of_part(row, accept) for row in rows]
+    planned = list(zip(rows, forms, strict=True))
     heads: list[PartHead] | None = None
-    if not any(row.transfer_syntax_uid in NOT_ON_THE_WEB for row in rows):
-        heads = [PartHead(_content_type(r.transfer_syntax_uid), r.object_size) for r in rows]
-    parts = _parts(archive.retrieve, rows)
+    if all(
+        is_as_stored(row.transfer_syntax_uid, best.transfer_syntax) for row, (best, *_) in planned
+    ):
+        heads = [PartHead(best.content_type, row.object_size) for row, (best, *_) in planned]
+    parts = _parts(archive, planned)
     # If the first object has changed, the client can still be told to come back.
     return heads, chain(tuple(islice(parts, 1)), parts)
 
 
-def _parts(retrieve: Retrieve, rows: Sequence[InstanceRow]) -> Iterator[Part]:
-    for row in rows:
+def _forms_of_part(row: InstanceRow, accept: Accept) -> list[Offer]:
+    stored = row.transfer_syntax_uid
+    syntaxes = dict.fromkeys((*object_syntaxes(stored, accept, _OBJECTS), on_the_web(stored)))
+    return [Offer(DICOM, multipart=True, transfer_syntax=each) for each in syntaxes]
+
+
+def _parts(
+    archive: Archive, planned: Iterable[tuple[InstanceRow, Sequence[Offer]]]
+) -> Iterator[Part]:
+    for row, forms in planned:
+        make = partial(_begun_part, archive, row)
         try:
-            content = retrieve.begun_as_part(row, lambda row: _content(retrieve, row))
-            content_type = _content_type(row.transfer_syntax_uid)
+            form, content = _first_possible(forms, row, make)
+            content_type = form.content_type
         except NotAcceptableError:
-            content = retrieve.begun_as_part(row, retrieve.stored)
+            content = archive.retrieve.begun_as_part(row, archive.retrieve.stored)
             content_type = DICOM
         yield Part(PartHead(content_type, content.length), content.chunks)
+
+
+def _begun_part(archive: Archive, row: InstanceRow, form: Offer) -> Content:
+    return archive.retrieve.begun_as_part(row, lambda row: _content(archive, row, form))
+
+
+def _value_offers(values: Frames, *, is_pixel_data: bool) -> list[Offer]:
+    syntax = values.transfer_syntax_uid
+    if not is_pixel_data:
+        return [Offer(OCTET_STREAM, each, transfer_syntax=syntax) for each in (False, True)]
+    offers = frame_offers(syntax, is_single=len(values.contents) == 1)
+    plain = Offer(OCTET_STREAM, transfer_syntax=EXPLICIT_VR_LITTLE_ENDIAN)
+    # All frames are one value where they are not compressed.
+    return offers if plain in offers or is_video(syntax) else [*offers, plain]
 
 
 def _frames(
@@ -201,29 +265,62 @@ def _frames(
     row: InstanceRow,
     frames: Frames,
     *,
+    offer: Offer,
     what: str,
     part_of_part: bool = False,
 ) -> Response:
-    syntax = frames.transfer_syntax_uid
-    carried = dict.fromkeys((frame_media_type(syntax), OCTET_STREAM))
-    offers = [Offer(each, multipart=True, transfer_syntax=syntax) for each in carried]
-    if len(frames.contents) == 1:
-        # A browser or curl without wishes gets the bytes themselves.
-        offers = [Offer(each, transfer_syntax=syntax) for each in carried] + offers
-    offer = select(accept_of(request), offers)
+    """Answer with frames, or a value, as they are."""
     if len(frames.contents) == 1:
         single = Single(frames.contents[0], offer.content_type, what)
-        if not offer.multipart:
-            return single_response(archive, request, row, single)
-        return _one_part(
-            archive, request, row, single, media_type=offer.media_type, part_of_part=part_of_part
-        )
+        return _single(archive, request, row, single, offer=offer, part_of_part=part_of_part)
     frames = archive.retrieve.with_first_begun(row, frames)
     heads = [PartHead(offer.content_type, content.length) for content in frames.contents]
     parts = [
         Part(head, content.chunks) for head, content in zip(heads, frames.contents, strict=True)
     ]
     return _related(archive, offer.media_type, parts, heads)
+
+
+def _made_frames(
+    archive: Archive,
+    request: Request,
+    row: InstanceRow,
+    numbers: Sequence[int] | None,
+    *,
+    offer: Offer,
+    what: str,
+) -> Response:
+    """Answer with frames, or all, in another transfer syntax, each made as it is sent."""
+    made = archive.transcode.frames(row, numbers, offer.transfer_syntax or "")
+    syntax, content = next(made)
+    if not offer.multipart or (numbers and len(numbers) == 1):
+        single = Single(content, offer.content_type, what)
+        return _single(archive, request, row, single, offer=offer)
+    parts = (_made_part(each, content, offer) for each, content in chain([(syntax, content)], made))
+    return _related(archive, offer.media_type, parts, None)
+
+
+def _made_part(syntax: str, content: Content, offer: Offer) -> Part:
+    form = offer
+    if syntax != offer.transfer_syntax:
+        form = Offer(frame_media_type(syntax), multipart=True, transfer_syntax=syntax)
+    return Part(PartHead(form.content_type, content.length), content.chunks)
+
+
+def _single(
+    archive: Archive,
+    request: Request,
+    row: InstanceRow,
+    single: Single,
+    *,
+    offer: Offer,
+    part_of_part: bool = False,
+) -> Response:
+    if not offer.multipart:
+        return single_response(archive, request, row, single)
+    return _one_part(
+        archive, request, row, single, media_type=offer.media_type, part_of_part=part_of_part
+    )
 
 
 def _one_part(
@@ -260,7 +357,7 @@ def _one_part(
 def _related(
     archive: Archive,
     media_type: str,
-    parts: Iterator[Part] | Sequence[Part],
+    parts: Iterable[Part],
     heads: Sequence[PartHead] | None,
 ) -> Response:
     related = Related(media_type)

@@ -7,6 +7,22 @@ from typing import Final
 EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
 """The default of what is sent."""
 
+RLE_LOSSLESS: Final = "1.2.840.10008.1.2.5"
+JPEG_LOSSLESS_SV1: Final = "1.2.840.10008.1.2.4.70"
+JPEG_LS_LOSSLESS: Final = "1.2.840.10008.1.2.4.80"
+JPEG_2000_LOSSLESS: Final = "1.2.840.10008.1.2.4.90"
+
+COMPRESSED_TARGETS: Final = (
+    JPEG_LOSSLESS_SV1,
+    RLE_LOSSLESS,
+    JPEG_LS_LOSSLESS,
+    JPEG_2000_LOSSLESS,
+)
+"""Syntaxes that images are compressed into when asked for, in the order of PS3.18 Table 8.7.3-5.
+
+They lose nothing, and each is what its media type means without a transfer syntax.
+"""
+
 NOT_ON_THE_WEB: Final = frozenset(
     {
         "",  # the object has no file meta, or one that is wrong

@@ -1,4 +1,4 @@
-"""Compressed frames decoded in a process of its own, which a damaged code stream may take with it.
+"""Frames decoded and encoded in a process of its own, which a damaged one may take with it.
 
 Codecs in C abort or crash at some of what they are given; a server that decoded by itself would go
 with all the answers that it is giving. The process is started by the first frame and stays.
@@ -15,7 +15,7 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import asdict
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -27,6 +27,8 @@ MAX_DECODE_SECONDS: Final = 30.0
 
 LENGTHS: Final = struct.Struct(">LQ")
 """Before each message: bytes of its JSON, and of the frame or the pixels after it."""
+
+_Answer = tuple[dict[str, Any], bytes]
 
 _WORKER: Final = "dicomulus.imaging.decoder_worker"
 
@@ -48,7 +50,24 @@ class DecoderProcess:
         Raises:
             ValueError: It cannot be decoded, or the process ended over it.
         """
-        head = json.dumps(asdict(pixel) | {"transfer_syntax_uid": transfer_syntax_uid}).encode()
+        described, pixels = self._asked(frame, pixel, transfer_syntax_uid)
+        return np.frombuffer(pixels, described["dtype"]).reshape(described["shape"])
+
+    def recode(
+        self, frame: bytes, pixel: ImagePixel, transfer_syntax_uid: str, *, target: str
+    ) -> tuple[dict[str, Any], bytes]:
+        """Give a frame in another transfer syntax, and what the data set has to say of it.
+
+        Raises:
+            ValueError: It cannot be given so, or the process ended over it.
+        """
+        return self._asked(frame, pixel, transfer_syntax_uid, target=target)
+
+    def _asked(
+        self, frame: bytes, pixel: ImagePixel, transfer_syntax_uid: str, **further: str
+    ) -> _Answer:
+        told = asdict(pixel) | {"transfer_syntax_uid": transfer_syntax_uid} | further
+        head = json.dumps(told).encode()
         with self._lock:
             process = self._running()
             timer = threading.Timer(MAX_DECODE_SECONDS, process.kill)
@@ -98,15 +117,15 @@ class DecoderProcess:
         return process if self._owner == os.getpid() else None
 
 
-def _exchange(process: subprocess.Popen[bytes], head: bytes, frame: bytes) -> Pixels:
+def _exchange(process: subprocess.Popen[bytes], head: bytes, frame: bytes) -> _Answer:
     if process.stdin is None or process.stdout is None:
         raise EOFError
     send(process.stdin, head, frame)
-    answer, pixels = receive(process.stdout)
+    answer, content = receive(process.stdout)
     described = json.loads(answer)
-    if "dtype" not in described:
+    if not described:
         raise ValueError("the frame is none that is decoded")
-    return np.frombuffer(pixels, described["dtype"]).reshape(described["shape"])
+    return described, content
 
 
 def send(stream: IO[bytes], head: bytes, content: bytes | memoryview) -> None:
@@ -137,6 +156,13 @@ def _read(stream: IO[bytes], length: int) -> bytes:
 def decode_apart(frame: bytes, pixel: ImagePixel, transfer_syntax_uid: str) -> Pixels:
     """Decode a frame in this process' own decoder process; errors as for its ``decode``."""
     return _DECODER.decode(frame, pixel, transfer_syntax_uid)
+
+
+def recode_apart(
+    frame: bytes, pixel: ImagePixel, transfer_syntax_uid: str, *, target: str
+) -> tuple[dict[str, Any], bytes]:
+    """Recode a frame in this process' own decoder process; as its ``recode``."""
+    return _DECODER.recode(frame, pixel, transfer_syntax_uid, target=target)
 
 
 _DECODER: Final = DecoderProcess()

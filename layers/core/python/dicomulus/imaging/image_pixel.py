@@ -67,6 +67,14 @@ class ImagePixel:
         return self.photometric_interpretation == "PALETTE COLOR"
 
 
+@dataclass(frozen=True, slots=True)
+class FrameForm:
+    """What the data set has to say of a frame; colours are by pixel."""
+
+    photometric_interpretation: str
+    bits_allocated: int
+
+
 def _keyword(attributes: Mapping[str, object]) -> str:
     if _FLOAT_PIXEL_DATA in attributes:
         return "FloatPixelData"

@@ -21,7 +21,25 @@ _OWN_PLUGIN: Final = "pydicom"
 
 
 def decode_here(frame: bytes, pixel: ImagePixel, syntax: str) -> Pixels:
-    """Decode a frame in this process.
+    """Decode a frame in this process, colours to red, green and blue.
+
+    Raises:
+        Exception: Of whatever family, when the frame is none that is decoded.
+    """
+    pixels, interpretation = decode_as(frame, pixel, syntax, as_rgb=True)
+    if pixels.ndim == 3 and interpretation != "RGB":
+        raise ValueError("colours that are neither RGB nor made so")
+    return pixels
+
+
+def decode_as(frame: bytes, pixel: ImagePixel, syntax: str, **options: bool) -> tuple[Pixels, str]:
+    """Decode a frame in this process, and tell its Photometric Interpretation.
+
+    Args:
+        frame: The bytes as a retrieve of frames gives them.
+        pixel: What the data set says of it.
+        syntax: The transfer syntax of the bytes.
+        options: Those of pydicom's decoder that say what is done to the values.
 
     Raises:
         Exception: Of whatever family, when the frame is none that is decoded.
@@ -29,7 +47,8 @@ def decode_here(frame: bytes, pixel: ImagePixel, syntax: str) -> Pixels:
     if is_of_12_bits(
         syntax, bits_stored=pixel.bits_stored, samples_per_pixel=pixel.samples_per_pixel
     ):
-        return decode_12_bits(frame, rows=pixel.rows, columns=pixel.columns)
+        pixels = decode_12_bits(frame, rows=pixel.rows, columns=pixel.columns)
+        return pixels, pixel.photometric_interpretation
     if is_packed(syntax, pixel):
         frame, syntax = unpacked(frame, syntax, pixel), EXPLICIT_VR_LITTLE_ENDIAN
     decoder = get_decoder(UID(syntax))
@@ -38,12 +57,9 @@ def decode_here(frame: bytes, pixel: ImagePixel, syntax: str) -> Pixels:
         source,
         index=0,
         decoding_plugin=_OWN_PLUGIN if syntax == RLE else "",
-        **_options(_as_held(frame, pixel)),
+        **(_options(_as_held(frame, pixel)) | options),
     )
-    interpretation = str(described["photometric_interpretation"])
-    if pixels.ndim == 3 and interpretation != "RGB":
-        raise ValueError("colours that are neither RGB nor made so")
-    return pixels
+    return pixels, str(described["photometric_interpretation"])
 
 
 def _as_held(frame: bytes, pixel: ImagePixel) -> ImagePixel:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dicomulus.services.search import Search
     from dicomulus.services.stability import Stability
     from dicomulus.services.store import Store
+    from dicomulus.services.transcode import Transcode
     from dicomulus.services.uploads import Uploads
     from dicomulus.settings import Settings
 
@@ -44,6 +45,7 @@ class Archive:
     retrieve: Retrieve
     render: Render
     file_sets: FileSets
+    transcode: Transcode
     store: Store
     uploads: Uploads
     delete: Delete

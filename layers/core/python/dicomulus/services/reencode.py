@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.element_tree import read_tree
+from dicomulus.dicom.encapsulation import ITEM_HEADER_BYTES, scan_fragments
 from dicomulus.dicom.part10 import (
     DOUBLE_FLOAT_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
     ITEM,
     PIXEL_DATA,
     PIXEL_TAGS,
+    SEQUENCE_DELIMITER,
     Encoding,
     Findings,
     data_set_source,
@@ -30,11 +33,17 @@ from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomulus.errors import NotAcceptableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dicomulus.dicom.byte_source import ByteSource
     from dicomulus.dicom.element_tree import Node
     from dicomulus.ports import InstanceRow
+
+    Changes = Mapping[int, tuple[str, bytes] | None]
+    """New elements of a data set, VR and value, or none, by tag."""
+
+    PlainIcon = Callable[["Icon"], tuple[bytes, Changes]]
+    """Gives the native pixels of an icon, and what its item has to say of them."""
 
 IMPLEMENTATION_CLASS_UID: Final = "2.25.160431883256112985480433936829019169751"
 """Names this writer in the file meta (PS3.7 §D.3.3.2)."""
@@ -55,9 +64,15 @@ _LARGEST_SHORT_BYTES: Final = 0xFFFF
 # What explicit encodings call a pixel element that is written without VR (PS3.5 §A.1, §A.2).
 _PIXEL_VRS: Final = {FLOAT_PIXEL_DATA: "OF", DOUBLE_FLOAT_PIXEL_DATA: "OD", PIXEL_DATA: "OW"}
 
+_SEQUENCE_END: Final = struct.pack("<HHL", SEQUENCE_DELIMITER >> 16, SEQUENCE_DELIMITER & 0xFFFF, 0)
+
+_PHOTOMETRIC_INTERPRETATION: Final = 0x00280004
 _BITS_ALLOCATED: Final = 0x00280100
 _PIXEL_REPRESENTATION: Final = 0x00280103
 _LUT_DESCRIPTOR: Final = 0x00283002
+
+
+_NO_CHANGES: Final[Changes] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,29 +91,97 @@ def explicit_little_endian(source: ByteSource, row: InstanceRow) -> Reencoded:
     Raises:
         NotAcceptableError: It cannot be written so.
     """
-    header = parse_file_meta(source)
-    data_set = data_set_source(source, header)
-    tree = read_tree(
-        data_set,
-        header.dataset_offset,
-        encoding=header.encoding,
-        findings=Findings(),
-    )
-    writer = _Writer(data_set, header.encoding)
-    nodes = _by_tag(tree.nodes)
-    first_pixel = min(PIXEL_TAGS & nodes.keys(), default=None)
-    context = _context(nodes, _NOT_SIGNED, writer)
-    meta = _file_meta(row, header.file_meta)
-    if first_pixel is None:
-        content = meta + writer.data_set(nodes, context)
-        return Reencoded(len(content), iter([content]))
-    before = {tag: node for tag, node in nodes.items() if tag < first_pixel}
-    after = {tag: node for tag, node in nodes.items() if tag > first_pixel}
-    pixels = writer.pixels(nodes[first_pixel], bits_allocated=writer.number(nodes, _BITS_ALLOCATED))
-    head = meta + writer.data_set(before, context) + pixels.head
-    tail = pixels.padding + writer.data_set(after, context)
-    length = len(head) + pixels.length + len(tail)
-    return Reencoded(length, chain([head], pixels.content, [tail] if tail else []))
+    plain = _Plain(source)
+    pixels = None
+    if plain.pixel_node is not None:
+        bits_allocated = plain.writer.number(plain.nodes, _BITS_ALLOCATED)
+        pixels = plain.writer.pixels(plain.pixel_node, bits_allocated=bits_allocated)
+    return plain.written(_file_meta(row, plain.file_meta, EXPLICIT_VR_LITTLE_ENDIAN), pixels)
+
+
+def with_new_pixels(
+    source: ByteSource,
+    row: InstanceRow,
+    transfer_syntax_uid: str,
+    *,
+    changes: Changes,
+    pixels: NewPixels | None,
+    plain_icon: PlainIcon,
+) -> Reencoded:
+    """Write an object with other pixel data, in Explicit VR Little Endian around it.
+
+    Args:
+        source: The object.
+        row: Its row.
+        transfer_syntax_uid: That of the pixel data.
+        changes: VR and value, or nothing, for elements of the data set by tag.
+        pixels: The value of Pixel Data; none where there is none.
+        plain_icon: Decodes the compressed pixel data of an icon.
+
+    Raises:
+        NotAcceptableError: It cannot be written so.
+    """
+    plain = _Plain(source, plain_icon)
+    meta = _file_meta(row, plain.file_meta, transfer_syntax_uid)
+    if pixels is None:
+        return plain.written(meta, None, changes)
+    head = _head(PIXEL_DATA, pixels.vr, pixels.length if pixels.is_native else None)
+    tail = b"" if pixels.is_native else _SEQUENCE_END
+    written = _Pixels(head, pixels.length, pixels.content, tail)
+    return plain.written(meta, written, changes)
+
+
+@dataclass(frozen=True, slots=True)
+class NewPixels:
+    """A value of Pixel Data: native, or the items of an encapsulated one without delimiter."""
+
+    vr: str
+    is_native: bool
+    length: int
+    """Bytes of the content; even."""
+    content: Iterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Icon:
+    """The compressed pixel data of an item, and the numbers that describe it."""
+
+    frame: bytes
+    numbers: Mapping[int, int]
+    """Values of the group 0028 of VR US, by tag."""
+    photometric_interpretation: str
+
+
+class _Plain:
+    """An object that is written anew in Explicit VR Little Endian."""
+
+    def __init__(self, source: ByteSource, plain_icon: PlainIcon | None = None) -> None:
+        header = parse_file_meta(source)
+        data_set = data_set_source(source, header)
+        tree = read_tree(
+            data_set, header.dataset_offset, encoding=header.encoding, findings=Findings()
+        )
+        self.file_meta = header.file_meta
+        self.writer = _Writer(data_set, header.encoding, plain_icon)
+        self.nodes = _by_tag(tree.nodes)
+        first = min(PIXEL_TAGS & self.nodes.keys(), default=None)
+        self.pixel_node = None if first is None else self.nodes[first]
+
+    def written(
+        self, meta: bytes, pixels: _Pixels | None, changes: Changes = _NO_CHANGES
+    ) -> Reencoded:
+        """Put the object together, with these pixels in the place of its own."""
+        context = _context(self.nodes, _NOT_SIGNED, self.writer)
+        if self.pixel_node is None or pixels is None:
+            content = meta + self.writer.data_set(self.nodes, context, changes)
+            return Reencoded(len(content), iter([content]))
+        at = self.pixel_node.element.tag
+        before = {tag: node for tag, node in self.nodes.items() if tag < at}
+        after = {tag: node for tag, node in self.nodes.items() if tag > at}
+        head = meta + self.writer.data_set(before, context, changes) + pixels.head
+        tail = pixels.padding + self.writer.data_set(after, context)
+        length = len(head) + pixels.length + len(tail)
+        return Reencoded(length, chain([head], pixels.content, [tail] if tail else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +205,21 @@ class _Pixels:
 
 
 class _Writer:
-    def __init__(self, source: ByteSource, encoding: Encoding) -> None:
+    def __init__(
+        self, source: ByteSource, encoding: Encoding, plain_icon: PlainIcon | None = None
+    ) -> None:
         self.source = source
         self.encoding = encoding
+        self.plain_icon = plain_icon
 
-    def data_set(self, nodes: Mapping[int, Node], context: _Context) -> bytes:
+    def data_set(
+        self, nodes: Mapping[int, Node], context: _Context, changes: Changes = _NO_CHANGES
+    ) -> bytes:
         # Group lengths would be wrong now, and none are wanted (PS3.5 §7.2).
-        wanted = (node for tag, node in nodes.items() if tag & 0xFFFF)
-        return b"".join(self.element(node, context) for node in wanted)
+        kept = (tag for tag in nodes if tag & 0xFFFF and tag not in changes)
+        written = {tag: self.element(nodes[tag], context) for tag in kept}
+        written |= {tag: _framed(tag, *each) for tag, each in changes.items() if each is not None}
+        return b"".join(written[tag] for tag in sorted(written))
 
     def element(self, node: Node, context: _Context) -> bytes:
         if node.items is not None:
@@ -149,9 +239,30 @@ class _Writer:
         written: list[bytes] = []
         for each in items:
             nodes = _by_tag(each)
-            content = self.data_set(nodes, _context(nodes, outer, self))
+            changes = self.icon(nodes)
+            content = self.data_set(nodes, _context(nodes, outer, self), changes)
             written.append(_head(ITEM, "", len(content)) + content)
         return b"".join(written)
+
+    def icon(self, nodes: Mapping[int, Node]) -> Changes:
+        """Give what becomes of an item's elements when its pixels no longer are compressed."""
+        node = nodes.get(PIXEL_DATA)
+        if self.plain_icon is None or node is None or node.element.length is not None:
+            return _NO_CHANGES
+        found = scan_fragments(self.source, node.element.value_offset)
+        offsets = accumulate(
+            (ITEM_HEADER_BYTES + length for length in found.lengths),
+            initial=found.offset + ITEM_HEADER_BYTES,
+        )
+        places = zip(offsets, found.lengths, strict=False)
+        frame = b"".join(self.source.read(offset, length) for offset, length in places)
+        described = (tag for tag, each in nodes.items() if tag >> 16 == 0x28 and each.vr == "US")
+        numbers = {tag: self.number(nodes, tag) or 0 for tag in described}
+        named = nodes.get(_PHOTOMETRIC_INTERPRETATION)
+        value = b"" if named is None else named.value or b""
+        content, changes = self.plain_icon(Icon(frame, numbers, value.decode("latin-1").strip()))
+        vr = "OW" if numbers.get(_BITS_ALLOCATED, 0) > 8 else "OB"
+        return {**changes, PIXEL_DATA: (vr, content)}
 
     def fragments(self, node: Node) -> bytes:
         """Copy fragments, which are little endian items already."""
@@ -236,12 +347,12 @@ def _head(tag: int, vr: str, length: int | None) -> bytes:
     return where + vr.encode("ascii") + struct.pack("<HL", 0, number)
 
 
-def _file_meta(row: InstanceRow, former: Mapping[str, str]) -> bytes:
+def _file_meta(row: InstanceRow, former: Mapping[str, str], transfer_syntax_uid: str) -> bytes:
     """Write preamble and file meta information (PS3.10 §7.1)."""
     texts = {
         0x00020002: ("UI", row.sop_class_uid),
         0x00020003: ("UI", row.instance.sop_instance_uid),
-        0x00020010: ("UI", EXPLICIT_VR_LITTLE_ENDIAN),
+        0x00020010: ("UI", transfer_syntax_uid),
         0x00020012: ("UI", IMPLEMENTATION_CLASS_UID),
         0x00020013: ("SH", IMPLEMENTATION_VERSION_NAME),
         0x00020016: ("AE", former.get("00020016", "")),

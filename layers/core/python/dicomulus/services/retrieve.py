@@ -59,7 +59,8 @@ ReadPart: TypeAlias = "Callable[[int, int], Iterator[bytes]]"
 _CHUNK_BYTES: Final = 1_048_576
 """Bytes of bulk data read at a time; divisible by every unit that byte orders exchange."""
 
-_PIXEL_PATHS: Final = frozenset((format_tag(tag),) for tag in PIXEL_TAGS)
+PIXEL_PATHS: Final = frozenset((format_tag(tag),) for tag in PIXEL_TAGS)
+"""The paths of an instance's pixel data among its bulk data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,10 @@ class Retrieve:
         written = explicit_little_endian(self._source(row), row)
         return Content(written.length, written.content)
 
+    def source(self, row: InstanceRow) -> ByteSource:
+        """Give the bytes of the very object that a row is of, read as they are asked for."""
+        return self._source(row)
+
     def begin(self, row: InstanceRow, content: Content) -> Content:
         """Read the first bytes of a row's content, so that what raises raises before it is sent.
 
@@ -241,7 +246,7 @@ class Retrieve:
         source = self._source(row)
         located = locate(source, path)
         if located.element.length is None:
-            if tuple(path) in _PIXEL_PATHS:
+            if tuple(path) in PIXEL_PATHS:
                 return self.frames_of(row)
             raise BulkDataNotFoundError("a sequence is no bulk data")
         if located.vr == "SQ":
@@ -316,7 +321,7 @@ class Retrieve:
         return _Object(partial(self._get, row), partial(self._stream, row))
 
     def _swap_unit(self, row: InstanceRow, path: Sequence[str], located: Located) -> int:
-        if located.encoding.big_endian and tuple(path) in _PIXEL_PATHS:
+        if located.encoding.big_endian and tuple(path) in PIXEL_PATHS:
             # The VR is OW for pixels of 32 bits as well, which change places as a whole.
             with suppress(FrameNotFoundError):
                 table = self._frame_table(row)

@@ -73,6 +73,10 @@ DEFAULT_TRANSFER_SYNTAX: Final = {
     OCTET_STREAM: EXPLICIT_VR_LITTLE_ENDIAN,
 }
 
+# PS3.18 §8.7.3 and Table 8.7.4-1, without what browsers and HTTP libraries ask for anyhow.
+_ONLY_DICOM: Final = frozenset({DICOM, DICOM_JSON, DICOM_XML})
+_ONLY_RENDERED: Final = frozenset({"image/gif", "image/jpeg", "image/png", "application/pdf"})
+
 _TCHARS: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _TYPE: Final = re.compile(rf"\s*({_TCHARS})/({_TCHARS})\s*")
 # Real clients leave the quotes away around values with a slash, such as type=application/dicom.
@@ -126,6 +130,8 @@ class Offer:
     media_type: str
     multipart: bool = False
     transfer_syntax: str | None = None
+    is_default: bool = False
+    """Fits also where Explicit VR Little Endian is asked for by naming none (PS3.18 §8.7.3.4)."""
 
     @property
     def content_type(self) -> str:
@@ -133,6 +139,16 @@ class Offer:
         if self.transfer_syntax is None:
             return self.media_type
         return f"{self.media_type}; transfer-syntax={self.transfer_syntax}"
+
+
+@dataclass(frozen=True, slots=True)
+class WantedSyntax:
+    """A transfer syntax, or ``*`` for the stored one, that a client takes."""
+
+    transfer_syntax: str
+    quality: float
+    is_named: bool
+    """The client has named it; else it is what the media type has without a name."""
 
 
 def frame_media_type(transfer_syntax: str) -> str:
@@ -174,14 +190,14 @@ def accept_of(request: Request) -> Accept:
     """Give what the client accepts; the query parameter wins over the header (PS3.18 §8.3.3.1).
 
     Raises:
-        InvalidHeaderError: What was sent does not parse.
+        InvalidHeaderError: What was sent does not parse, or mixes DICOM and rendered media types.
     """
     values = [value for value in request.parameters("accept") if value]
     if not values:
-        return parse_accept(request.headers.get("Accept"))
+        return _of_one_category(parse_accept(request.headers.get("Accept")), header="Accept")
     # An unescaped plus sign arrives as a space, and no media type has one.
     text = _SPACE_IN_SUBTYPE.sub("+", ", ".join(values))
-    return parse_accept(text, header="accept")
+    return _of_one_category(parse_accept(text, header="accept"), header="accept")
 
 
 def select(accept: Accept, offers: Sequence[Offer]) -> Offer:
@@ -190,15 +206,24 @@ def select(accept: Accept, offers: Sequence[Offer]) -> Offer:
     Raises:
         NotAcceptableError: The client takes none of them.
     """
-    weighed = [(_quality(accept, offer), -index) for index, offer in enumerate(offers)]
-    quality, position = max(weighed, default=(0.0, 0))
-    if quality <= 0:
+    return ranked(accept, offers)[0]
+
+
+def ranked(accept: Accept, offers: Sequence[Offer]) -> list[Offer]:
+    """Order the offers that the client takes, best first, the earlier one among equals.
+
+    Raises:
+        NotAcceptableError: The client takes none of them.
+    """
+    weighed = [(_quality(accept, offer), offer) for offer in offers]
+    taken = sorted((each for each in weighed if each[0] > 0), key=lambda each: -each[0])
+    if not taken:
         names = sorted({_describe(offer) for offer in offers})
         raise NotAcceptableError(f"This resource can be given as: {', '.join(names)}")
-    return offers[-position]
+    return [offer for _, offer in taken]
 
 
-def accepted_transfer_syntaxes(accept: Accept, offer: Offer) -> tuple[str, ...]:
+def wanted_transfer_syntaxes(accept: Accept, offer: Offer) -> tuple[WantedSyntax, ...]:
     """List the transfer syntaxes the client takes for an offer, best first.
 
     ``*`` stands for the stored one. A range that names none asks for its media type's default
@@ -208,7 +233,22 @@ def accepted_transfer_syntaxes(accept: Accept, offer: Offer) -> tuple[str, ...]:
         (r for r in accept if r.quality > 0 and _matches_type(r.media_type, offer)),
         key=lambda r: -r.quality,
     )
-    return tuple(dict.fromkeys(_wanted_transfer_syntax(r.media_type) for r in ranges))
+    return tuple(
+        WantedSyntax(_wanted_transfer_syntax(each.media_type), each.quality, _names(each))
+        for each in ranges
+    )
+
+
+def _names(wanted: MediaRange) -> bool:
+    return wanted.media_type.parameter("transfer-syntax") is not None
+
+
+def _of_one_category(accept: Accept, *, header: str) -> Accept:
+    """Refuse DICOM media types together with rendered ones (PS3.18 §8.7.5)."""
+    asked = {_payload_range(each.media_type) for each in accept}
+    if asked & _ONLY_DICOM and asked & _ONLY_RENDERED:
+        raise InvalidHeaderError(header, "has both DICOM and rendered media types (PS3.18 §8.7.5)")
+    return accept
 
 
 def _parse_list(text: str, *, header: str) -> Iterator[MediaType]:
@@ -278,6 +318,8 @@ def _matches(wanted: MediaType, offer: Offer) -> bool:
     if not _matches_type(wanted, offer):
         return False
     if offer.transfer_syntax is None:
+        return True
+    if offer.is_default and wanted.parameter("transfer-syntax") is None:
         return True
     return _wanted_transfer_syntax(wanted) in (ANY_TRANSFER_SYNTAX, offer.transfer_syntax)
 

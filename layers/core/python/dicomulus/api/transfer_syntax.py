@@ -1,0 +1,90 @@
+"""What objects and frames leave as, by what the client takes (PS3.18 §8.7.3, §8.7.8)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dicomulus.dicom.transfer_syntax import (
+    COMPRESSED_TARGETS,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    LOSSY,
+    NOT_ON_THE_WEB,
+    on_the_web,
+)
+from dicomulus.wire.media_types import (
+    ANY_TRANSFER_SYNTAX,
+    OCTET_STREAM,
+    Offer,
+    frame_media_type,
+    wanted_transfer_syntaxes,
+)
+
+if TYPE_CHECKING:
+    from dicomulus.wire.media_types import Accept, WantedSyntax
+
+_TARGETS: Final = (EXPLICIT_VR_LITTLE_ENDIAN, *COMPRESSED_TARGETS)
+
+
+def object_syntaxes(stored: str, accept: Accept, offer: Offer) -> list[str]:
+    """List the transfer syntaxes that an object may leave in, best first.
+
+    The one that costs nothing comes first among those that the client likes equally.
+
+    Args:
+        stored: The transfer syntax of the object.
+        accept: What the client takes.
+        offer: The media type that it has.
+    """
+    leaves = on_the_web(stored)
+    wanted = [
+        (_meant(each, leaves), each.quality) for each in wanted_transfer_syntaxes(accept, offer)
+    ]
+    possible = [each for each in wanted if each[0] == leaves or each[0] in _TARGETS]
+    possible.sort(key=lambda each: (-each[1], each[0] != leaves))
+    return list(dict.fromkeys(syntax for syntax, _ in possible))
+
+
+def _meant(wanted: WantedSyntax, leaves: str) -> str:
+    if wanted.transfer_syntax == ANY_TRANSFER_SYNTAX:
+        return leaves
+    # PS3.18 §8.7.3.4: what was compressed with loss leaves as it is where nothing is named.
+    if not wanted.is_named and leaves in LOSSY:
+        return leaves
+    return wanted.transfer_syntax
+
+
+def frame_offers(stored: str, *, is_single: bool) -> list[Offer]:
+    """List the representations that pixel data has, the stored one first.
+
+    Args:
+        stored: The transfer syntax of the frames.
+        is_single: There is one of them, so that it may come alone.
+    """
+    carried = [(frame_media_type(stored), stored), (OCTET_STREAM, stored)]
+    # Nothing is made of the frames of a video.
+    if not is_video(stored):
+        carried += [(OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN)]
+        for target in COMPRESSED_TARGETS:
+            carried += [(frame_media_type(target), target), (OCTET_STREAM, target)]
+    shapes = (False, True) if is_single else (True,)
+    return [
+        Offer(
+            media_type,
+            multipart=multipart,
+            transfer_syntax=syntax,
+            is_default=syntax == stored and stored in LOSSY,
+        )
+        # A browser or curl without wishes gets the bytes themselves, if there is one frame.
+        for multipart in shapes
+        for media_type, syntax in dict.fromkeys(carried)
+    ]
+
+
+def is_video(transfer_syntax_uid: str) -> bool:
+    """Whether frames are those of a video, which is one stream of all of them."""
+    return frame_media_type(transfer_syntax_uid).startswith("video/")
+
+
+def is_as_stored(stored: str, syntax: str | None) -> bool:
+    """Whether an object leaves in a transfer syntax byte for byte as it is stored."""
+    return syntax == stored and stored not in NOT_ON_THE_WEB
