@@ -19,6 +19,8 @@ CHUNK_BYTES = 1_048_576
 class MemoryStore:
     """Objects in a dictionary; equal bytes have equal entity tags, as in S3."""
 
+    near_bytes = 16_384
+
     def __init__(self, clock_ms: Callable[[], int] = lambda: 0) -> None:
         self._clock_ms = clock_ms
         self.address = ""

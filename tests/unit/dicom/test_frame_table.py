@@ -399,20 +399,20 @@ def test_an_encapsulated_table_comes_back(
     cuts = data.draw(st.sets(st.integers(1, len(lengths))))
     edges = sorted({0, len(lengths), *cuts})
     counts = tuple(after - before for before, after in pairwise(edges))
-    table = EncapsulatedFrames(offset, tuple(lengths), counts)
+    table = EncapsulatedFrames.of(offset, tuple(lengths), counts)
     assert decode_frame_table(table.encode()) == table
     assert sum(frame_lengths(table)) == sum(lengths)
 
 
 def test_a_table_of_one_frame_is_small() -> None:
-    assert len(EncapsulatedFrames(2**33, (2**33,), (1,)).encode()) < 24
-    assert len(EncapsulatedFrames(5_000_000, (800_000,), (1,)).encode()) < 24
+    assert len(EncapsulatedFrames.of(2**33, (2**33,), (1,)).encode()) < 24
+    assert len(EncapsulatedFrames.of(5_000_000, (800_000,), (1,)).encode()) < 24
 
 
 def test_a_table_of_many_frames_takes_about_three_bytes_each() -> None:
     sizes = random.Random(7)
     lengths = tuple(2 * sizes.randrange(20_000, 80_000) for _ in range(20_000))
-    table = EncapsulatedFrames(5000, lengths, (1,) * len(lengths))
+    table = EncapsulatedFrames.of(5000, lengths, (1,) * len(lengths))
     assert len(table.encode()) < 3 * len(lengths)
     assert decode_frame_table(table.encode()) == table
 
@@ -430,7 +430,7 @@ def test_other_bytes_are_no_table(data: bytes) -> None:
 @pytest.mark.parametrize("number", [-1, 0, 4])
 @pytest.mark.parametrize(
     "table",
-    [NativeFrames(0, 3, 8, 3), EncapsulatedFrames(0, (1, 1, 1), (1, 1, 1))],
+    [NativeFrames(0, 3, 8, 3), EncapsulatedFrames.of(0, (1, 1, 1), (1, 1, 1))],
     ids=["native", "encapsulated"],
 )
 def test_other_frame_numbers_are_not_found(table: FrameTable, number: int) -> None:

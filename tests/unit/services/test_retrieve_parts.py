@@ -119,7 +119,7 @@ def test_a_part_of_a_native_frame_is_that_part_of_the_whole(data: st.DataObject)
 def test_the_pieces_of_a_part_are_those_bytes_of_its_fragments(
     lengths: list[int], data: st.DataObject
 ) -> None:
-    table = EncapsulatedFrames(3, tuple(lengths), (len(lengths),))
+    table = EncapsulatedFrames.of(3, lengths, [len(lengths)])
     size = 3 + sum(lengths) + 8 * len(lengths)
     content = data.draw(st.binary(min_size=size, max_size=size))
     where = table.frame_range(1)

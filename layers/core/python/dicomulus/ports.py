@@ -520,6 +520,11 @@ class PresignedRequest:
 class ObjectStore(Protocol):
     """Objects under keys; what was read in one call is of one generation of the object."""
 
+    @property
+    def near_bytes(self) -> int:
+        """Bytes that arrive in the time that one more read takes."""
+        ...
+
     def head(self, key: str) -> ObjectInfo | None:
         """Look at an object."""
         ...

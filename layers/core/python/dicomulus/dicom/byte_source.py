@@ -14,8 +14,8 @@ FIRST_READ_BYTES: Final = 65_536
 LARGEST_READ_BYTES: Final = 8 * 1_048_576
 """Bytes of the largest read ahead; also what a source may hold beyond the value asked for."""
 
-_JUMP_READ_BYTES: Final = 4096
-"""Bytes read after a jump: a remote store answers them as fast as eight."""
+_NEAR_TO_JUMP_READ: Final = 256
+"""After a jump so many times less than ``near_bytes`` is read: it costs nothing beside the jump."""
 
 
 class NeedMoreError(Exception):
@@ -87,12 +87,12 @@ class RangedSource:
         Args:
             fetch: Gives the bytes from an offset, in the length asked for; errors pass through.
             size: Bytes in the object.
-            near_bytes: Bytes that arrive in the time one more request takes: about 1 MiB from a remote
-                store, about 64 KiB from a disk.
+            near_bytes: Bytes that arrive in the time one more read takes.
         """
         self.size: Final = size
         self._fetch = fetch
         self._near_bytes = near_bytes
+        self._jump_read_bytes = max(1, near_bytes // _NEAR_TO_JUMP_READ)
         self._head = b""
         self._start = 0
         self._window = b""
@@ -115,7 +115,9 @@ class RangedSource:
         kept = self._window[start - self._start :] if keeps else b""
         if self._head or start:
             near = self._start <= start <= window_end + self._near_bytes
-            self._ahead = min(2 * self._ahead, LARGEST_READ_BYTES) if near else _JUMP_READ_BYTES
+            self._ahead = (
+                min(2 * self._ahead, LARGEST_READ_BYTES) if near else self._jump_read_bytes
+            )
         begin = start + len(kept)
         wanted = min(max(end - begin, self._ahead), self.size - begin)
         self._window = kept + self._fetch(begin, wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -31,7 +32,7 @@ class Fragments:
     basic_offset_table: tuple[int, ...]
     offset: int
     """Where the item header of the first fragment begins."""
-    lengths: tuple[int, ...]
+    lengths: array[int]
     """Bytes in each fragment, without its item header; the last one is as long as the object allows."""
     begins_stream: tuple[bool, ...]
     """For each fragment: it begins as a JPEG or JPEG 2000 code stream does."""
@@ -60,7 +61,7 @@ def scan_fragments(source: ByteSource, offset: int, *, big_endian: bool = False)
     return Fragments(
         basic_offset_table=table,
         offset=first,
-        lengths=tuple(walk.lengths),
+        lengths=walk.lengths,
         begins_stream=tuple(walk.begins),
         ends_stream=tuple(walk.ends),
         end=walk.position,
@@ -73,7 +74,7 @@ class _Walk:
         self.source = source
         self.position = offset
         self.layout = layout if layout.startswith(">") else "<" + layout
-        self.lengths: list[int] = []
+        self.lengths = array("Q")
         self.begins: list[bool] = []
         self.ends: list[bool] = []
         self.damage = ""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass, field
+from array import array
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from dicomulus.dicom.encapsulation import ITEM_HEADER_BYTES, Fragments
 from dicomulus.dicom.json_model import first_value, integer_of
+from dicomulus.dicom.numbers import Numbers
 from dicomulus.dicom.part10 import Header, swap_bytes
 from dicomulus.errors import CorruptFragmentError, FrameNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dicomulus.dicom.byte_source import ByteSource
     from dicomulus.dicom.part10 import Element
@@ -190,21 +192,28 @@ class EncapsulatedFrames:
 
     offset: int
     """Where the item header of the first fragment begins."""
-    lengths: tuple[int, ...]
+    lengths: Numbers
     """Bytes in each fragment, without its item header."""
-    counts: tuple[int, ...]
+    counts: Numbers
     """Fragments of each frame; empty when nothing tells where frames begin."""
     deflated: bool = False
-    _starts: tuple[int, ...] = field(init=False, repr=False, compare=False)
-    """Where each fragment's item header begins."""
-    _firsts: tuple[int, ...] = field(init=False, repr=False, compare=False)
-    """The first fragment of each frame."""
 
-    def __post_init__(self) -> None:
-        """Add up lengths and counts once, as every frame's place is their sum."""
-        sizes = (length + ITEM_HEADER_BYTES for length in self.lengths)
-        object.__setattr__(self, "_starts", tuple(accumulate(sizes, initial=self.offset)))
-        object.__setattr__(self, "_firsts", tuple(accumulate(self.counts, initial=0)))
+    @classmethod
+    def of(
+        cls,
+        offset: int,
+        lengths: Iterable[int],
+        counts: Iterable[int],
+        *,
+        deflated: bool = False,
+    ) -> EncapsulatedFrames:
+        """Make a table of lists."""
+        return cls(offset, Numbers.of(lengths), Numbers.of(counts), deflated)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of memory that the lists take."""
+        return self.lengths.held_bytes + self.counts.held_bytes
 
     @property
     def number_of_frames(self) -> int:
@@ -219,7 +228,7 @@ class EncapsulatedFrames:
     @property
     def value_length(self) -> int:
         """Bytes of all fragments with their item headers."""
-        return sum(self.lengths) + ITEM_HEADER_BYTES * len(self.lengths)
+        return self.lengths.total + ITEM_HEADER_BYTES * len(self.lengths)
 
     def fragments(self, number: int) -> tuple[ByteRange, ...]:
         """Give the bytes of each fragment of a frame, without item headers.
@@ -227,11 +236,12 @@ class EncapsulatedFrames:
         Raises:
             FrameNotFoundError: There is no frame of that number.
         """
-        first, count = self._fragments_of(number)
-        return tuple(
-            ByteRange(self._starts[fragment] + ITEM_HEADER_BYTES, self.lengths[fragment])
-            for fragment in range(first, first + count)
-        )
+        first, end = self._fragments_of(number)
+        lengths = self.lengths.values[first:end]
+        before = self.offset + self.lengths.before(first) + first * ITEM_HEADER_BYTES
+        sizes = (length + ITEM_HEADER_BYTES for length in lengths)
+        begins = accumulate(sizes, initial=before + ITEM_HEADER_BYTES)
+        return tuple(map(ByteRange, begins, lengths))
 
     @property
     def is_plain(self) -> bool:
@@ -278,17 +288,18 @@ class EncapsulatedFrames:
 
     def frame_length(self, number: int) -> int:
         """Give the length of ``frame_bytes`` without reading anything."""
-        first, count = self._fragments_of(number)
-        return sum(self.lengths[first : first + count])
+        first, end = self._fragments_of(number)
+        return sum(self.lengths.values[first:end])
 
     def _fragments_of(self, number: int) -> tuple[int, int]:
         _check_number(number, self.number_of_frames)
-        return self._firsts[number - 1], self.counts[number - 1]
+        first = self.counts.before(number - 1)
+        return first, first + self.counts[number - 1]
 
     def encode(self) -> bytes:
         """Give the stored form: a few bytes for one fragment, about three for each of many."""
         one_each = len(self.counts) == len(self.lengths)
-        lists = _pack(self.lengths) + (b"" if one_each else _pack(self.counts))
+        lists = self.lengths.pack() + (b"" if one_each else self.counts.pack())
         deflated = zlib.compress(lists, 9, -zlib.MAX_WBITS)
         flags = _ENCAPSULATED | (_OBJECT_DEFLATED if self.deflated else 0)
         if len(deflated) < len(lists):
@@ -305,7 +316,7 @@ def frame_lengths(table: FrameTable) -> tuple[int, ...]:
     if isinstance(table, NativeFrames):
         return (_ceil_div(table.frame_bits, 8),) * table.number_of_frames
     if len(table.counts) == len(table.lengths):
-        return table.lengths
+        return tuple(table.lengths)
     before = (0, *accumulate(table.lengths))
     ends = (0, *accumulate(table.counts))
     return tuple(before[ends[i + 1]] - before[ends[i]] for i in range(len(table.counts)))
@@ -344,20 +355,7 @@ def _read_varint(data: bytes, position: int) -> tuple[int, int]:
     raise CorruptFragmentError("a number of the frame table has no end")
 
 
-_WIDTHS: Final = {1: "B", 2: "H", 4: "L", 8: "Q"}
-
-
-def _pack(values: Sequence[int]) -> bytes:
-    """Write numbers in as many bytes each as the largest one needs, with that width in front."""
-    largest = max(values, default=0)
-    width = next(width for width in _WIDTHS if largest < 1 << 8 * width)
-    return bytes((width,)) + struct.pack(f"<{len(values)}{_WIDTHS[width]}", *values)
-
-
-def _unpack(data: bytes, position: int, count: int) -> tuple[tuple[int, ...], int]:
-    width = data[position]
-    end = position + 1 + width * count
-    return struct.unpack(f"<{count}{_WIDTHS[width]}", data[position + 1 : end]), end
+_SWAP_UNITS: Final = (1, 2, 4, 8)
 
 
 def decode_frame_table(data: bytes) -> FrameTable:
@@ -370,7 +368,7 @@ def decode_frame_table(data: bytes) -> FrameTable:
         raise CorruptFragmentError("the frame table has an unknown format")
     try:
         table = _decode_encapsulated(data) if data[1] & _ENCAPSULATED else _decode_native(data)
-    except (IndexError, KeyError, struct.error, zlib.error, MemoryError) as exc:
+    except (IndexError, KeyError, ValueError, zlib.error, MemoryError) as exc:
         raise CorruptFragmentError("the frame table does not parse") from exc
     return table
 
@@ -382,7 +380,7 @@ def _decode_native(data: bytes) -> NativeFrames:
         value, position = _read_varint(data, position)
         numbers.append(value)
     offset, length, frame_bits, frames, unit = numbers
-    if position != len(data) or unit not in _WIDTHS or frames * frame_bits > 8 * length:
+    if position != len(data) or unit not in _SWAP_UNITS or frames * frame_bits > 8 * length:
         raise CorruptFragmentError("the frame table contradicts itself")
     return NativeFrames(
         offset, length, frame_bits, frames, unit, deflated=bool(data[1] & _OBJECT_DEFLATED)
@@ -397,12 +395,12 @@ def _decode_encapsulated(data: bytes) -> EncapsulatedFrames:
     if data[1] & _LISTS_DEFLATED:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         lists = inflater.decompress(lists, _LARGEST_LISTS_BYTES)
-    lengths, position = _unpack(lists, 0, fragments)
+    lengths, position = Numbers.unpack(lists, 0, fragments)
     if frames == fragments:
-        counts: tuple[int, ...] = (1,) * frames
+        counts = Numbers(array("B", b"\1" * frames))
     else:
-        counts, position = _unpack(lists, position, frames)
-    if position != len(lists) or sum(counts) not in (0, len(lengths)) or 0 in counts:
+        counts, position = Numbers.unpack(lists, position, frames)
+    if position != len(lists) or counts.total not in (0, len(lengths)) or 0 in counts.values:
         raise CorruptFragmentError("the frame table contradicts itself")
     return EncapsulatedFrames(offset, lengths, counts, deflated=bool(data[1] & _OBJECT_DEFLATED))
 
@@ -492,7 +490,7 @@ def _encapsulated(
         return BuiltFrameTable(None, ("7FE00010: no fragments",))
     warnings: list[str] = []
     counts = _group(source, header, description.number_of_frames, fragments, warnings)
-    table = EncapsulatedFrames(
+    table = EncapsulatedFrames.of(
         fragments.offset, fragments.lengths, counts, deflated=header.deflated
     )
     return BuiltFrameTable(table, tuple(warnings))

@@ -193,7 +193,7 @@ class Ingest:
 
         state = info.etag, info.modified_ms
         try:
-            converted = convert(RangedSource(fetch, info.size))
+            converted = convert(RangedSource(fetch, info.size, near_bytes=self._storage.near_bytes))
         except RejectedObjectError as exc:
             return Look(state, rejection=Rejection(etag=info.etag, reason=str(exc)))
         levels = level_rows(

@@ -16,7 +16,6 @@ from dicomulus.dicom.byte_source import RangedSource
 from dicomulus.dicom.frame_table import (
     ByteRange,
     NativeFrames,
-    decode_frame_table,
     frame_lengths,
 )
 from dicomulus.dicom.part10 import (
@@ -30,16 +29,14 @@ from dicomulus.dicom.part10 import (
 from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, NOT_ON_THE_WEB
 from dicomulus.errors import (
     BulkDataNotFoundError,
-    CorruptFragmentError,
-    DerivedDataMissingError,
     FrameNotFoundError,
     NotAcceptableError,
     ObjectChangedError,
     ObjectNotFoundError,
 )
-from dicomulus.ports import LookAtObjects
 from dicomulus.services.absence import absence
 from dicomulus.services.folds import choose, chosen
+from dicomulus.services.frame_tables import FrameTables
 from dicomulus.services.reencode import explicit_little_endian
 
 if TYPE_CHECKING:
@@ -114,8 +111,7 @@ class Retrieve:
         """Call ``look_again`` with the key of an object that is no longer as its row says."""
         self._index = index
         self._storage = storage
-        self._cache = cache
-        self._queue = queue
+        self._frame_tables = FrameTables(cache, queue)
         self._compaction = compaction
         self._look_again = look_again
 
@@ -213,7 +209,7 @@ class Retrieve:
             FrameNotFoundError: The instance has no such frame.
             ObjectChangedError: The object is no longer that of the row; also as frames are read.
         """
-        table = self._frame_table(row)
+        table = self._frame_tables.of(row)
         if numbers is None and not table.number_of_frames:
             raise FrameNotFoundError("nothing tells where the frames begin")
         if numbers is None:
@@ -294,23 +290,15 @@ class Retrieve:
         )
 
     def _source(self, row: InstanceRow) -> ByteSource:
-        return RangedSource(lambda start, length: self._get(row, start, length), row.object_size)
+        return RangedSource(
+            partial(self._get, row), row.object_size, near_bytes=self._storage.near_bytes
+        )
 
     def _get(self, row: InstanceRow, start: int, length: int) -> bytes:
         read = self._storage.get(
             row.object_key, start=start, length=length, if_match=row.object_etag
         )
         return read.data
-
-    def _frame_table(self, row: InstanceRow) -> FrameTable:
-        pointer, encoded = row.frame_table_pointer, row.frame_table
-        if not (pointer or encoded):
-            raise FrameNotFoundError("the instance has no pixel data that can be read by frame")
-        try:
-            return decode_frame_table(self._cache.get(pointer).data if pointer else encoded)
-        except (CorruptFragmentError, ObjectNotFoundError) as exc:
-            self._queue.send([LookAtObjects((row.object_key,))])
-            raise DerivedDataMissingError("a frame table is being rebuilt") from exc
 
     def _object(self, row: InstanceRow, *, is_deflated: bool = False) -> _Object:
         """Give ways to read an object, or its inflated form."""
@@ -324,7 +312,7 @@ class Retrieve:
         if located.encoding.big_endian and tuple(path) in PIXEL_PATHS:
             # The VR is OW for pixels of 32 bits as well, which change places as a whole.
             with suppress(FrameNotFoundError):
-                table = self._frame_table(row)
+                table = self._frame_tables.of(row)
                 if isinstance(table, NativeFrames):
                     return table.swap_unit
         return located.swap_unit

@@ -59,6 +59,9 @@ _CONFLICT: Final = 409
 _NOT_FOUND: Final = frozenset({"404", "NoSuchKey"})
 _BROKEN_OFF: Final = (HTTPClientError, IncompleteReadError)
 
+NEAR_BYTES: Final = 1_048_576
+"""Bytes that S3 sends in the 15 ms or so that its answer to another request takes."""
+
 # Of several checksums the first is taken; CRCs of 32 bits are left out as too short to tell apart.
 _CHECKSUMS: Final = {"ChecksumSHA256": "sha256", "ChecksumCRC64NVME": "crc64nvme"}
 
@@ -92,6 +95,11 @@ class S3Store:
             # signature does not survive. A certificate covers no name with further dots.
             style: Literal["auto", "virtual"] = "auto" if "." in bucket else "virtual"
             self.client = client or s3_client(addressing_style=style)
+
+    @property
+    def near_bytes(self) -> int:
+        """See ``ObjectStore``."""
+        return NEAR_BYTES
 
     def head(self, key: str) -> ObjectInfo | None:
         """See ``ObjectStore``; with the checksum that S3 keeps, if it is of the whole object."""

@@ -39,6 +39,9 @@ CHUNK_BYTES: Final = 1_048_576
 CLOCK_TICK_SECONDS: Final = 0.05
 """Two writes within it may leave one modification time; file systems' clocks tick 1 to 10 ms."""
 
+NEAR_BYTES: Final = 16_384
+"""Bytes that a disk reads about as fast as none, so that they are not worth another look."""
+
 READ_ATTEMPTS: Final = 5
 """Reads of an object that is being written, before the caller is told to come back."""
 
@@ -116,6 +119,11 @@ class FolderStore:
         return None if self._path(key) is None else key
 
     # reading
+
+    @property
+    def near_bytes(self) -> int:
+        """See ``ObjectStore``."""
+        return NEAR_BYTES
 
     def head(self, key: str) -> ObjectInfo | None:
         """Look at an object.
