@@ -98,9 +98,16 @@ class Served:
 @contextmanager
 def serving(*arguments: str | Path, log: Path, **variables: str) -> Iterator[Served]:
     """Run ``dicomulus serve`` on a free port; nothing of it is left afterwards."""
+    with serving_at(0, *arguments, log=log, **variables) as served:
+        yield served
+
+
+@contextmanager
+def serving_at(port: int, *arguments: str | Path, log: Path, **variables: str) -> Iterator[Served]:
+    """Run ``dicomulus serve`` on a port; nothing of it is left afterwards."""
     with log.open("a") as errors:
         process = subprocess.Popen(
-            [*COMMAND, "serve", *map(str, arguments), "--port", "0"],
+            [*COMMAND, "serve", *map(str, arguments), "--port", str(port)],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

@@ -39,6 +39,11 @@
     ├── ObjectNotFoundError            no object under that key
     ├── PreconditionFailedError        a condition names another state than there is
     ├── CorruptFragmentError           stored metadata fails its own checks
+    ├── RemoteError                    what the command meets at the server that it talks to
+    │   ├── RemoteUnavailableError     it cannot be reached, or stays unavailable
+    │   ├── RemoteRefusedError         it refuses the request
+    │   └── RemoteAnswerError          its answer breaks off or does not parse
+    ├── SourceFileError                a file to be sent that cannot be read as it was found
     └── ConfigurationError             a setting, and what is wrong with it
 
 No class knows HTTP: ``dicomulus.wire.problem`` maps them to status codes.
@@ -318,6 +323,41 @@ class CorruptFragmentError(DicomulusError):
     """Stored metadata fails its length or CRC-32 check."""
 
     code = "corrupt-fragment"
+
+
+class RemoteError(DicomulusError):
+    """A server that the command talks to does not do what it is asked."""
+
+    code = "remote"
+
+
+class RemoteUnavailableError(RemoteError):
+    """The server cannot be reached, or goes on being unavailable."""
+
+    code = "remote-unavailable"
+
+
+class RemoteRefusedError(RemoteError):
+    """The server refuses the request."""
+
+    code = "remote-refused"
+
+    def __init__(self, reason: str, *, status: int = 0) -> None:
+        """Give what the server says, in one line, and its status if there is one."""
+        super().__init__(reason)
+        self.status = status
+
+
+class RemoteAnswerError(RemoteError):
+    """The server's answer breaks off or does not parse."""
+
+    code = "remote-answer"
+
+
+class SourceFileError(DicomulusError):
+    """A file that is to be sent cannot be read, or not as it was when it was found."""
+
+    code = "source-file"
 
 
 class ConfigurationError(DicomulusError):

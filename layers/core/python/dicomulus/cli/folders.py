@@ -25,19 +25,19 @@ def default_data_folder(source: Path) -> Path:
     resolved = source.resolve()
     name = _UNUSUAL.sub("-", resolved.name).strip("-.") or "root"
     digest = hashlib.sha256(os.fsencode(resolved)).hexdigest()[:10]
-    return _home() / f"{name[:40]}-{digest}"
+    return user_folder() / f"{name[:40]}-{digest}"
 
 
 def default_viewer_folder() -> Path:
     """Give the folder that this user's viewer is put into."""
-    return _home() / "viewer"
+    return user_folder() / "viewer"
 
 
 def known_sources() -> dict[Path, Path]:
     """Give the sources that have a default data folder, with that folder."""
     return {
         Path(os.fsdecode(noted)): note.parent
-        for note in sorted(_home().glob(f"*/{SOURCE_FILE}"))
+        for note in sorted(user_folder().glob(f"*/{SOURCE_FILE}"))
         if (noted := note.read_bytes())
     }
 
@@ -92,5 +92,6 @@ def _unusable(data_folder: Path, error: OSError) -> ConfigurationError:
     return ConfigurationError(f"data_folder: {data_folder}: {error.strerror}")
 
 
-def _home() -> Path:
+def user_folder() -> Path:
+    """Give the folder of this user's data."""
     return Path(platformdirs.user_data_dir("dicomulus", appauthor=False))

@@ -19,6 +19,7 @@ from dicomulus.cli.folders import (
 )
 from dicomulus.cli.logs import configure_logging
 from dicomulus.cli.text import printable
+from dicomulus.cli.transfers import add_transfers
 from dicomulus.errors import ConfigurationError, DicomulusError
 from dicomulus.settings import PREFIX, Settings
 
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     configure_logging(verbose=parsed.verbose)
     try:
-        parsed.run(parsed)
+        status: int = parsed.run(parsed) or 0
     except DicomulusError as exc:
         text = "\n".join(map(printable, str(exc).split("\n")))
         print(f"dicomulus: {text}", file=sys.stderr)
@@ -58,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output has had enough; Python would complain again at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+        return 0
+    return status
 
 
 # --- what is asked --------------------------------------------------------------------------------
@@ -81,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_reindex(commands)
     _add_sample(commands)
     _add_viewer(commands)
+    add_transfers(commands, _add_command)
     _add_emulate(commands)
     return parser
 

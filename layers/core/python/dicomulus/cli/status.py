@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dicomulus.cli.folders import require_index
 from dicomulus.cli.scan_record import read_record
-from dicomulus.cli.text import counted, printable
+from dicomulus.cli.text import counted, format_size, printable
 from dicomulus.composition import local_runtime
 from dicomulus.services.status import duplicates
 
@@ -97,7 +97,7 @@ def _counts(status: Status) -> Iterator[str]:
     yield (
         f"{counted(status.studies, 'study', 'studies')}, {status.series:,} series, "
         f"{counted(status.instances, 'instance')} in {counted(status.objects, 'file')}, "
-        f"{_format_size(status.object_bytes)}"
+        f"{format_size(status.object_bytes)}"
     )
     if status.damaged:
         one, many = (
@@ -121,7 +121,7 @@ def _scan(scan: ScanRecord | None) -> Iterator[str]:
     yield (
         f"Compared with the folder {when:%Y-%m-%d %H:%M:%S} ({age:,} s ago): "
         f"{counted(scan.files, 'file')}, "
-        f"{_format_size(scan.file_bytes)}"
+        f"{format_size(scan.file_bytes)}"
     )
 
 
@@ -163,12 +163,3 @@ def _listed(lines: Iterable[str], limit: int | None) -> Iterator[str]:
 def _more(count: int, limit: int | None, *, indent: int) -> Iterator[str]:
     if limit is not None and count > limit:
         yield f"{' ' * indent}and {count - limit:,} more"
-
-
-def _format_size(size_bytes: int) -> str:
-    size = float(size_bytes)
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if size < 1_000:
-            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1_000
-    return f"{size:,.1f} TB"

@@ -8,6 +8,16 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def format_size(size_bytes: int) -> str:
+    """Write a size for people, in powers of 1,000."""
+    size = float(size_bytes)
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if size < 1_000:
+            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1_000
+    return f"{size:,.1f} TB"
+
+
 def printable(line: str) -> str:
     """Escape what a terminal would not show but obey, such as control characters in file names."""
     if line.isprintable():

@@ -43,6 +43,9 @@ STATUS: Final[dict[type[DicomulusError], HTTPStatus]] = {
     errors.PreconditionFailedError: HTTPStatus.PRECONDITION_FAILED,
     errors.CorruptFragmentError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.ConfigurationError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    # Of the command alone: no request meets them.
+    errors.RemoteError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.SourceFileError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
 _FAULTS: Final = {

@@ -1,0 +1,1 @@
+"""What the command does at other DICOMweb servers: storing, retrieving, forwarding."""

@@ -1,0 +1,272 @@
+"""Pushing files to a server: found, looked into, sent several batches at a time, noted as done."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from dicomulus.client.identity import Unfit
+from dicomulus.client.send import MAX_BATCH, TAKEN, Outcome, Sender, parcel_of
+from dicomulus.client.sources import Unusable, ZipArchives, find_sources
+from dicomulus.errors import RemoteError, SourceFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from dicomulus.client.http_client import HttpClient
+    from dicomulus.client.journal import Journal
+    from dicomulus.client.send import Parcel, Sent
+    from dicomulus.client.sources import Source
+
+AHEAD: Final = 2
+"""Batches that wait for each one under way."""
+
+GRACE_SECONDS: Final = 5.0
+"""After an interrupt: time for the requests under way."""
+
+
+class Progress(Protocol):
+    """Is told how far the work has come."""
+
+    def expect(self, size_bytes: int) -> None:
+        """There are so many bytes in all."""
+        ...
+
+    def done(self, size_bytes: int, *, files: int = 1) -> None:
+        """So many bytes, and files, are done."""
+        ...
+
+
+class Quiet:
+    """Progress that nobody watches."""
+
+    def expect(self, size_bytes: int) -> None:
+        """Say nothing."""
+
+    def done(self, size_bytes: int, *, files: int = 1) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A file and what is to be said of it."""
+
+    name: str
+    reason: str
+
+
+@dataclass(slots=True)
+class PushReport:
+    """What has become of all files."""
+
+    url: str
+    counts: Counter[Outcome] = field(default_factory=Counter)
+    sent_bytes: int = 0
+    before: int = 0
+    """Files that the journal has as done."""
+    untried: int = 0
+    """Files given up because the server was, or the user had had enough."""
+    warned: list[Note] = field(default_factory=list)
+    failed: list[Note] = field(default_factory=list)
+    skipped: list[Note] = field(default_factory=list)
+    stopped: str = ""
+    """Why it ended before its end, if it did."""
+    interrupted: bool = False
+    seconds: float = 0.0
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every DICOM file found is on the server now."""
+        return not (self.failed or self.stopped or self.interrupted)
+
+    def add(self, sent: Sent) -> None:
+        """Take what has become of a file."""
+        self.counts[sent.outcome] += 1
+        note = Note(sent.source.name, sent.reason)
+        if sent.outcome in TAKEN:
+            self.sent_bytes += 0 if sent.outcome is Outcome.PRESENT else sent.source.size
+            if sent.outcome is Outcome.WARNED:
+                self.warned.append(note)
+        else:
+            self.failed.append(note)
+
+
+def push(
+    client: HttpClient,
+    paths: Sequence[Path],
+    *,
+    journal: Journal,
+    again: bool = False,
+    jobs: int = 4,
+    progress: Progress | None = None,
+) -> PushReport:
+    """Send every DICOM file below some paths.
+
+    Args:
+        client: Of the server.
+        paths: Files, folders and zip files.
+        journal: Files in it are left out, unless ``again``; those that are taken are noted in it.
+        again: Send everything.
+        jobs: Requests at a time.
+        progress: Is told, from this thread but for what to expect.
+    """
+    archives = ZipArchives()
+    try:
+        return _Push(client, journal, again=again, jobs=jobs, progress=progress or Quiet()).run(
+            paths, archives
+        )
+    finally:
+        archives.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    results: tuple[Sent, ...]
+    untried: int
+    error: RemoteError | None
+
+
+class _Push:
+    def __init__(
+        self, client: HttpClient, journal: Journal, *, again: bool, jobs: int, progress: Progress
+    ) -> None:
+        self._client = client
+        self._sender = Sender(client)
+        self._journal = journal
+        self._again = again
+        self._jobs = jobs
+        self._progress = progress
+        self._report = PushReport(client.base_url)
+        self._pending: set[Future[_Batch]] = set()
+
+    def run(self, paths: Sequence[Path], archives: ZipArchives) -> PushReport:
+        began = time.monotonic()
+        threading.Thread(target=self._measure, args=(paths,), daemon=True).start()
+        pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="push")
+        try:
+            self._send_all(self._parcels(find_sources(paths, archives)), pool)
+        except KeyboardInterrupt:
+            self._report.interrupted = True
+            self._wind_up()
+        finally:
+            self._client.stopped.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+        self._report.seconds = time.monotonic() - began
+        return self._report
+
+    def _measure(self, paths: Sequence[Path]) -> None:
+        archives = ZipArchives()
+        size_bytes = 0
+        for found in find_sources(paths, archives):
+            if self._client.stopped.is_set():
+                break
+            size_bytes += 0 if isinstance(found, Unusable) else found.size
+        archives.close()
+        self._progress.expect(size_bytes)
+
+    # --- finding ----------------------------------------------------------------------------------
+
+    def _parcels(self, found: Iterable[Source | Unusable]) -> Iterator[Parcel]:
+        for each in found:
+            if isinstance(each, Unusable):
+                notes = self._report.failed if each.is_failure else self._report.skipped
+                notes.append(Note(each.name, each.reason))
+                self._progress.done(0)
+            elif not self._again and self._journal.has(each.fingerprint):
+                self._report.before += 1
+                self._progress.done(each.size)
+            else:
+                yield from self._looked_into(each)
+
+    def _looked_into(self, source: Source) -> Iterator[Parcel]:
+        try:
+            parcel = parcel_of(source)
+        except SourceFileError as exc:
+            parcel = Unfit(str(exc), is_dicom=True)
+        if not isinstance(parcel, Unfit):
+            yield parcel
+            return
+        notes = self._report.failed if parcel.is_dicom else self._report.skipped
+        notes.append(Note(source.name, parcel.reason))
+        self._progress.done(source.size)
+
+    def _batches(self, parcels: Iterable[Parcel]) -> Iterator[list[Parcel]]:
+        """Put instances together, never two of one UID, which an answer could not tell apart."""
+        batch: list[Parcel] = []
+        uids: set[str] = set()
+        size_bytes = 0
+        for parcel in parcels:
+            is_full = (
+                len(batch) >= MAX_BATCH
+                or size_bytes + parcel.source.size > self._sender.batch_bytes
+                or parcel.sop_instance_uid in uids
+            )
+            if batch and is_full:
+                yield batch
+                batch, uids, size_bytes = [], set(), 0
+            batch.append(parcel)
+            uids.add(parcel.sop_instance_uid)
+            size_bytes += parcel.source.size
+        if batch:
+            yield batch
+
+    # --- sending ----------------------------------------------------------------------------------
+
+    def _send_all(self, parcels: Iterable[Parcel], pool: ThreadPoolExecutor) -> None:
+        for batch in self._batches(parcels):
+            self._pending.add(pool.submit(self._send, batch))
+            while len(self._pending) > AHEAD * self._jobs and not self._report.stopped:
+                self._collect()
+            if self._report.stopped:
+                break
+        while self._pending:
+            self._collect()
+
+    def _send(self, batch: Sequence[Parcel]) -> _Batch:
+        results: list[Sent] = []
+        error = None
+        if not self._client.stopped.is_set():
+            try:
+                for sent in self._sender.send(batch):
+                    results.append(sent)  # noqa: PERF402 - those before an error count
+            except RemoteError as exc:
+                error = exc
+        taken = [each.source.fingerprint for each in results if each.outcome in TAKEN]
+        self._journal.add(taken)
+        return _Batch(tuple(results), len(batch) - len(results), error)
+
+    def _collect(self, timeout_seconds: float | None = None) -> None:
+        done, self._pending = wait(self._pending, timeout_seconds, FIRST_COMPLETED)
+        for future in done:
+            if future.cancelled():
+                continue
+            batch = future.result()
+            for sent in batch.results:
+                self._report.add(sent)
+                self._progress.done(sent.source.size)
+            self._report.untried += batch.untried
+            if batch.error is not None and not self._report.stopped:
+                self._give_up(str(batch.error))
+
+    def _give_up(self, reason: str) -> None:
+        """What one request met, the others would meet too."""
+        if not self._report.interrupted:
+            self._report.stopped = reason
+        for future in self._pending:
+            future.cancel()
+        self._client.stopped.set()
+
+    def _wind_up(self) -> None:
+        for future in self._pending:
+            future.cancel()
+        deadline = time.monotonic() + GRACE_SECONDS
+        while self._pending and (left := deadline - time.monotonic()) > 0:
+            self._collect(left)
+        self._client.stopped.set()
+        while self._pending:
+            self._collect()
