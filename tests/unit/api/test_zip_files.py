@@ -29,6 +29,7 @@ from tests.support.datasets import (
     EXPLICIT_LITTLE_ENDIAN,
     IMPLICIT_LITTLE_ENDIAN,
     JPEG_LS,
+    RLE,
     ct_instance,
 )
 
@@ -180,6 +181,34 @@ def test_what_is_written_anew_leaves_the_length_untold(small: Small) -> None:
     written = dcmread(BytesIO(files["DICOM/SE000001/IM000001"]))
     assert written.file_meta.TransferSyntaxUID == EXPLICIT_LITTLE_ENDIAN
     assert written.PixelData == dcmread(BytesIO(content)).PixelData
+
+
+def rle_instance() -> bytes:
+    return ct_instance(transfer_syntax=RLE)
+
+
+@pytest.mark.parametrize(
+    ("accept", "syntax"),
+    [
+        ("application/zip", EXPLICIT_LITTLE_ENDIAN),
+        ("application/zip; transfer-syntax=*", RLE),
+        (f"application/zip; transfer-syntax={RLE}", RLE),
+    ],
+)
+def test_objects_are_in_the_transfer_syntax_asked_for(
+    small: Small, accept: str, syntax: str
+) -> None:
+    content = rle_instance()
+    small.take({"a": content})
+    response = ask(small, study_of(content), "dicomdir=true", accept)
+    files = unzipped(response)
+    read = dcmread(BytesIO(files["DICOM/SE000001/IM000001"]))
+    assert read.file_meta.TransferSyntaxUID == syntax
+    assert (read.pixel_array == dcmread(BytesIO(content)).pixel_array).all()
+    # The length of what is decoded is known when it is.
+    assert (response.length is None) is (syntax != RLE)
+    directory = dcmread(BytesIO(files["DICOMDIR"])).DirectoryRecordSequence[-1]
+    assert directory.ReferencedTransferSyntaxUIDInFile == syntax
 
 
 def test_a_zip_file_over_the_limit_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from dicomulus.dicom.main_tags import main_tags
 from dicomulus.errors import ConfigurationError
 from dicomulus.ports import LookAtObjects
 from dicomulus.services.archive import Archive
+from dicomulus.services.bulk_data import BulkData
 from dicomulus.services.compaction import Compaction
 from dicomulus.services.delete import Delete
 from dicomulus.services.file_set import FileSets
@@ -172,6 +173,7 @@ def compose(
             clock_ms=clock,
         ),
         retrieve=retrieve,
+        bulk_data=BulkData(fragments),
         file_sets=FileSets(index, fragments),
         render=Render(retrieve, fragments, cache),
         transcode=Transcode(retrieve, fragments),

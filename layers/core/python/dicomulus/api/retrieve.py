@@ -135,7 +135,7 @@ def retrieve_bulk_data(
 
     def give(row: InstanceRow) -> Response:
         values = archive.retrieve.bulk_data_of(row, path)
-        offers = ranked(accept, _value_offers(values, is_pixel_data=tuple(path) in PIXEL_PATHS))
+        offers = ranked(accept, value_offers(values, is_pixel_data=tuple(path) in PIXEL_PATHS))
 
         def answer(offer: Offer) -> Response:
             if offer.transfer_syntax == values.transfer_syntax_uid:
@@ -198,7 +198,7 @@ def _content(archive: Archive, row: InstanceRow, form: Offer) -> Content:
 
 def _objects(archive: Archive, accept: Accept, rows: Sequence[InstanceRow]) -> Response:
     heads, parts = objects(archive, rows, accept)
-    return _related(archive, DICOM, parts, heads)
+    return related_response(archive, DICOM, parts, heads)
 
 
 def objects(
@@ -249,7 +249,8 @@ def _begun_part(archive: Archive, row: InstanceRow, form: Offer) -> Content:
     return archive.retrieve.begun_as_part(row, lambda row: _content(archive, row, form))
 
 
-def _value_offers(values: Frames, *, is_pixel_data: bool) -> list[Offer]:
+def value_offers(values: Frames, *, is_pixel_data: bool) -> list[Offer]:
+    """List the representations that a value of bulk data has, the stored one first."""
     syntax = values.transfer_syntax_uid
     if not is_pixel_data:
         return [Offer(OCTET_STREAM, each, transfer_syntax=syntax) for each in (False, True)]
@@ -278,7 +279,7 @@ def _frames(
     parts = [
         Part(head, content.chunks) for head, content in zip(heads, frames.contents, strict=True)
     ]
-    return _related(archive, offer.media_type, parts, heads)
+    return related_response(archive, offer.media_type, parts, heads)
 
 
 def _made_frames(
@@ -296,11 +297,12 @@ def _made_frames(
     if not offer.multipart or (numbers and len(numbers) == 1):
         single = Single(content, offer.content_type, what)
         return _single(archive, request, row, single, offer=offer)
-    parts = (_made_part(each, content, offer) for each, content in chain([(syntax, content)], made))
-    return _related(archive, offer.media_type, parts, None)
+    parts = (made_part(each, content, offer) for each, content in chain([(syntax, content)], made))
+    return related_response(archive, offer.media_type, parts, None)
 
 
-def _made_part(syntax: str, content: Content, offer: Offer) -> Part:
+def made_part(syntax: str, content: Content, offer: Offer) -> Part:
+    """Give a frame as a part that tells the transfer syntax which it has come out in."""
     form = offer
     if syntax != offer.transfer_syntax:
         form = Offer(frame_media_type(syntax), multipart=True, transfer_syntax=syntax)
@@ -349,17 +351,18 @@ def _one_part(
         headers = (("Content-Range", part.content_range(single.content.length)),)
     content = archive.retrieve.begin(row, content)
     head = PartHead(single.content_type, content.length, headers)
-    response = _related(archive, media_type, [Part(head, content.chunks)], [head])
+    response = related_response(archive, media_type, [Part(head, content.chunks)], [head])
     status = HTTPStatus.OK if part is None else HTTPStatus.PARTIAL_CONTENT
     return replace(response, status=status).with_headers(("ETag", etag))
 
 
-def _related(
+def related_response(
     archive: Archive,
     media_type: str,
     parts: Iterable[Part],
     heads: Sequence[PartHead] | None,
 ) -> Response:
+    """Answer with parts; their heads tell the length where they are known before."""
     related = Related(media_type)
     length = None if heads is None else related.length(heads)
     if length is not None:

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dicomulus.api.bulk_data import (
+    instance_bulk_data,
+    instance_pixel_data,
+    series_bulk_data,
+    series_pixel_data,
+    study_bulk_data,
+    study_pixel_data,
+)
 from dicomulus.api.delete import delete_instance, delete_series, delete_study
 from dicomulus.api.icon import or_icon
 from dicomulus.api.manifest import (
@@ -82,6 +90,12 @@ ROUTES: Final = (
     Route("GET", _SERIES, series_or_zip),
     Route("GET", _INSTANCE, instance_or_zip),
     Route("GET", _INSTANCE + "/frames/{frames}", retrieve_frames),
+    Route("GET", _STUDY + "/bulkdata", study_bulk_data),
+    Route("GET", _SERIES + "/bulkdata", series_bulk_data),
+    Route("GET", _INSTANCE + "/bulkdata", instance_bulk_data),
+    Route("GET", _STUDY + "/pixeldata", study_pixel_data),
+    Route("GET", _SERIES + "/pixeldata", series_pixel_data),
+    Route("GET", _INSTANCE + "/pixeldata", instance_pixel_data),
     Route("GET", _INSTANCE + "/bulkdata/{path+}", retrieve_bulk_data),
     Route("GET", _STUDY + "/rendered", rendered_study),
     Route("GET", _SERIES + "/rendered", rendered_series),

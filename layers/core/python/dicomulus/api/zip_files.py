@@ -12,7 +12,16 @@ from dicomulus.dicom.transfer_syntax import on_the_web
 from dicomulus.errors import InvalidQueryError
 from dicomulus.imaging.parameters import only_value
 from dicomulus.services.file_set import DICOMDIR
-from dicomulus.wire.media_types import DICOM, Offer, accept_of, parse_media_type, select
+from dicomulus.wire.media_types import (
+    ANYTHING,
+    DICOM,
+    MediaRange,
+    MediaType,
+    Offer,
+    accept_of,
+    parse_media_type,
+    select,
+)
 from dicomulus.wire.message import Response
 
 if TYPE_CHECKING:
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
 
     from dicomulus.ports import InstanceRow
     from dicomulus.services.archive import Archive
+    from dicomulus.wire.media_types import Accept
     from dicomulus.wire.message import Request
     from dicomulus.wire.multipart import Part
 
@@ -80,6 +90,20 @@ def _is_zip(request: Request, offers: Sequence[Offer]) -> bool:
     return select(accept_of(request), offers).media_type == ZIP
 
 
+def _accept_of_objects(accept: Accept) -> Accept:
+    """Tell as of parts what is asked for of the objects within: a transfer syntax, or none."""
+    wanted = tuple(
+        MediaRange(_as_parts(each.media_type.parameters), each.quality)
+        for each in accept
+        if each.media_type.essence == ZIP
+    )
+    return wanted or ANYTHING
+
+
+def _as_parts(parameters: tuple[tuple[str, str], ...]) -> MediaType:
+    return MediaType("multipart", "related", (("type", DICOM), *parameters))
+
+
 def _has_dicomdir(request: Request) -> bool:
     text = only_value("dicomdir", request.parameters("dicomdir"))
     if text not in (None, "true", "false"):
@@ -96,7 +120,7 @@ def _zip(
 ) -> Response:
     has_dicomdir = _has_dicomdir(request)
     rows = give_rows()
-    heads, parts = objects(archive, rows)
+    heads, parts = objects(archive, rows, _accept_of_objects(accept_of(request)))
     is_sized = heads is not None and len(rows) + has_dicomdir != _MISCOUNTED_FILES
     if has_dicomdir:
         names = ["/".join(each) for each in archive.file_sets.file_ids(rows)]

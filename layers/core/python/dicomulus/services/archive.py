@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dicomulus.dicom.main_tags import MainTags
     from dicomulus.ports import ChangeQueue, Index, ObjectStore
+    from dicomulus.services.bulk_data import BulkData
     from dicomulus.services.compaction import Compaction
     from dicomulus.services.delete import Delete
     from dicomulus.services.file_set import FileSets
@@ -45,6 +46,7 @@ class Archive:
     retrieve: Retrieve
     render: Render
     file_sets: FileSets
+    bulk_data: BulkData
     transcode: Transcode
     store: Store
     uploads: Uploads

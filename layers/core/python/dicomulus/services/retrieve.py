@@ -187,7 +187,7 @@ class Retrieve:
             ObjectChangedError: It is no longer the object of the row, which cannot be put right
                 in the middle of an answer; the object is being looked at again.
         """
-        with self._noticing_changes(row):
+        with self.noticing_changes(row):
             return self.begin(row, give(row))
 
     def with_first_begun(self, row: InstanceRow, frames: Frames) -> Frames:
@@ -272,7 +272,12 @@ class Retrieve:
             raise ObjectChangedError("the object is being replaced") from exc
 
     @contextmanager
-    def _noticing_changes(self, row: InstanceRow) -> Iterator[None]:
+    def noticing_changes(self, row: InstanceRow) -> Iterator[None]:
+        """Have an object looked at again where a read shows that it is no longer that of its row.
+
+        Raises:
+            ObjectChangedError: It is not.
+        """
         try:
             yield
         except (ObjectChangedError, ObjectNotFoundError) as exc:
@@ -280,7 +285,7 @@ class Retrieve:
             raise ObjectChangedError("the object has changed since it was indexed") from exc
 
     def _watched(self, row: InstanceRow, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        with self._noticing_changes(row):
+        with self.noticing_changes(row):
             yield from chunks
 
     def _stream(self, row: InstanceRow, start: int, length: int) -> Iterator[bytes]:
