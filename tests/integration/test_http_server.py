@@ -179,6 +179,30 @@ def test_what_is_no_request_is_answered_by_a_problem(
     assert "xxx" not in problem["detail"]
 
 
+@pytest.mark.parametrize(
+    ("origin", "host", "is_allowed"),
+    [
+        ("http://localhost:3000", "localhost", True),
+        ("http://evil.example", "localhost", False),
+        ("http://evil.example", "evil.example", False),
+        ("http://localhost:3000", "evil.example", False),
+    ],
+)
+@pytest.mark.parametrize("path_length", [9_000, 70_000])
+def test_what_is_no_request_is_told_to_allowed_pages(
+    server: Running, origin: str, host: str, is_allowed: bool, path_length: int
+) -> None:
+    head = f"GET /{'x' * path_length} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n\r\n"
+    with connected(server) as client:
+        client.sendall(head.encode())
+        answer, _, _ = everything(client).partition(b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 414 ")
+    # What lies behind a path of that length is not read.
+    is_told = is_allowed and path_length < 10_000
+    assert (f"Access-Control-Allow-Origin: {origin}".encode() in answer) == is_told
+    assert (b"Access-Control" in answer) == is_told
+
+
 def test_requests_come_in_pieces_and_behind_each_other(server: Running) -> None:
     with connected(server) as client:
         for piece in (

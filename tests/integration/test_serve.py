@@ -7,12 +7,24 @@ import re
 import shutil
 import signal
 import socket
+import urllib.error
+import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.datasets import ct_instance
-from tests.support.serving import eventually, processes_of_session, run_command, serving
+from tests.support.serving import (
+    PATIENCE_SECONDS,
+    eventually,
+    processes_of_session,
+    run_command,
+    serving,
+)
+
+if TYPE_CHECKING:
+    from tests.support.serving import Served
 
 NUMBER_OF_STUDY_RELATED_INSTANCES = "00201208"
 
@@ -146,3 +158,47 @@ def test_an_address_that_others_reach_needs_a_word(folder: Path, data: Path) -> 
     done = run_command("serve", folder, "--data-dir", data, "--host", "0.0.0.0", "--port", "0")
     assert done.returncode == 2
     assert "--insecure" in done.stderr
+
+
+def status_of(served: Served, path: str, token: str | None, **options: Any) -> int:
+    request = urllib.request.Request(served.base_url + path, **options)
+    if token is not None:
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_a_server_that_asks_for_tokens_lets_in_who_has_one(
+    folder: Path, data: Path, log: Path, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("viewer read\n")
+    options = ("--host", "0.0.0.0", "--token-file", tokens, "--allow-delete")
+    with serving(folder, "--data-dir", data, *options, log=log, DICOMULUS_TOKEN="owner") as served:
+        assert [status_of(served, "/studies", each) for each in (None, "x", "viewer", "owner")] == [
+            401,
+            401,
+            200,
+            200,
+        ]
+        delete = [
+            status_of(served, "/studies/1.2.3", each, method="DELETE")
+            for each in (None, "viewer", "owner")
+        ]
+        assert delete == [401, 403, 404]
+    assert "owner" not in log.read_text()
+
+
+def test_a_file_without_a_token_is_one_line_and_status_2(
+    folder: Path, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tokens").touch()
+    options = ("--port", "0", "--token-file", tmp_path / "tokens")
+    done = run_command("serve", folder, "--data-dir", data, *options)
+    assert done.returncode == 2
+    assert done.stderr.startswith("dicomulus: token_file: ")
+    assert done.stderr.count("\n") == 1

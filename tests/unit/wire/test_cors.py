@@ -6,6 +6,7 @@ import pytest
 
 from dicomulus.errors import OriginForbiddenError
 from dicomulus.wire.cors import (
+    check_embedding,
     check_origin,
     is_allowed,
     is_preflight,
@@ -63,6 +64,41 @@ def test_origins_are_allowed_by_name_or_all() -> None:
 def test_clients_that_are_no_browsers_are_not_checked() -> None:
     check_origin(None, own=(), allowed=())
     assert with_cors(Response(200), None, own=(), allowed=()).headers == (("Vary", "Origin"),)
+
+
+EMBEDDED = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+FRAMED = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+LINKED = {
+    "Sec-Fetch-Site": "cross-site",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Dest": "document",
+}
+
+
+@pytest.mark.parametrize("how", [EMBEDDED, FRAMED])
+@pytest.mark.parametrize("page", ["https://evil.example/page", "", "http://["])
+def test_foreign_pages_may_not_show_what_they_may_not_read(how: dict[str, str], page: str) -> None:
+    with pytest.raises(OriginForbiddenError):
+        check_embedding(Headers.of(how | {"Referer": page}), own=OWN, allowed=())
+
+
+@pytest.mark.parametrize("how", [EMBEDDED, FRAMED])
+@pytest.mark.parametrize("page", ["http://localhost:3000/x", "https://viewer.example/"])
+def test_allowed_pages_may_show_what_they_may_read(how: dict[str, str], page: str) -> None:
+    allowed = ("https://viewer.example",)
+    check_embedding(Headers.of(how | {"Referer": page}), own=OWN, allowed=allowed)
+
+
+@pytest.mark.parametrize("how", [LINKED, EMBEDDED | {"Sec-Fetch-Site": "same-origin"}, {}])
+def test_links_own_pages_and_other_clients_are_not_checked(how: dict[str, str]) -> None:
+    check_embedding(Headers.of(how | {"Referer": "https://evil.example/"}), own=(), allowed=())
+
+
+def test_a_page_of_the_internet_may_use_an_own_network_where_it_is_allowed() -> None:
+    name = "Access-Control-Allow-Private-Network"
+    asked = Headers.of({"Access-Control-Request-Private-Network": "true"})
+    assert preflight_response(("GET",), asked).header(name) == "true"
+    assert preflight_response(("GET",), Headers()).header(name) is None
 
 
 def test_an_allowed_page_may_read_the_headers_it_needs() -> None:

@@ -14,9 +14,13 @@ import pytest
 
 from dicomulus.errors import (
     CorruptFragmentError,
+    DicomulusError,
     MethodNotAllowedError,
     ObjectChangedError,
+    ScopeMissingError,
     StudyNotFoundError,
+    TokenInvalidError,
+    TokenMissingError,
 )
 from dicomulus.http_server import application
 from dicomulus.settings import Settings
@@ -266,6 +270,69 @@ def test_an_allowed_page_gets_data() -> None:
     answer = ask(plain, settings=settings, HTTP_ORIGIN="https://viewer.example")
     assert answer.status == 200
     assert answer.headers["Access-Control-Allow-Origin"] == "https://viewer.example"
+
+
+def test_a_foreign_page_cannot_show_an_image() -> None:
+    answer = ask(
+        plain,
+        HTTP_REFERER="https://evil.example/",
+        HTTP_SEC_FETCH_SITE="cross-site",
+        HTTP_SEC_FETCH_MODE="no-cors",
+    )
+    assert (answer.status, answer.problem["code"]) == (403, "origin-forbidden")
+
+
+def scopes_seen(settings: Settings, authorization: str = "") -> list[str]:
+    seen: list[str] = []
+
+    def handle(request: Request) -> Response:
+        seen.extend(sorted(request.scopes))
+        return plain(request)
+
+    ask(handle, settings=settings, HTTP_AUTHORIZATION=authorization)
+    return seen
+
+
+def test_a_route_is_told_what_the_token_is_for() -> None:
+    assert scopes_seen(Settings()) == ["delete", "read", "write"]
+    settings = Settings(token="secret")
+    assert scopes_seen(settings, "Bearer secret") == ["delete", "read", "write"]
+    assert scopes_seen(settings, "Bearer other") == scopes_seen(settings) == []
+
+
+def test_a_preflight_needs_no_token() -> None:
+    """Browsers send none with it."""
+    answer = ask(
+        raising(AssertionError()),
+        method="OPTIONS",
+        settings=Settings(token="secret"),
+        HTTP_ORIGIN=PAGE,
+        HTTP_ACCESS_CONTROL_REQUEST_METHOD="GET",
+        HTTP_ACCESS_CONTROL_REQUEST_HEADERS="authorization",
+    )
+    assert answer.status == 204
+    assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "challenge"),
+    [
+        (TokenMissingError("no"), 401, 'Bearer realm="dicomulus"'),
+        (TokenInvalidError("no"), 401, 'Bearer realm="dicomulus", error="invalid_token"'),
+        (
+            ScopeMissingError("write"),
+            403,
+            'Bearer realm="dicomulus", error="insufficient_scope", scope="write"',
+        ),
+    ],
+)
+def test_a_page_can_read_what_token_is_missing(
+    error: DicomulusError, status: int, challenge: str
+) -> None:
+    answer = ask(raising(error), HTTP_ORIGIN=PAGE)
+    assert (answer.status, answer.headers["WWW-Authenticate"]) == (status, challenge)
+    assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+    assert "WWW-Authenticate" in answer.headers["Access-Control-Expose-Headers"]
 
 
 def test_a_preflight_is_answered_for_any_path() -> None:

@@ -21,9 +21,13 @@
     │       ├── StudyGoneError
     │       └── SeriesGoneError
     ├── MethodNotAllowedError          the resource has no such method
+    ├── UnauthorizedError              nobody who may ask has asked
+    │   ├── TokenMissingError
+    │   └── TokenInvalidError
     ├── ForbiddenError                 the resource has it, this archive does not allow it
     │   ├── StoreForbiddenError
     │   ├── DeleteForbiddenError
+    │   ├── ScopeMissingError
     │   └── OriginForbiddenError
     ├── MisdirectedRequestError        the Host header names another server
     ├── NotAcceptableError             no representation fits Accept
@@ -200,6 +204,24 @@ class MethodNotAllowedError(DicomulusError):
         self.allowed = allowed
 
 
+class UnauthorizedError(DicomulusError):
+    """The request does not show that it comes from somebody who may use the archive."""
+
+    code = "unauthorized"
+
+
+class TokenMissingError(UnauthorizedError):
+    """The request has no bearer token, and needs one."""
+
+    code = "token-missing"
+
+
+class TokenInvalidError(UnauthorizedError):
+    """The request's Authorization is no bearer token that is known here."""
+
+    code = "token-invalid"
+
+
 class ForbiddenError(DicomulusError):
     """The archive is set up not to allow the request."""
 
@@ -216,6 +238,17 @@ class DeleteForbiddenError(ForbiddenError):
     """Deleting is switched off."""
 
     code = "delete-forbidden"
+
+
+class ScopeMissingError(ForbiddenError):
+    """The request's token is not for requests of this kind."""
+
+    code = "scope-missing"
+
+    def __init__(self, scope: str) -> None:
+        """Name the scope that is needed."""
+        super().__init__(f"the token does not have the scope {scope}")
+        self.scope = scope
 
 
 class OriginForbiddenError(ForbiddenError):

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from traceback import extract_tb
@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dicomulus.errors import ConfigurationError, DicomulusError, MethodNotAllowedError
 from dicomulus.wire.base_url import Endpoint, base_url, own_origins
-from dicomulus.wire.cors import check_origin, is_preflight, preflight_response, with_cors
+from dicomulus.wire.bearer import Tokens
+from dicomulus.wire.cors import (
+    check_embedding,
+    check_origin,
+    is_preflight,
+    preflight_response,
+    with_cors,
+)
 from dicomulus.wire.message import Response
 from dicomulus.wire.problem import problem, status_of, unexpected_problem
 from dicomulus.wire.wsgi import Incoming, Outgoing, header_lines, opened, status_line
@@ -25,7 +32,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from dicomulus.settings import Settings
-    from dicomulus.wire.message import Request
+    from dicomulus.wire.message import Headers, Request
 
     Handle = Callable[[Request], Response]
 
@@ -59,16 +66,20 @@ def application(
 ) -> WSGIApplication:
     """Wrap the routes into a WSGI application.
 
-    It finds the base URL, refuses foreign hosts and origins, answers preflights, turns errors into
-    problems, leaves the body of HEAD away and logs, without query values or anything of patients.
+    It finds the base URL, refuses foreign hosts and origins, answers preflights, finds what the
+    request's token is for, turns errors into problems, leaves the body of HEAD away and logs,
+    without query values or anything of patients.
 
     Args:
         handle: Answers a request; HEAD as if it were GET.
         settings: Where the archive is and who may use it.
         port: The port that is listened on.
         body_errors: What the server's input raises for a body that breaks off or does not parse.
+
+    Raises:
+        ConfigurationError: The tokens of the settings cannot be read.
     """
-    return _Edge(handle, settings, port, body_errors)
+    return _Edge(handle, settings, port, body_errors, Tokens.of(settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,7 @@ class _Edge:
     settings: Settings
     port: int
     body_errors: tuple[type[Exception], ...]
+    tokens: Tokens
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         started = time.perf_counter()
@@ -105,7 +117,9 @@ class _Edge:
             base = base_url(self.settings, incoming.headers, endpoint=endpoint)
             own = own_origins(base, incoming.headers, endpoint=endpoint)
             check_origin(origin, own=own, allowed=allowed)
-            response = opened(self._answer(incoming.request(base)))
+            check_embedding(incoming.headers, own=own, allowed=allowed)
+            scopes = self.tokens.scopes_of(incoming.headers)
+            response = opened(self._answer(replace(incoming.request(base), scopes=scopes)))
         except DicomulusError as error:
             _log_problem(incoming, error)
             response = problem(error)
@@ -116,9 +130,20 @@ class _Edge:
         response = response.with_headers(("X-Content-Type-Options", "nosniff"))
         return with_cors(response, origin, own=own, allowed=allowed)
 
+    def refused(self, response: Response, headers: Headers, peer: str) -> Response:
+        """Let allowed pages read an answer to what the server itself could not understand."""
+        endpoint = Endpoint(port=self.port, peer=peer)
+        try:
+            base = base_url(self.settings, headers, endpoint=endpoint)
+        except DicomulusError:
+            return response
+        own = own_origins(base, headers, endpoint=endpoint)
+        allowed = self.settings.allowed_origins
+        return with_cors(response, headers.get("Origin"), own=own, allowed=allowed)
+
     def _answer(self, request: Request) -> Response:
         if is_preflight(request):
-            return preflight_response(METHODS)
+            return preflight_response(METHODS, request.headers)
         try:
             return self.handle(request)
         except MethodNotAllowedError as error:

@@ -58,6 +58,10 @@ class Settings:
     """Addresses or networks whose forwarding headers are believed."""
     allowed_origins: tuple[str, ...] = ()
     """Origins besides the own and loopback ones whose pages may use the archive; ``*`` for all."""
+    token: str = field(default="", repr=False)
+    """Bearer token that every request for data must carry; empty: nobody is asked for one."""
+    token_file: str = ""
+    """File of further such tokens, one a line, each with its scopes behind it if not all."""
     insecure: bool = False
     """Serve an address other than loopback without authentication."""
 

@@ -6,17 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from dicomulus.dicom.resource import is_addressable
-from dicomulus.errors import InvalidResourceError, MethodNotAllowedError, RouteNotFoundError
+from dicomulus.errors import (
+    InvalidResourceError,
+    MethodNotAllowedError,
+    RouteNotFoundError,
+    ScopeMissingError,
+    TokenInvalidError,
+    TokenMissingError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from dicomulus.services.archive import Archive
-    from dicomulus.wire.message import Request, Response
+    from dicomulus.wire.message import Request, Response, Scope
 
     Handler = Callable[[Archive, Request, Mapping[str, str]], Response]
-
-Scope = Literal["read", "write", "delete"]
 
 _UIDS: Final = frozenset({"study", "series", "instance"})
 """Variables that are UIDs."""
@@ -84,6 +89,30 @@ def find_route(
             _check(variables)
             return route, variables
     raise MethodNotAllowedError(method, _methods(fitting))
+
+
+def check_known(request: Request) -> None:
+    """Refuse a request of somebody unknown.
+
+    Raises:
+        TokenMissingError: It has no token.
+        TokenInvalidError: Its token is none that is known.
+    """
+    if request.scopes:
+        return
+    if "Authorization" in request.headers:
+        raise TokenInvalidError("the bearer token is not one that is known here")
+    raise TokenMissingError("this archive asks for a bearer token")
+
+
+def check_scope(request: Request, scope: Scope) -> None:
+    """Refuse a request whose token is not for what it asks.
+
+    Raises:
+        ScopeMissingError: It does not have that scope.
+    """
+    if scope not in request.scopes:
+        raise ScopeMissingError(scope)
 
 
 def _methods(fitting: Sequence[tuple[Route, dict[str, str]]]) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ from dicomulus.api.retrieve import (
     retrieve_bulk_data,
     retrieve_frames,
 )
-from dicomulus.api.route import Route, find_route
+from dicomulus.api.route import Route, check_known, check_scope, find_route
 from dicomulus.api.search import (
     count_instances,
     count_patients,
@@ -130,8 +130,11 @@ def answer(archive: Archive, request: Request) -> Response:
     base_path = archive.settings.base_path
     if not is_of_service(base_path, request):
         raise RouteNotFoundError(f"the service lies under {base_path}")
+    # This is the only way to anything that is stored; what is answered elsewhere is for everybody.
+    check_known(request)
     segments = request.segments[len(parse_segments(base_path)) :]
     route, variables = find_route(ROUTES, request.method, segments=segments)
+    check_scope(request, route.scope)
     try:
         return route.handler(archive, request, variables)
     except ResponseTooLargeError as error:

@@ -136,6 +136,17 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "may be repeated, * for all",
     )
     parser.add_argument(
+        "--token",
+        metavar="TOKEN",
+        help="bearer token that clients must send; better given by DICOMULUS_TOKEN or --token-file, "
+        "which others on this machine cannot read",
+    )
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="file of such tokens, one a line, with read, write, delete behind it for what it is",
+    )
+    parser.add_argument(
         "--insecure",
         action="store_true",
         default=None,

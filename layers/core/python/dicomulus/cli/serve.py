@@ -26,6 +26,7 @@ from dicomulus.cli.text import printable
 from dicomulus.cli.work import end_with_parent, interrupts_ignored
 from dicomulus.composition import default_base_url, local_archive
 from dicomulus.errors import ConfigurationError
+from dicomulus.wire.bearer import Tokens
 
 if TYPE_CHECKING:
     import socket
@@ -146,11 +147,16 @@ def _tell_address(settings: Settings) -> None:
 
 
 def _refuse_open_door(settings: Settings) -> None:
+    # Whether the tokens can be read is said now, too.
+    Tokens.of(settings)
+    if settings.token or settings.token_file:
+        return
     if settings.insecure or _is_loopback(settings.host):
         return
     raise ConfigurationError(
         f"host: {settings.host} can be reached by others, and this server asks nobody who they "
-        "are. Say --insecure if that is meant, or put a proxy that does before it"
+        "are. Have it ask for a token (--token-file), put a proxy that asks before it, or say "
+        "--insecure if everybody is meant"
     )
 
 

@@ -8,9 +8,10 @@ import selectors
 import socket
 import struct
 import sys
+import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast, runtime_checkable
 
 from gunicorn import util
 from gunicorn.http.errors import (
@@ -27,6 +28,7 @@ from dicomulus.errors import (
     TargetTooLongError,
     TransferCodingError,
 )
+from dicomulus.wire.message import Headers
 from dicomulus.wire.problem import problem, unexpected_problem
 from dicomulus.wire.wsgi import header_lines, status_line
 
@@ -59,6 +61,7 @@ class Connection(TConn):
         """Wait for a request."""
         super().__init__(*args)
         self._head = bytearray()
+        self.head = b""
 
     def is_waiting(self) -> bool:
         """Read what is there; whether the end of the headers is still to come."""
@@ -78,7 +81,8 @@ class Connection(TConn):
         if not self._head:
             return False
         self.init()
-        cast("RequestParser", self.parser).unreader.unread(bytes(self._head))
+        self.head = bytes(self._head)
+        cast("RequestParser", self.parser).unreader.unread(self.head)
         self._head.clear()
         return True
 
@@ -99,6 +103,7 @@ class PatientWorker(ThreadWorker):
         """Begin with all threads free."""
         super().__init__(*args, **named)
         self._busy = 0
+        self._handled = _Handled()
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """End at once, from the loop: here the signal may have met a lock that is held."""
@@ -187,6 +192,7 @@ class PatientWorker(ThreadWorker):
 
     def handle(self, conn: TConn) -> bool:
         """Answer one request; whether the connection may have another one."""
+        self._handled.head = cast("Connection", conn).head
         keep = super().handle(conn)
         if not keep:
             # It waits for the client, which must not hold up the loop.
@@ -197,16 +203,42 @@ class PatientWorker(ThreadWorker):
         self,
         req: Request | None,  # noqa: ARG002
         client: socket.socket,
-        addr: Any,  # noqa: ARG002
+        addr: Any,
         exc: BaseException,
     ) -> None:
         """Answer what cannot be handed to the application; the connection ends."""
         response = _response_to(exc)
+        application: object = self.wsgi
+        if isinstance(application, Refuses):
+            peer = addr[0] if isinstance(addr, tuple) else ""
+            response = application.refused(response, _origin_lines(self._handled.head), peer)
         logger.info("request not understood", extra={"status": int(response.status)})
         try:
             util.write_nonblock(client, _written(response))
         except OSError:
             logger.debug("the client is gone")
+
+
+class _Handled(threading.local):
+    """What the request that a thread answers begins with."""
+
+    head = b""
+
+
+@runtime_checkable
+class Refuses(Protocol):
+    """An application that completes answers to what it is not handed."""
+
+    def refused(self, response: Response, headers: Headers, peer: str) -> Response:
+        """Add what depends on who asks, for whose headers no more than these are known."""
+        ...
+
+
+def _origin_lines(head: bytes) -> Headers:
+    """Find Host and Origin in what is not parsed."""
+    lines = (line.partition(b":") for line in head.split(b"\r\n")[1:])
+    named = ((name.decode("latin-1"), value.decode("latin-1").strip()) for name, _, value in lines)
+    return Headers(tuple(each for each in named if each[0].lower() in ("host", "origin")))
 
 
 def _limit_waits(client: socket.socket) -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from io import BytesIO
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol, get_args
 from urllib.parse import parse_qsl, unquote
 
 from dicomulus.errors import InvalidHeaderError, InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+Scope = Literal["read", "write", "delete"]
+"""What a request may do to the archive."""
+
+EVERY_SCOPE: Final[frozenset[Scope]] = frozenset(get_args(Scope))
 
 MAX_QUERY_PARAMETERS: Final = 1_000
 """Parameters in one query; a viewer sends about ten, a list of included fields some hundred."""
@@ -73,6 +78,8 @@ class Request:
     headers: Headers = field(default_factory=Headers)
     body: BodyReader = field(default_factory=BytesIO, compare=False)
     base_url: str = ""
+    scopes: frozenset[Scope] = EVERY_SCOPE
+    """What whoever sent it may do."""
 
     @property
     def segments(self) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ STATUS: Final[dict[type[DicomulusError], HTTPStatus]] = {
     errors.NotFoundError: HTTPStatus.NOT_FOUND,
     errors.GoneError: HTTPStatus.GONE,
     errors.MethodNotAllowedError: HTTPStatus.METHOD_NOT_ALLOWED,
+    errors.UnauthorizedError: HTTPStatus.UNAUTHORIZED,
     errors.ForbiddenError: HTTPStatus.FORBIDDEN,
     errors.MisdirectedRequestError: HTTPStatus.MISDIRECTED_REQUEST,
     errors.NotAcceptableError: HTTPStatus.NOT_ACCEPTABLE,
@@ -111,9 +112,21 @@ def _hints(error: DicomulusError) -> tuple[tuple[str, str], ...]:
     """Give the headers that tell a client what it can do next."""
     if isinstance(error, errors.MethodNotAllowedError):
         return (("Allow", ", ".join(error.allowed)),)
+    if isinstance(error, (errors.UnauthorizedError, errors.ScopeMissingError)):
+        return (("WWW-Authenticate", _challenge(error)),)
     if isinstance(error, errors.RangeNotSatisfiableError):
         return (("Content-Range", f"bytes */{error.complete_length}"),)
     if status_of(type(error)) is HTTPStatus.SERVICE_UNAVAILABLE:
         seconds = getattr(error, "retry_after_seconds", _RETRY_AFTER_SECONDS)
         return (("Retry-After", str(seconds)),)
     return ()
+
+
+def _challenge(error: DicomulusError) -> str:
+    """Write what to send, and what was wrong with what was sent (RFC 6750 §3)."""
+    challenge = 'Bearer realm="dicomulus"'
+    if isinstance(error, errors.ScopeMissingError):
+        return f'{challenge}, error="insufficient_scope", scope="{error.scope}"'
+    if isinstance(error, errors.TokenInvalidError):
+        return f'{challenge}, error="invalid_token"'
+    return challenge

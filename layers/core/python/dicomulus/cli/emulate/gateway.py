@@ -30,8 +30,7 @@ from dicomulus.wire.message import Response
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dicomulus.api.route import Scope
-    from dicomulus.wire.message import Request
+    from dicomulus.wire.message import Request, Scope
 
 MAX_HEADERS_BYTES: Final = 10_240
 """Bytes of all headers of a request that API Gateway takes."""
