@@ -68,6 +68,8 @@ RIGHTS: Final[dict[str, Rights]] = {
     ),
     "store": Rights(
         table=_INDEX_OBJECTS,
+        # Whether another study or series has a SOP Instance UID, too.
+        indexes=("dynamodb:Query",),
         storage=(*_FIND_OBJECTS, "s3:PutObject"),
         cache=("s3:PutObject",),
         send_to=("compact",),

@@ -136,11 +136,21 @@ def test_instances_of_several_studies_have_no_common_url(small: Small) -> None:
         (b"--b--\r\n", RELATED, InvalidBodyError),
         (body(FIRST)[:-9], RELATED, InvalidBodyError),
         (body(FIRST), 'multipart/related; type="application/dicom"', InvalidBodyError),
-        (FIRST, "application/dicom", UnsupportedMediaTypeError),
-        (body(FIRST), RELATED.replace("dicom", "dicom+json"), UnsupportedMediaTypeError),
+        (b"", "application/dicom", InvalidBodyError),
+        (FIRST, "application/pdf", UnsupportedMediaTypeError),
+        (body(FIRST), RELATED.replace("dicom", "pdf"), UnsupportedMediaTypeError),
         (body(FIRST, part_type="image/jpeg"), RELATED, UnsupportedMediaTypeError),
     ],
-    ids=["empty", "no parts", "cut", "no boundary", "single", "JSON", "part of another type"],
+    ids=[
+        "empty",
+        "no parts",
+        "cut",
+        "no boundary",
+        "empty single",
+        "single PDF",
+        "PDF",
+        "part of another type",
+    ],
 )
 def test_a_body_that_is_no_set_of_objects_is_refused(
     small: Small, content: bytes, content_type: str, error: type[Exception]

@@ -297,9 +297,9 @@ def test_a_deletion_ends_when_its_time_is_over_and_the_next_goes_on(tmp_path: Pa
     clock = small.clock
     original = small.archive.delete._ingest.look_at
 
-    def slow(object_keys: Any) -> Any:
+    def slow(object_keys: Any, **named: Any) -> Any:
         clock.now_ms += 2_000
-        return original(object_keys)
+        return original(object_keys, **named)
 
     small.archive.delete._ingest.look_at = slow  # type: ignore[method-assign]
     with pytest.raises(UnavailableError):

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
+from dicomulus.dicom.byte_source import whole
+from dicomulus.dicom.dataset_json import convert
 from dicomulus.dicom.resource import canonical_key
 from dicomulus.dicom.store_report import Failed, FailureReason, Stored
-from dicomulus.errors import InvalidBodyError, InvalidResourceError, UnavailableError
+from dicomulus.errors import (
+    InvalidBodyError,
+    InvalidResourceError,
+    StorageFullError,
+    UnavailableError,
+)
 from tests.support.archives import small_archive
 from tests.support.crashing import Crashes
 from tests.support.datasets import ct_instance
+from tests.support.failing_store import failing_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import IO
 
-    from dicomulus.ports import ObjectInfo, ObjectStore
+    from dicomulus.ports import InstanceRow
     from tests.support.archives import Small
 
 STUDY = "1.2.3"
@@ -146,40 +157,11 @@ def test_what_is_no_whole_instance_is_refused(small: Small, content: bytes) -> N
 # --- when the stores fail ------------------------------------------------------------------------
 
 
-class Failing:
-    """A store that refuses to be written, or loses what was written."""
-
-    def __init__(self, inner: ObjectStore) -> None:
-        self._inner = inner
-        self.errors: list[Exception] = []
-        self.loses = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def put(self, key: str, body: bytes | IO[bytes], **conditions: Any) -> ObjectInfo:
-        if self.errors:
-            raise self.errors.pop()
-        info = self._inner.put(key, body, **conditions)
-        if self.loses:
-            self._inner.delete(key)
-        return info
-
-
-def failing_archive(folder: Path) -> tuple[Small, Failing]:
-    held: list[Failing] = []
-
-    def around(inner: ObjectStore) -> ObjectStore:
-        held.append(Failing(inner))
-        return cast("ObjectStore", held[0])
-
-    return small_archive(folder, storage=around), held[0]
-
-
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (UnavailableError("no space"), FailureReason.PROCESSING_FAILURE),
+        (UnavailableError("no rights"), FailureReason.PROCESSING_FAILURE),
+        (StorageFullError("no space"), FailureReason.OUT_OF_RESOURCES),
         (InvalidResourceError("too long a name"), FailureReason.CANNOT_UNDERSTAND),
     ],
 )
@@ -206,6 +188,112 @@ def test_a_body_that_breaks_off_leaves_no_object_without_row(small: Small) -> No
         small.archive.store.store(objects())
     (info,) = small.storage.list()
     assert small.index.indexed_etags([info.key]) == {info.key: info.etag}
+
+
+def test_what_was_written_is_indexed_without_reading_it_again(small: Small) -> None:
+    """One conversion an object, and a second look at it all the same."""
+    _, calls = small.ledger.of(lambda: store(small, FIRST, SECOND))
+    of_storage = [call.operation for call in calls if call.port == "storage"]
+    assert Counter(of_storage) == {"put": 2, "head": 4}
+    rows = [row for each in (FIRST, SECOND) for row in rows_of(small, each)]
+    small.look_at([row.object_key for row in rows])
+    assert [row for each in (FIRST, SECOND) for row in rows_of(small, each)] == rows
+
+
+def rows_of(small: Small, content: bytes) -> tuple[InstanceRow, ...]:
+    return small.index.get_instance(convert(whole(content)).instance)
+
+
+def test_an_object_overwritten_before_it_is_indexed_is_indexed_as_it_is(tmp_path: Path) -> None:
+    small, storage = failing_archive(tmp_path)
+    storage.overwrites = OTHER_FIRST
+    (outcome,) = store(small, FIRST)
+    assert isinstance(outcome, Stored)
+    (row,) = small.index.get_instance(outcome.instance)
+    info = small.storage.head(row.object_key)
+    assert info is not None
+    assert row.object_etag == info.etag
+
+
+def test_bodies_of_many_objects_are_indexed_on_the_way(small: Small) -> None:
+    contents = [ct_instance(study_instance_uid=STUDY, instance_number=n) for n in range(60)]
+    seen: list[int] = []
+
+    def objects() -> Iterator[IO[bytes]]:
+        for content in contents:
+            seen.append(len(small.index.query_series(STUDY)))
+            yield BytesIO(content)
+
+    outcomes = small.archive.store.store(objects())
+    assert reasons(list(outcomes)) == [None] * 60
+    assert (seen[24], seen[25]) == (0, 1)
+
+
+def test_an_index_that_is_away_fails_what_was_written_and_loses_nothing(tmp_path: Path) -> None:
+    small, storage = failing_archive(tmp_path)
+    storage.head_errors = [UnavailableError("away")] * 2
+    assert set(reasons(store(small, FIRST, SECOND))) == {FailureReason.PROCESSING_FAILURE}
+    assert len(list(small.storage.list())) == 2
+    assert reasons(store(small, FIRST, SECOND)) == [None, None]
+
+
+# --- the preamble --------------------------------------------------------------------------------
+
+PROGRAM = b"MZ" + b"\x90" * 126
+TIFF = b"II*\0" + b"\x01" * 124
+
+
+@pytest.fixture
+def sanitising(tmp_path: Path) -> Small:
+    return small_archive(tmp_path, sanitise_preamble=True)
+
+
+def test_a_preamble_becomes_zeros_where_that_is_asked_for(sanitising: Small) -> None:
+    (outcome,) = store(sanitising, PROGRAM + FIRST[128:])
+    assert content_of(sanitising, outcome) == bytes(128) + FIRST[128:]
+
+
+def test_the_preamble_of_a_tiff_stays(sanitising: Small) -> None:
+    (outcome,) = store(sanitising, TIFF + FIRST[128:])
+    assert content_of(sanitising, outcome) == TIFF + FIRST[128:]
+
+
+def test_a_preamble_stays_where_nothing_is_asked_for(small: Small) -> None:
+    (outcome,) = store(small, PROGRAM + FIRST[128:])
+    assert content_of(small, outcome) == PROGRAM + FIRST[128:]
+
+
+def test_an_object_without_preamble_is_not_taken_for_one(sanitising: Small) -> None:
+    bare = ct_instance(study_instance_uid=STUDY, has_file_meta=False)
+    (outcome,) = store(sanitising, bare)
+    assert content_of(sanitising, outcome) == bare
+
+
+def test_the_same_bytes_again_are_stored_whatever_became_of_the_preamble(tmp_path: Path) -> None:
+    """Also where they came before preambles were sanitised."""
+    hostile = PROGRAM + FIRST[128:]
+    small = small_archive(tmp_path, sanitise_preamble=True)
+    (row,) = small.take({"scans/1": hostile}).indexed
+    assert reasons(store(small, hostile)) == [None]
+    small.storage.delete("scans/1")
+    small.look_at(["scans/1"])
+    assert reasons(store(small, hostile, hostile, bytes(128) + FIRST[128:])) == [None] * 3
+    assert small.storage.get(canonical_key(row.instance)).data == bytes(128) + FIRST[128:]
+    other = (b"ZM" + bytes(126)) + OTHER_FIRST[128:]
+    assert reasons(store(small, other)) == [FailureReason.DUPLICATE_SOP_INSTANCE]
+
+
+def test_a_known_checksum_is_compared_instead_of_the_object(sanitising: Small) -> None:
+    hostile = PROGRAM + FIRST[128:]
+    (row,) = sanitising.take({"scans/1": hostile}).indexed
+    info = sanitising.storage.head("scans/1")
+    assert info is not None
+    known = replace(info, checksum=f"sha256:{hashlib.sha256(hostile).hexdigest()}")
+    sanitising.storage.head = lambda key: known  # type: ignore[method-assign]
+    outcomes, calls = sanitising.ledger.of(lambda: store(sanitising, hostile))
+    assert reasons(outcomes) == [None]
+    assert "stream" not in {call.operation for call in calls}
+    assert row.object_key == "scans/1"
 
 
 def test_after_a_crash_anywhere_the_same_request_succeeds(tmp_path: Path) -> None:

@@ -177,7 +177,13 @@ def compose(
         file_sets=FileSets(index, fragments),
         render=Render(retrieve, fragments, cache),
         transcode=Transcode(retrieve, fragments),
-        store=Store(index, storage, ingest=ingest, policy=settings.store_policy),
+        store=Store(
+            index,
+            storage,
+            ingest=ingest,
+            policy=settings.store_policy,
+            sanitises_preamble=settings.sanitise_preamble,
+        ),
         uploads=Uploads(
             index, storage, ingest=ingest, policy=settings.store_policy, run_all=run_all
         ),

@@ -37,6 +37,7 @@
     ├── RangeNotSatisfiableError       a range of bytes that begins behind the end
     ├── SearchTooBroadError            no match in the time that a search has
     ├── UnavailableError               try again later
+    │   ├── StorageFullError           there is no room
     │   ├── ObjectChangedError         an object is no longer the one planned for
     │   └── DerivedDataMissingError    something derived is gone; it is being rebuilt
     ├── RejectedObjectError            an object that cannot be indexed, and why
@@ -55,7 +56,14 @@ No class knows HTTP: ``dicomulus.wire.problem`` maps them to status codes.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import errno
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class DicomulusError(Exception):
@@ -322,6 +330,13 @@ class UnavailableError(DicomulusError):
     retry_after_seconds: ClassVar[int] = 1
 
 
+class StorageFullError(UnavailableError):
+    """There is no room to write; it may be made."""
+
+    code = "storage-full"
+    retry_after_seconds = 60
+
+
 class ObjectChangedError(UnavailableError):
     """The object under a key is no longer the one whose entity tag was asked for."""
 
@@ -397,3 +412,23 @@ class ConfigurationError(DicomulusError):
     """A setting is missing, malformed or contradicts another."""
 
     code = "configuration"
+
+
+@contextmanager
+def spooling() -> Iterator[None]:
+    """Tell of what the system says about a temporary file in the words of this package.
+
+    Raises:
+        StorageFullError: There is no room for it.
+        UnavailableError: It cannot be written or read.
+    """
+    try:
+        yield
+    except OSError as exc:
+        raise unavailable(exc, "a temporary file") from exc
+
+
+def unavailable(error: OSError, what: str) -> UnavailableError:
+    """Give the error for something that the system cannot read or write now."""
+    kind = StorageFullError if error.errno in _FULL else UnavailableError
+    return kind(f"{what}: {error.strerror}")

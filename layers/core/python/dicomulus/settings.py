@@ -139,6 +139,8 @@ class Settings:
     """Accept STOW-RS."""
     store_policy: StorePolicy = "keep"
     """What storing another object under a known instance does."""
+    sanitise_preamble: bool = False
+    """Whether what is stored gets zeros for a preamble, unless it has none or that of a TIFF."""
     max_request_bytes: int = 8_589_934_592
     """Bytes of a STOW-RS body."""
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import IO, TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 
+from dicomulus.api.store_bodies import read_objects
 from dicomulus.api.uploads import PATH as UPLOADS_PATH
 from dicomulus.api.xml_parts import TEXT_OFFERS, XML_CONTENT_TYPE, related_xml
 from dicomulus.dicom.native_xml import native_xml
-from dicomulus.dicom.store_report import Stored, store_report
+from dicomulus.dicom.store_report import FailureReason, Stored, store_report
 from dicomulus.errors import (
     InvalidBodyError,
     PayloadTooLargeError,
+    StorageFullError,
     StoreForbiddenError,
-    UnsupportedMediaTypeError,
+    UnavailableError,
 )
-from dicomulus.wire.media_types import DICOM, DICOM_XML, accept_of, parse_media_type, select
+from dicomulus.wire.media_types import DICOM_XML, accept_of, select
 from dicomulus.wire.message import Response
-from dicomulus.wire.multipart import PartLimits, read_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from dicomulus.dicom.level_json import Element
     from dicomulus.dicom.store_report import Failed
@@ -37,7 +39,8 @@ def store_instances(archive: Archive, request: Request, variables: Mapping[str, 
     try:
         _check_length(archive, request)
         outcomes = archive.store.store(
-            _objects(archive, request), study_instance_uid=variables.get("study")
+            read_objects(request, max_bytes=archive.settings.max_request_bytes),
+            study_instance_uid=variables.get("study"),
         )
     except PayloadTooLargeError as exc:
         if not archive.uploads.are_offered:
@@ -54,31 +57,15 @@ def _check_length(archive: Archive, request: Request) -> None:
         raise PayloadTooLargeError(f"the body has {length} bytes, at most {limit} are taken")
 
 
-def _objects(archive: Archive, request: Request) -> Iterator[IO[bytes]]:
-    coding = request.headers.get("Content-Encoding") or "identity"
-    if coding.strip().lower() != "identity":
-        raise UnsupportedMediaTypeError("the body has a content coding; it is taken without one")
-    content_type = parse_media_type(request.headers.get("Content-Type") or "")
-    if content_type.essence != "multipart/related":
-        raise UnsupportedMediaTypeError(
-            'the body is not multipart/related; type="application/dicom"'
-        )
-    if (content_type.parameter("type") or DICOM).lower() != DICOM:
-        raise UnsupportedMediaTypeError(f"the parts are not {DICOM}")
-    limits = PartLimits(max_part_bytes=archive.settings.max_request_bytes)
-    for part in read_parts(request.body, content_type, limits=limits):
-        kind = parse_media_type(part.headers.get("Content-Type") or DICOM)
-        if kind.essence != DICOM:
-            raise UnsupportedMediaTypeError(f"a part is {kind.essence}, not {DICOM}")
-        yield part.content
-
-
 def _report(outcomes: Sequence[Stored | Failed], *, offer: Offer, base_url: str) -> Response:
     stored = [each for each in outcomes if isinstance(each, Stored)]
     failed = [each for each in outcomes if not isinstance(each, Stored)]
     content_type, body = _written(store_report(stored, failed, base_url=base_url), offer)
-    headers = (("Content-Type", content_type), ("Cache-Control", "no-store"))
-    return Response(_status(stored, failed), headers, body)
+    status = _status(stored, failed)
+    headers = [("Content-Type", content_type), ("Cache-Control", "no-store")]
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.append(("Retry-After", str(_seconds_to_wait(failed))))
+    return Response(status, tuple(headers), body)
 
 
 def _written(report: Mapping[str, Element], offer: Offer) -> tuple[str, bytes]:
@@ -90,8 +77,16 @@ def _written(report: Mapping[str, Element], offer: Offer) -> tuple[str, bytes]:
     return DICOM_XML, native_xml(report)
 
 
-def _status(stored: Sequence[Stored], failed: Sequence[Failed]) -> int:
-    """Give the status of PS3.18 Table 10.5.3-1."""
-    if not failed:
-        return 200
-    return 202 if stored else 409
+def _status(stored: Sequence[Stored], failed: Sequence[Failed]) -> HTTPStatus:
+    """Give the status of PS3.18 Table 10.5.3-1; what nothing is wrong with may come again."""
+    if stored:
+        is_all = not failed and all(each.warning is None for each in stored)
+        return HTTPStatus.OK if is_all else HTTPStatus.ACCEPTED
+    if all(each.reason.is_passing for each in failed):
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    return HTTPStatus.CONFLICT
+
+
+def _seconds_to_wait(failed: Sequence[Failed]) -> int:
+    is_full = any(each.reason is FailureReason.OUT_OF_RESOURCES for each in failed)
+    return (StorageFullError if is_full else UnavailableError).retry_after_seconds

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from dicomulus.dicom.part10 import Element
 
 _MEDIA_STORAGE_SOP_CLASS_UID: Final = "00020002"
-_MEDIA_STORAGE_DIRECTORY: Final = "1.2.840.10008.1.3.10"
+MEDIA_STORAGE_DIRECTORY: Final = "1.2.840.10008.1.3.10"
 
 _DESCRIPTIONS_HELD: Final = 256
 """Pixel descriptions kept; those of a series are equal."""
@@ -195,7 +195,7 @@ def _uid(value: bytes) -> str:
 
 
 def _instance(uids: Mapping[str, str], header: Header) -> InstanceResource:
-    if header.file_meta.get(_MEDIA_STORAGE_SOP_CLASS_UID) == _MEDIA_STORAGE_DIRECTORY:
+    if header.file_meta.get(_MEDIA_STORAGE_SOP_CLASS_UID) == MEDIA_STORAGE_DIRECTORY:
         raise RejectedObjectError("a media directory, not an instance")
     wanted = {
         "Study Instance UID": uids.get(STUDY_INSTANCE_UID, ""),

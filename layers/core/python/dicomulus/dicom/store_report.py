@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.resource import study_path
 
@@ -15,14 +15,32 @@ if TYPE_CHECKING:
     from dicomulus.dicom.resource import InstanceResource
 
 
+MAX_COMMENT_LENGTH: Final = 64
+"""Characters of ErrorComment (0000,0902), which is of VR LO (PS3.5 §6.2)."""
+
+
 class FailureReason(IntEnum):
     """Values of FailureReason (0008,1197) (PS3.18 Table I.2-2, PS3.7 §C.5)."""
 
     PROCESSING_FAILURE = 0x0110
     DUPLICATE_SOP_INSTANCE = 0x0111
+    SOP_CLASS_NOT_SUPPORTED = 0x0122
     OUT_OF_RESOURCES = 0xA700
     DOES_NOT_MATCH = 0xA900
     CANNOT_UNDERSTAND = 0xC000
+    TRANSFER_SYNTAX_NOT_SUPPORTED = 0xC122
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same object may be stored later."""
+        return self in (FailureReason.PROCESSING_FAILURE, FailureReason.OUT_OF_RESOURCES)
+
+
+class WarningReason(IntEnum):
+    """Values of WarningReason (0008,1196) (PS3.18 Table I.2-1, PS3.7 §C.5)."""
+
+    ATTRIBUTE_OUT_OF_RANGE = 0x0116
+    DOES_NOT_MATCH_SOP_CLASS = 0xB007
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +49,7 @@ class Stored:
 
     instance: InstanceResource
     sop_class_uid: str
+    warning: WarningReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +59,8 @@ class Failed:
     reason: FailureReason
     instance: InstanceResource | None = None
     sop_class_uid: str = ""
+    comment: str = ""
+    """What is wrong, for people; without patient data."""
 
 
 def store_report(
@@ -54,7 +75,7 @@ def store_report(
     if stored:
         elements["00081199"] = _sequence([_stored_item(each, base_url) for each in stored])
     if unnamed:
-        elements["0008119A"] = _sequence([{"00081197": _number(e.reason)} for e in unnamed])
+        elements["0008119A"] = _sequence([_why(each) for each in unnamed])
     studies = {each.instance.study_instance_uid for each in stored}
     if len(studies) == 1:
         elements["00081190"] = _url(base_url + study_path(studies.pop()))
@@ -62,15 +83,25 @@ def store_report(
 
 
 def _stored_item(each: Stored, base_url: str) -> dict[str, Element]:
-    return _reference(each.sop_class_uid, each.instance) | {
-        "00081190": _url(base_url + each.instance.path)
+    warning = {} if each.warning is None else {"00081196": _number(each.warning)}
+    return {
+        **_reference(each.sop_class_uid, each.instance),
+        "00081190": _url(base_url + each.instance.path),
+        **warning,
     }
 
 
 def _failed_item(each: Failed) -> dict[str, Element]:
     if each.instance is None:
-        return {"00081197": _number(each.reason)}
-    return _reference(each.sop_class_uid, each.instance) | {"00081197": _number(each.reason)}
+        return _why(each)
+    return dict(sorted({**_reference(each.sop_class_uid, each.instance), **_why(each)}.items()))
+
+
+def _why(each: Failed) -> dict[str, Element]:
+    # No attribute of the module is for this; other servers take the same one.
+    comment = each.comment[:MAX_COMMENT_LENGTH].strip()
+    told: dict[str, Element] = {} if not comment else {"00000902": {"vr": "LO", "Value": [comment]}}
+    return {**told, "00081197": _number(each.reason)}
 
 
 def _reference(sop_class_uid: str, instance: InstanceResource) -> dict[str, Element]:

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.byte_source import RangedSource
@@ -95,6 +96,14 @@ class Look:
     rejection: Rejection | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An object just written, and what its bytes say: it need not be read for that again."""
+
+    info: ObjectInfo
+    converted: ConvertedInstance
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookReport:
     """What became of the objects that were looked at."""
@@ -105,6 +114,9 @@ class LookReport:
     gone: tuple[str, ...] = ()
     failed: Mapping[str, DicomulusError] = field(default_factory=dict)
     """Objects that must be looked at again; their events are not done."""
+
+
+_NOTHING_WRITTEN: Final[Mapping[str, Written]] = MappingProxyType({})
 
 
 class Ingest:
@@ -136,16 +148,20 @@ class Ingest:
         self._run_all = run_all
         self._dictionaries = _Dictionaries(index)
 
-    def look_at(self, object_keys: Collection[str]) -> LookReport:
+    def look_at(
+        self, object_keys: Collection[str], *, written: Mapping[str, Written] = _NOTHING_WRITTEN
+    ) -> LookReport:
         """Make the rows of some objects agree with them; one bad object stops no other.
 
-        Some tens of keys at a time share the move of their series' versions.
+        Some tens of keys at a time share the move of their series' versions. An object that is
+        still as it was written by the caller is not read, and looked at again as any other.
         """
         looks: dict[str, Look] = {}
         failed: dict[str, DicomulusError] = {}
         pending = tuple(dict.fromkeys(object_keys))
         for _ in range(_LOOKS):
-            seen = self._look_each(pending, failed)
+            seen = self._look_each(pending, failed, written)
+            written = _NOTHING_WRITTEN
             self._record(seen)
             looks |= seen
             pending = self._moved(seen, failed)
@@ -155,16 +171,37 @@ class Ingest:
         return _report(looks, failed)
 
     def _look_each(
-        self, object_keys: tuple[str, ...], failed: dict[str, DicomulusError]
+        self,
+        object_keys: tuple[str, ...],
+        failed: dict[str, DicomulusError],
+        written: Mapping[str, Written],
     ) -> dict[str, Look]:
         seen: dict[str, Look] = {}
-        firsts = self._run_all([partial(self._first_bytes, key) for key in object_keys])
+        firsts = self._run_all(
+            [partial(self._first_look, key, written.get(key)) for key in object_keys]
+        )
         for key, first in zip(object_keys, firsts, strict=True):
             try:
                 seen[key] = self._look(key, first)
             except DicomulusError as exc:
                 failed[key] = exc
         return seen
+
+    def _first_look(
+        self, object_key: str, written: Written | None
+    ) -> ObjectRead | Written | DicomulusError:
+        """Give what is known of an object that was just written, else its first bytes."""
+        if written is None:
+            return self._first_bytes(object_key)
+        try:
+            info = self._storage.head(object_key)
+        except DicomulusError as exc:
+            return exc
+        if info is None or info.etag != written.info.etag:
+            return self._first_bytes(object_key)
+        # Two clocks may tell of the write; what the store says later on is compared.
+        checksum = info.checksum or written.info.checksum
+        return replace(written, info=replace(info, checksum=checksum))
 
     def _first_bytes(self, object_key: str) -> ObjectRead | DicomulusError:
         try:
@@ -173,11 +210,13 @@ class Ingest:
             # One object's error must not end the reads of the others.
             return exc
 
-    def _look(self, object_key: str, first: ObjectRead | DicomulusError) -> Look:
+    def _look(self, object_key: str, first: ObjectRead | Written | DicomulusError) -> Look:
         for _ in range(_LOOKS):
             try:
                 if isinstance(first, DicomulusError):
                     raise first
+                if isinstance(first, Written):
+                    return self._look_of(first.info, first.converted)
                 return self._read(first.info, first.data)
             except ObjectNotFoundError:
                 return Look(None)
@@ -191,11 +230,14 @@ class Ingest:
                 return prefix[start : start + length]
             return self._storage.get(info.key, start=start, length=length, if_match=info.etag).data
 
-        state = info.etag, info.modified_ms
         try:
             converted = convert(RangedSource(fetch, info.size, near_bytes=self._storage.near_bytes))
         except RejectedObjectError as exc:
+            state = info.etag, info.modified_ms
             return Look(state, rejection=Rejection(etag=info.etag, reason=str(exc)))
+        return self._look_of(info, converted)
+
+    def _look_of(self, info: ObjectInfo, converted: ConvertedInstance) -> Look:
         levels = level_rows(
             converted.instance.series,
             levels_text(converted.members, self._tags),
@@ -204,7 +246,7 @@ class Ingest:
         )
         row = self._row(info, converted, levels)
         series = replace(levels.series, total_size=row.object_size)
-        return Look(state, row, series, levels.study)
+        return Look((info.etag, info.modified_ms), row, series, levels.study)
 
     def _row(
         self, info: ObjectInfo, converted: ConvertedInstance, levels: LevelRows

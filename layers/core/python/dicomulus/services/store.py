@@ -2,36 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import islice
+import hashlib
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Final
 
 from dicomulus.dicom.byte_source import RangedSource
-from dicomulus.dicom.dataset_json import convert
-from dicomulus.dicom.resource import canonical_key
-from dicomulus.dicom.store_report import Failed, FailureReason, Stored
+from dicomulus.dicom.dataset_json import MEDIA_STORAGE_DIRECTORY, convert
+from dicomulus.dicom.part10 import parse_file_meta
+from dicomulus.dicom.resource import InstanceResource, canonical_key
+from dicomulus.dicom.store_report import Failed, FailureReason, Stored, WarningReason
 from dicomulus.errors import (
     InvalidResourceError,
     ObjectNotFoundError,
     PreconditionFailedError,
     RejectedObjectError,
+    StorageFullError,
     UnavailableError,
+    spooling,
 )
 from dicomulus.services.folds import choose
+from dicomulus.services.ingest import Written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from dicomulus.dicom.resource import InstanceResource
-    from dicomulus.ports import Index, ObjectStore
+    from dicomulus.dicom.dataset_json import ConvertedInstance
+    from dicomulus.ports import Index, ObjectInfo, ObjectStore
     from dicomulus.services.ingest import Ingest
     from dicomulus.settings import StorePolicy
+
+    Offered = IO[bytes] | Failed
+    """An object, or what its sender made of it that is none."""
 
 _BATCH: Final = 25
 """Objects indexed at a time."""
 
 _ATTEMPTS: Final = 3
 """Times that an object is compared with one that goes away meanwhile."""
+
+_MAX_KEPT_BYTES: Final = 262_144
+"""Bytes of an instance's JSON that are kept until its batch is indexed; a larger one is read again."""
+
+_CHUNK_BYTES: Final = 1_048_576
+_SHA256: Final = "sha256:"
+
+PREAMBLE_BYTES: Final = 128
+"""Bytes before the prefix DICM, free for any use (PS3.10 §7.1)."""
+
+_MAGIC: Final = b"DICM"
+_NO_PREAMBLE: Final = b"\0" * PREAMBLE_BYTES
+_TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""Beginnings of TIFF and BigTIFF, which whole slide images have there with good reason."""
+
+_STANDARD_SYNTAXES: Final = "1.2.840.10008."
+"""What the UIDs of the standard's transfer syntaxes begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,113 +65,252 @@ class _Placed:
     instance: InstanceResource
     sop_class_uid: str
     object_key: str
+    warning: WarningReason | None
+    written: Written | None
+    """What was written, if that was done just now and may be kept in memory."""
 
 
 class Store:
     """Takes instances in."""
 
     def __init__(
-        self, index: Index, storage: ObjectStore, *, ingest: Ingest, policy: StorePolicy
+        self,
+        index: Index,
+        storage: ObjectStore,
+        *,
+        ingest: Ingest,
+        policy: StorePolicy,
+        sanitises_preamble: bool = False,
     ) -> None:
         """Write objects to the storage area and have them indexed."""
         self._index = index
         self._storage = storage
         self._ingest = ingest
         self._policy = policy
+        self._sanitises_preamble = sanitises_preamble
 
     def store(
-        self, objects: Iterable[IO[bytes]], *, study_instance_uid: str | None = None
+        self, objects: Iterable[Offered], *, study_instance_uid: str | None = None
     ) -> tuple[Stored | Failed, ...]:
-        """Store objects, each given as a file that is read from its start before the next is taken.
+        """Store objects, each given as a file that is read before the next is taken.
 
         Args:
-            objects: The objects' bytes.
+            objects: The objects' bytes, in files that may be written to; what has failed before
+                is passed on.
             study_instance_uid: Study that all must belong to.
 
         Returns:
             What became of each, in order. What is stored is durable and indexed.
         """
-        outcomes: list[_Placed | Failed] = []
-        indexed: set[tuple[str, InstanceResource]] = set()
+        outcomes: list[Stored | Failed] = []
+        waiting: list[_Placed | Failed] = []
         try:
-            outcomes.extend(self._place(each, study_instance_uid) for each in objects)
+            for each in objects:
+                waiting.append(
+                    each if isinstance(each, Failed) else self._place(each, study_instance_uid)
+                )
+                if len(waiting) >= _BATCH:
+                    batch, waiting = waiting, []
+                    outcomes += self._settled(batch)
         finally:
             # A body that breaks off leaves objects behind, and they are the archive's now.
-            indexed |= self._index_all(each for each in outcomes if isinstance(each, _Placed))
-        return tuple(
-            _outcome(each, indexed) if isinstance(each, _Placed) else each for each in outcomes
-        )
+            outcomes += self._settled(waiting)
+        return tuple(outcomes)
 
     def _place(self, content: IO[bytes], study_instance_uid: str | None) -> _Placed | Failed:
+        source = _source(content)
         try:
-            converted = convert(_source(content))
-        except RejectedObjectError:
-            return Failed(FailureReason.CANNOT_UNDERSTAND)
+            converted = convert(source)
+        except RejectedObjectError as exc:
+            return Failed(_reason_of_rejection(source), comment=str(exc))
         instance, sop_class_uid = converted.instance, converted.sop_class_uid
         if converted.damaged:
-            return Failed(FailureReason.CANNOT_UNDERSTAND, instance, sop_class_uid)
+            return Failed(_reason_of_damage(converted), instance, sop_class_uid, "it is damaged")
         if study_instance_uid not in (None, instance.study_instance_uid):
-            return Failed(FailureReason.DOES_NOT_MATCH, instance, sop_class_uid)
+            return Failed(
+                FailureReason.DOES_NOT_MATCH, instance, sop_class_uid, "it is of another study"
+            )
         try:
-            object_key = self._write(content, instance)
+            with spooling():
+                body = _Body.of(content, sanitised=self._sanitises_preamble)
+            placed = self._write(body, instance)
+        except StorageFullError:
+            return Failed(FailureReason.OUT_OF_RESOURCES, instance, sop_class_uid)
         except UnavailableError:
             return Failed(FailureReason.PROCESSING_FAILURE, instance, sop_class_uid)
         except InvalidResourceError:
             # UIDs that make no key: one of a thousand characters, say.
-            return Failed(FailureReason.CANNOT_UNDERSTAND, instance, sop_class_uid)
-        if object_key is None:
+            return Failed(
+                FailureReason.CANNOT_UNDERSTAND, instance, sop_class_uid, "its UIDs are too long"
+            )
+        if placed is None:
             return Failed(FailureReason.DUPLICATE_SOP_INSTANCE, instance, sop_class_uid)
-        return _Placed(instance, sop_class_uid, object_key)
+        object_key, info = placed
+        is_kept = info is not None and len(converted.json) <= _MAX_KEPT_BYTES
+        written = Written(info, converted) if info is not None and is_kept else None
+        return _Placed(instance, sop_class_uid, object_key, _warning_of(converted), written)
 
-    def _write(self, content: IO[bytes], instance: InstanceResource) -> str | None:
-        """Write an object by the policy; give the key that holds its bytes now, if one does."""
+    def _write(
+        self, body: _Body, instance: InstanceResource
+    ) -> tuple[str, ObjectInfo | None] | None:
+        """Write an object by the policy; give the key that holds its bytes now, if one does.
+
+        With it comes what was written, unless the object was there before.
+        """
         key = canonical_key(instance)
         if self._policy == "replace":
-            content.seek(0)
-            self._storage.put(key, content)
-            return key
+            return key, self._storage.put(key, body.rewound())
         for _ in range(_ATTEMPTS):
             rows = self._index.get_instance(instance)
-            if not rows and self._create(key, content):
-                return key
+            if not rows:
+                info = self._create(key, body)
+                if info is not None:
+                    return key, info
             held = choose(rows).object_key if rows else key
             try:
-                return held if self._holds(held, content) else None
+                return (held, None) if self._holds(held, body) else None
             except ObjectNotFoundError:
                 # Gone, and its row with it as soon as somebody looks.
                 self._ingest.look_at([held])
         raise UnavailableError("the instance comes and goes")
 
-    def _create(self, object_key: str, content: IO[bytes]) -> bool:
-        content.seek(0)
+    def _create(self, object_key: str, body: _Body) -> ObjectInfo | None:
         try:
-            self._storage.put(object_key, content, if_none_match=True)
+            return self._storage.put(object_key, body.rewound(), if_none_match=True)
         except PreconditionFailedError:
+            return None
+
+    def _holds(self, object_key: str, body: _Body) -> bool:
+        """Whether an object has exactly these bytes, by its checksum or by all of it.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+        """
+        info = self._storage.head(object_key)
+        if info is None:
+            raise ObjectNotFoundError(object_key)
+        if info.size != body.size:
             return False
-        return True
+        if info.checksum.startswith(_SHA256):
+            return info.checksum.removeprefix(_SHA256) in body.sha256s()
+        return body.is_equal(self._storage.stream(object_key))
 
-    def _holds(self, object_key: str, content: IO[bytes]) -> bool:
-        """Whether an object has exactly these bytes."""
-        content.seek(0)
-        for chunk in self._storage.stream(object_key):
-            if content.read(len(chunk)) != chunk:
+    def _settled(self, batch: list[_Placed | Failed]) -> list[Stored | Failed]:
+        """Index what was written; only what has a row then is stored."""
+        placed = [each for each in batch if isinstance(each, _Placed)]
+        indexed = self._index_all(placed)
+        return [self._outcome(e, indexed) if isinstance(e, _Placed) else e for e in batch]
+
+    def _index_all(self, placed: list[_Placed]) -> set[tuple[str, InstanceResource]]:
+        """Give the keys that have rows now, and their instances."""
+        if not placed:
+            return set()
+        written = {each.object_key: each.written for each in placed if each.written is not None}
+        keys = tuple(dict.fromkeys(each.object_key for each in placed))
+        try:
+            report = self._ingest.look_at(keys, written=written)
+        except UnavailableError:
+            # The events of these objects are still to come, but nothing is known of their rows.
+            return set()
+        return {(row.object_key, row.instance) for row in report.indexed}
+
+    def _outcome(
+        self, placed: _Placed, indexed: set[tuple[str, InstanceResource]]
+    ) -> Stored | Failed:
+        instance, sop_class_uid = placed.instance, placed.sop_class_uid
+        if (placed.object_key, instance) not in indexed:
+            return Failed(FailureReason.PROCESSING_FAILURE, instance, sop_class_uid)
+        stored = Stored(instance, sop_class_uid, placed.warning)
+        if stored.warning is None and self._is_elsewhere(instance):
+            return replace(stored, warning=WarningReason.ATTRIBUTE_OUT_OF_RANGE)
+        return stored
+
+    def _is_elsewhere(self, instance: InstanceResource) -> bool:
+        """Whether another study or series has the SOP Instance UID, too."""
+        try:
+            found = self._index.find_uid(instance.sop_instance_uid)
+        except UnavailableError:
+            return False
+        return any(isinstance(each, InstanceResource) and each != instance for each in found)
+
+
+def _reason_of_rejection(source: RangedSource) -> FailureReason:
+    try:
+        told = parse_file_meta(source).file_meta.get("00020002")
+    except RejectedObjectError:
+        return FailureReason.CANNOT_UNDERSTAND
+    is_directory = told == MEDIA_STORAGE_DIRECTORY
+    return (
+        FailureReason.SOP_CLASS_NOT_SUPPORTED if is_directory else FailureReason.CANNOT_UNDERSTAND
+    )
+
+
+def _reason_of_damage(converted: ConvertedInstance) -> FailureReason:
+    declared = converted.header.file_meta.get("00020010", "")
+    if declared and not declared.startswith(_STANDARD_SYNTAXES):
+        return FailureReason.TRANSFER_SYNTAX_NOT_SUPPORTED
+    return FailureReason.CANNOT_UNDERSTAND
+
+
+def _warning_of(converted: ConvertedInstance) -> WarningReason | None:
+    """Tell of elements that do not parse, which are kept in the object as they are."""
+    return WarningReason.DOES_NOT_MATCH_SOP_CLASS if converted.warnings else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """The bytes of an object, and the preamble that they came with if it was replaced."""
+
+    file: IO[bytes]
+    size: int
+    former_preamble: bytes = b""
+
+    @classmethod
+    def of(cls, file: IO[bytes], *, sanitised: bool) -> _Body:
+        """Take a file, whose preamble becomes zeros if it may be a program."""
+        size = file.seek(0, 2)
+        if not sanitised:
+            return cls(file, size)
+        file.seek(0)
+        start = file.read(PREAMBLE_BYTES + len(_MAGIC))
+        preamble = start[:PREAMBLE_BYTES]
+        has_preamble = start[PREAMBLE_BYTES:] == _MAGIC
+        if not has_preamble or preamble == _NO_PREAMBLE or preamble.startswith(_TIFF):
+            return cls(file, size)
+        file.seek(0)
+        file.write(_NO_PREAMBLE)
+        return cls(file, size, preamble)
+
+    def rewound(self) -> IO[bytes]:
+        """Give the file, to be read from its start."""
+        self.file.seek(0)
+        return self.file
+
+    def is_equal(self, chunks: Iterable[bytes]) -> bool:
+        """Whether chunks are these bytes, with either preamble."""
+        file, former = self.rewound(), self.former_preamble
+        for chunk in chunks:
+            mine = file.read(len(chunk))
+            if chunk != mine and not (former and chunk == former + mine[PREAMBLE_BYTES:]):
                 return False
-        return not content.read(1)
+            former = b""
+        return not file.read(1)
 
-    def _index_all(self, placed: Iterable[_Placed]) -> set[tuple[str, InstanceResource]]:
-        """Index what was written; give the keys that have rows now, and their instances."""
-        indexed: set[tuple[str, InstanceResource]] = set()
-        left = iter(dict.fromkeys(each.object_key for each in placed))
-        while batch := tuple(islice(left, _BATCH)):
-            report = self._ingest.look_at(batch)
-            indexed |= {(row.object_key, row.instance) for row in report.indexed}
-        return indexed
+    def sha256s(self) -> set[str]:
+        """Give the SHA-256 of these bytes, in hexadecimal, and of those with the former preamble."""
+        starts = {self.former_preamble, b""} if self.former_preamble else {b""}
+        return {self._sha256(start) for start in starts}
 
+    def _sha256(self, start: bytes) -> str:
+        digest = hashlib.sha256(start)
+        self.file.seek(len(start))
+        for chunk in self._chunks():
+            digest.update(chunk)
+        return digest.hexdigest()
 
-def _outcome(placed: _Placed, indexed: set[tuple[str, InstanceResource]]) -> Stored | Failed:
-    if (placed.object_key, placed.instance) in indexed:
-        return Stored(placed.instance, placed.sop_class_uid)
-    return Failed(FailureReason.PROCESSING_FAILURE, placed.instance, placed.sop_class_uid)
+    def _chunks(self) -> Iterator[bytes]:
+        while chunk := self.file.read(_CHUNK_BYTES):
+            yield chunk
 
 
 def _source(content: IO[bytes]) -> RangedSource:

@@ -11,7 +11,12 @@ from typing import IO, TYPE_CHECKING, Final
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
 
-from dicomulus.errors import InvalidBodyError, PayloadTooLargeError
+from dicomulus.errors import (
+    InvalidBodyError,
+    PayloadTooLargeError,
+    UnavailableError,
+    spooling,
+)
 from dicomulus.wire.media_types import MULTIPART_RELATED, MediaType, format_media_type
 from dicomulus.wire.message import Headers
 
@@ -38,6 +43,9 @@ MAX_PART_HEADER_BYTES: Final = 8_192
 
 MAX_PARTS: Final = 100_000
 """Parts in one body; a study of 50,000 instances is a very large one."""
+
+PLAIN_CODINGS: Final = frozenset({"7bit", "8bit", "binary"})
+"""Content-Transfer-Encodings of mail that change no byte (RFC 2045 §6.2)."""
 
 SPOOL_BYTES: Final = 1_048_576
 """Bytes of a part kept in memory; a longer one goes to a temporary file."""
@@ -187,6 +195,7 @@ class PartParser:
         self._limits = limits
         self._opening = b"--" + boundary
         self._preamble: bytearray | None = bytearray()
+        self._headers = Headers()
         self._names: list[bytes] = []
         self._values: list[bytes] = []
         self._content: SpooledTemporaryFile[bytes] | None = None
@@ -201,6 +210,7 @@ class PartParser:
                 "on_header_begin": self._begin_header,
                 "on_header_field": self._add_to_name,
                 "on_header_value": self._add_to_value,
+                "on_headers_finished": self._end_headers,
                 "on_part_data": self._add_content,
                 "on_part_end": self._end_part,
                 "on_end": self._end,
@@ -222,7 +232,7 @@ class PartParser:
         except MultipartParseError as exc:
             failure = InvalidBodyError("The multipart body does not parse")
             failure.__cause__ = exc
-        except (InvalidBodyError, PayloadTooLargeError) as exc:
+        except (InvalidBodyError, PayloadTooLargeError, UnavailableError) as exc:
             failure = exc
         while self._whole:
             yield self._whole.popleft()
@@ -283,21 +293,29 @@ class PartParser:
     def _add_to_value(self, data: bytes, start: int, end: int) -> None:
         self._values[-1] += data[start:end]
 
+    def _end_headers(self) -> None:
+        lines = zip(self._names, self._values, strict=True)
+        self._headers = Headers.of(
+            (name.decode("latin-1"), value.decode("latin-1").strip()) for name, value in lines
+        )
+        coding = (self._headers.get("Content-Transfer-Encoding") or "binary").lower()
+        if coding not in PLAIN_CODINGS:
+            raise InvalidBodyError("A part has a Content-Transfer-Encoding; HTTP sends bytes as is")
+
     def _add_content(self, data: bytes, start: int, end: int) -> None:
         self._length += end - start
         limit = self._limits.max_part_bytes
         if limit is not None and self._length > limit:
             raise PayloadTooLargeError(f"A part of the body is longer than {limit} bytes")
         if self._content is not None:
-            self._content.write(memoryview(data)[start:end])
+            with spooling():
+                self._content.write(memoryview(data)[start:end])
 
     def _end_part(self) -> None:
         if self._content is None:
             return
         self._content.seek(0)
-        lines = zip(self._names, self._values, strict=True)
-        headers = Headers.of((n.decode("latin-1"), v.decode("latin-1").strip()) for n, v in lines)
-        self._whole.append(ReceivedPart(headers, self._content, self._length))
+        self._whole.append(ReceivedPart(self._headers, self._content, self._length))
         self._content = None
 
     def _end(self) -> None:

@@ -23,7 +23,7 @@ from dicomulus.errors import (
     ObjectNotFoundError,
     PreconditionFailedError,
     StoreForbiddenError,
-    UnavailableError,
+    unavailable,
 )
 from dicomulus.ports import ObjectInfo, ObjectRead
 
@@ -350,7 +350,7 @@ class FolderStore:
             if exc.errno in _NOTHING_THERE and os.path.isdir(self._root):
                 raise ObjectNotFoundError(key) from exc
             # Without the folder itself, say on a disk not mounted, nothing is known of its files.
-            raise UnavailableError(f"{key}: {exc.strerror}") from exc
+            raise unavailable(exc, key) from exc
 
 
 @contextmanager
