@@ -17,8 +17,9 @@ from tests.benchmarks.datasets import Shape
 from tests.benchmarks.limits import verdicts
 from tests.benchmarks.machine import load_average, machine, today
 from tests.benchmarks.results import Results, read_results, write_results
+from tests.benchmarks.retrieval_runs import RetrievalPlan, measure_retrieval
 from tests.benchmarks.search_runs import SearchPlan, measure_searches
-from tests.benchmarks.tables import SEARCH_SECTIONS, update_document
+from tests.benchmarks.tables import RETRIEVAL_SECTIONS, SEARCH_SECTIONS, update_document
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCUMENT: Final = ROOT / "docs" / "benchmarks.md"
@@ -38,6 +39,8 @@ def main() -> None:
         print(f"{kept:8} {verdict.promise}: {verdict.measured} ({verdict.limit})")
     if parsed.update_docs and parsed.search_only:
         update_document(DOCUMENT, results, names=SEARCH_SECTIONS)
+    elif parsed.update_docs and parsed.retrieval_only:
+        update_document(DOCUMENT, results, names=RETRIEVAL_SECTIONS)
     elif parsed.update_docs:
         update_document(DOCUMENT, results)
         write_charts(results, DOCUMENT.parent / "images")
@@ -54,11 +57,14 @@ def _measure(parsed: argparse.Namespace) -> Results:
     def tell(line: str) -> None:
         print(f"[{time.monotonic() - started:6.0f} s] {line}", flush=True)
 
-    if not (parsed.aws_only or parsed.search_only):
+    is_whole = not (parsed.aws_only or parsed.search_only or parsed.retrieval_only)
+    if is_whole:
         compare(plan, results, cache=cache, tell=tell)
-    if not parsed.aws_only:
+    if is_whole or parsed.search_only:
         measure_searches(_search_plan(parsed), results, cache=cache, tell=tell)
-    if not parsed.search_only:
+    if is_whole or parsed.retrieval_only:
+        measure_retrieval(_retrieval_plan(parsed), results, cache=cache, tell=tell)
+    if is_whole or parsed.aws_only:
         results.operations = operation_costs(parsed.instances, tell=tell)
     for what, why in results.skipped.items():
         tell(f"skipped: {what}: {why}")
@@ -90,6 +96,19 @@ def _search_plan(parsed: argparse.Namespace) -> SearchPlan:
     if parsed.quick:
         return SearchPlan(sizes=(1_000,), rounds=2, burst_seconds=0.05)
     return SearchPlan(sizes=tuple(sorted(parsed.search_studies)))
+
+
+def _retrieval_plan(parsed: argparse.Namespace) -> RetrievalPlan:
+    if parsed.quick:
+        return RetrievalPlan(
+            object_bytes=50_000_000,
+            fragments=2_000,
+            frames_asked=20,
+            study=Shape(series=4, instances=50),
+            rounds=2,
+            load_seconds=1,
+        )
+    return RetrievalPlan(object_bytes=parsed.object_bytes)
 
 
 def _arguments() -> argparse.Namespace:
@@ -145,6 +164,17 @@ def _arguments() -> argparse.Namespace:
         nargs="+",
         default=list(SearchPlan().sizes),
         help="sizes of these archives (1000 100000 1000000)",
+    )
+    parser.add_argument(
+        "--retrieval-only",
+        action="store_true",
+        help="only retrieve what is large, of objects that are made for it and removed",
+    )
+    parser.add_argument(
+        "--object-bytes",
+        type=int,
+        default=RetrievalPlan().object_bytes,
+        help="size of each of these three objects (2000000000)",
     )
     parser.add_argument(
         "--update-docs", action="store_true", help="write tables and charts of the documentation"

@@ -36,6 +36,8 @@ class Answer:
     body_bytes: int
     seconds: float
     """From the first byte sent to the last one read."""
+    first_seconds: float
+    """From the first byte sent to the end of the headers."""
 
 
 @dataclass(slots=True)
@@ -118,11 +120,12 @@ class Connection:
         started = time.perf_counter()
         connection.sendall(request)
         status, headers = _parse_head(self._until(b"\r\n\r\n"))
+        first_seconds = time.perf_counter() - started
         body_bytes = self._body(status, headers, sink)
         seconds = time.perf_counter() - started
         if headers.get("connection", "").lower() == "close":
             self.close()
-        return Answer(status, headers, b"", body_bytes, seconds)
+        return Answer(status, headers, b"", body_bytes, seconds, first_seconds)
 
     def _open(self) -> socket.socket:
         url = urlsplit(self.base_url)

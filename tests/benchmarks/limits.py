@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.results import in_turns
+from tests.benchmarks.results import FIRST_BYTE, in_turns
 from tests.benchmarks.search_questions import DESCRIPTIONS, KEYED, ONE_MATCH
 
 if TYPE_CHECKING:
@@ -33,7 +33,13 @@ def verdicts(results: Results) -> list[Verdict]:
         *_growth(results),
         *_rates(results),
         *search_verdicts(results),
+        *retrieval_verdicts(results),
     ]
+
+
+def retrieval_verdicts(results: Results) -> list[Verdict]:
+    """Judge what is promised of large objects, large studies and many frames."""
+    return [*_first_bytes(results), *_frame_rates(results), *_memory_limits(results)]
 
 
 def search_verdicts(results: Results) -> list[Verdict]:
@@ -65,6 +71,9 @@ _DESCRIPTION_LIMIT_MS = 300.0
 _NGINX_LIMIT = 4.0
 _SERIES_CPU_LIMIT_MS = 1.5
 _CLIENTS_LIMIT = 1_000.0
+_FIRST_BYTE_LIMIT_MS = 50.0
+_FRAMES_LIMIT = 1_000.0
+_MEMORY_LIMIT_BYTES = 200_000_000
 _INGEST_LIMIT = 1_500.0
 _INGEST_CORES = 2
 _GROWN_INGEST_SHARE = 0.80
@@ -260,3 +269,39 @@ def compared(results: Results, request: str, peer: str, variant: str) -> Measure
         if each.instances in asked_all
     ]
     return found[0] if found else None
+
+
+def _first_bytes(results: Results) -> Iterator[Verdict]:
+    for each in results.retrievals:
+        if each.asked == FIRST_BYTE:
+            yield Verdict(
+                f"{each.subject}: first byte, median",
+                f"at most {_FIRST_BYTE_LIMIT_MS:.0f} ms",
+                f"{each.median_ms:.1f} ms",
+                each.median_ms <= _FIRST_BYTE_LIMIT_MS,
+            )
+
+
+def _frame_rates(results: Results) -> Iterator[Verdict]:
+    for each in results.retrievals:
+        if each.per_second is not None:
+            yield Verdict(
+                f"{each.subject}, {each.asked}",
+                f"at least {_FRAMES_LIMIT:,.0f}/s",
+                f"{each.per_second:,.0f}",
+                each.per_second >= _FRAMES_LIMIT,
+            )
+
+
+def _memory_limits(results: Results) -> Iterator[Verdict]:
+    most: dict[str, int] = {}
+    for each in results.retrievals:
+        if each.most_bytes is not None:
+            most[each.subject] = max(most.get(each.subject, 0), each.most_bytes)
+    for subject, taken in most.items():
+        yield Verdict(
+            f"memory of the server, {subject}",
+            f"less than {_MEMORY_LIMIT_BYTES / 1e6:.0f} MB",
+            f"{taken / 1e6:.0f} MB",
+            taken < _MEMORY_LIMIT_BYTES,
+        )

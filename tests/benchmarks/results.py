@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+FIRST_BYTE: Final = "first byte"
+"""What is asked for where the whole answer is not waited for."""
 
 Part = Literal["latency", "first", "clients", "ingest", "memory"]
 
@@ -89,6 +92,30 @@ class SearchFigure:
     load: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrievalFigure:
+    """What it takes to get something of one object, of one study, or of one size of frame."""
+
+    subject: str
+    asked: str
+    count: int
+    """Requests that the times come from."""
+    body_bytes: int
+    """Of one answer; for ingest, of the object."""
+    median_ms: float
+    min_ms: float
+    max_ms: float
+    cpu_ms: float | None = None
+    per_second: float | None = None
+    reads: int | None = None
+    """Reads of the object for one of them."""
+    read_bytes: int | None = None
+    """Bytes of the object that one of them reads."""
+    most_bytes: int | None = None
+    """Most memory of all processes of the server meanwhile, what they share counted once."""
+    load: float
+
+
 @dataclass(slots=True)
 class Results:
     """All figures of one run."""
@@ -102,6 +129,7 @@ class Results:
     measurements: list[Measurement] = field(default_factory=list)
     operations: list[OperationCost] = field(default_factory=list)
     searches: list[SearchFigure] = field(default_factory=list)
+    retrievals: list[RetrievalFigure] = field(default_factory=list)
 
     def of(
         self,
@@ -144,5 +172,6 @@ def read_results(path: Path) -> Results:
             "operations": [OperationCost(**each) for each in read["operations"]],
             # Earlier runs had none.
             "searches": [SearchFigure(**each) for each in read.get("searches", ())],
+            "retrievals": [RetrievalFigure(**each) for each in read.get("retrievals", ())],
         }
     )

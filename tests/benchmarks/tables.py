@@ -15,14 +15,20 @@ from tests.benchmarks.aws_prices import (
     USD_PER_SQS_REQUEST,
     USD_PER_WRITE_UNIT,
 )
-from tests.benchmarks.limits import compared, is_busy, search_verdicts, verdicts
+from tests.benchmarks.limits import (
+    compared,
+    is_busy,
+    retrieval_verdicts,
+    search_verdicts,
+    verdicts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
     from tests.benchmarks.limits import Verdict
-    from tests.benchmarks.results import Measurement, Results, SearchFigure
+    from tests.benchmarks.results import Measurement, Results, RetrievalFigure, SearchFigure
 
 _BLOCK: Final = re.compile(
     r"(<!-- figures: ([a-z-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL
@@ -80,8 +86,8 @@ def _run(results: Results) -> str:
 
 
 def _limits(results: Results) -> str:
-    of_searches = search_verdicts(results)
-    return _judged(each for each in verdicts(results) if each not in of_searches)
+    elsewhere = [*search_verdicts(results), *retrieval_verdicts(results)]
+    return _judged(each for each in verdicts(results) if each not in elsewhere)
 
 
 def _judged(found: Iterable[Verdict]) -> str:
@@ -271,6 +277,58 @@ def _search_run(results: Results) -> str:
     return "\n".join(lines)
 
 
+def _retrieval_run(results: Results) -> str:
+    if not results.retrievals:
+        return ""
+    machine = results.machine
+    software = f"Python {machine['python']}, SQLite {machine['sqlite']}"
+    before = results.data["load_before"]
+    low, high = (f(each.load for each in results.retrievals) for f in (min, max))
+    lines = [
+        f"- {results.date}; {machine['processor']}, {machine['cores']} cores, {software}",
+        f"- load average {before} before, {low:.1f} to {high:.1f} during the run, its own included",
+    ]
+    if is_busy(results):
+        lines.append("- **others worked on this machine during the run: times tell less**")
+    return "\n".join(lines)
+
+
+def _retrieval_limits(results: Results) -> str:
+    return _judged(retrieval_verdicts(results))
+
+
+def _retrieval_times(results: Results) -> str:
+    by_subject: dict[str, list[RetrievalFigure]] = {}
+    for each in results.retrievals:
+        by_subject.setdefault(each.subject, []).append(each)
+    heads = ["of", "asked", "size", "median (min to max)", "answers/s"]
+    heads += ["CPU of the server", "reads of the object", "memory of the server"]
+    return _table(
+        heads,
+        (
+            ["" if at else subject, *_retrieval_cells(each)]
+            for subject, of_subject in by_subject.items()
+            for at, each in enumerate(of_subject)
+        ),
+    )
+
+
+def _retrieval_cells(each: RetrievalFigure) -> list[str]:
+    times = f"{_short(each.median_ms)} ms"
+    if each.max_ms != each.min_ms:
+        times = f"{_short(each.median_ms)} ({_short(each.min_ms)} to {_short(each.max_ms)}) ms"
+    reads = "" if each.reads is None else f"{each.reads:,}: {_size(each.read_bytes)}"
+    return [
+        each.asked,
+        _size(each.body_bytes),
+        times,
+        _number(each.per_second),
+        _ms(each.cpu_ms),
+        reads,
+        "" if each.most_bytes is None else _size(each.most_bytes),
+    ]
+
+
 def _search_limits(results: Results) -> str:
     return _judged(search_verdicts(results))
 
@@ -449,8 +507,14 @@ SECTIONS: Final[dict[str, Callable[[Results], str]]] = {
     "search-limits": _search_limits,
     "search-times": _search_times,
     "search-costs": _search_costs,
+    "retrieval-run": _retrieval_run,
+    "retrieval-limits": _retrieval_limits,
+    "retrieval-times": _retrieval_times,
 }
 """What stands between the marks of a document, by the mark's name."""
 
 SEARCH_SECTIONS: Final = frozenset(name for name in SECTIONS if name.startswith("search-"))
 """Those that a run of searches alone has figures for."""
+
+RETRIEVAL_SECTIONS: Final = frozenset(name for name in SECTIONS if name.startswith("retrieval-"))
+"""Those that a run of retrieval alone has figures for."""

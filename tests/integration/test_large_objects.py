@@ -11,23 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dicomulus.adapters.ledger import Ledger
-from dicomulus.adapters.local.folder_store import FolderStore
-from dicomulus.adapters.local.sqlite_index import SqliteIndex
-from dicomulus.api.routes import answer
-from dicomulus.composition import compose
-from dicomulus.settings import Settings
-from dicomulus.wire.message import Headers, Request
-from tests.support.archives import ListQueue
+from tests.support.counted_archive import CountedArchive, storage_reads
 from tests.support.large_objects import native, one_fragment_each, several_fragments_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dicomulus.adapters.ledger import Call
-    from dicomulus.services.archive import Archive
-    from dicomulus.wire.message import Response
     from tests.support.large_objects import LargeObject
 
 MIB = 1_048_576
@@ -45,46 +35,20 @@ WRITERS: dict[str, Callable[[Path], LargeObject]] = {
 }
 
 
-class Served:
-    """An archive over one object, indexed, with a ledger of what was read for it."""
+class Served(CountedArchive):
+    """An archive over one object of a shape."""
 
     def __init__(self, folder: Path, write: Callable[[Path], LargeObject]) -> None:
-        source = folder / "source"
-        cache = folder / "cache"
+        source, data = folder / "source", folder / "data"
         source.mkdir()
-        cache.mkdir()
+        data.mkdir()
         self.large = write(source / "large.dcm")
-        self.ledger = Ledger()
-        store = FolderStore(source, clock_tick_seconds=0)
-        self.archive: Archive = compose(
-            Settings(),
-            index=self.ledger.index(SqliteIndex(folder / "index.sqlite")),
-            storage=self.ledger.store(store, "storage"),
-            cache=self.ledger.store(FolderStore(cache, writable=True), "cache"),
-            queue=ListQueue(),
-        )
-        report, self.ingest_calls = self.ledger.of(
-            lambda: self.archive.ingest.look_at(["large.dcm"])
-        )
-        (self.row,) = report.indexed
-
-    def ask(self, below: str, **headers: str) -> Response:
-        path = f"/dicom-web{self.row.instance.path}{below}"
-        lines = Headers.of({name.replace("_", "-"): value for name, value in headers.items()})
-        return answer(self.archive, Request("GET", path, (), lines, base_url="http://x"))
-
-    def body(self, below: str, **headers: str) -> bytes:
-        response = self.ask(below, **headers)
-        return response.body if isinstance(response.body, bytes) else b"".join(response.body)
+        super().__init__(self.large.path, data=data)
 
 
 @pytest.fixture(scope="module", params=WRITERS)
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Served:
     return Served(tmp_path_factory.mktemp("large"), WRITERS[request.param])
-
-
-def storage_reads(calls: list[Call]) -> list[int]:
-    return [call.object_bytes for call in calls if call.port == "storage" and call.object_bytes]
 
 
 def test_ingest_reads_headers_and_no_pixels(served: Served) -> None:

@@ -167,6 +167,10 @@ def _head(transfer_syntax: str, *, frames: int, side: int, bits: int) -> bytes:
     dataset.HighBit = bits - 1
     dataset.PixelRepresentation = 0
     dataset.NumberOfFrames = frames
+    # Those of a CT would show nothing of what frames hold here.
+    for keyword in ("WindowCenter", "WindowWidth", "RescaleIntercept", "RescaleSlope"):
+        if keyword in dataset:
+            delattr(dataset, keyword)
     return encode(dataset, transfer_syntax=transfer_syntax)
 
 

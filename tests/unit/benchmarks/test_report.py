@@ -11,15 +11,22 @@ import pytest
 from tests.benchmarks.charts import write_charts
 from tests.benchmarks.limits import verdicts
 from tests.benchmarks.results import (
+    FIRST_BYTE,
     Measurement,
     OperationCost,
     Results,
+    RetrievalFigure,
     SearchFigure,
     read_results,
     write_results,
 )
 from tests.benchmarks.search_questions import DESCRIPTIONS, KEYED, ONE_MATCH
-from tests.benchmarks.tables import SEARCH_SECTIONS, SECTIONS, update_document
+from tests.benchmarks.tables import (
+    RETRIEVAL_SECTIONS,
+    SEARCH_SECTIONS,
+    SECTIONS,
+    update_document,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +76,22 @@ REFUSED = replace(
     read_units=None,
     requests=None,
     usd_per_million=None,
+)
+
+
+RETRIEVAL = RetrievalFigure(
+    subject="native: 2.00 GB",
+    asked="any frame",
+    count=200,
+    body_bytes=524_288,
+    median_ms=1.5,
+    min_ms=1.1,
+    max_ms=9.0,
+    cpu_ms=1.2,
+    reads=1,
+    read_bytes=524_288,
+    most_bytes=120_000_000,
+    load=0.9,
 )
 
 
@@ -126,6 +149,7 @@ def full() -> Results:
     )
     of_searches = searched(SEARCH, REFUSED, larger(SEARCH), larger(REFUSED))
     run.searches = of_searches.searches
+    run.retrievals = [RETRIEVAL, replace(RETRIEVAL, asked=FIRST_BYTE, reads=None, read_bytes=None)]
     run.data |= of_searches.data
     return run
 
@@ -221,6 +245,45 @@ def test_the_only_match_among_a_million_must_be_on_the_first_page(
 def test_a_larger_archive_must_not_be_read_more_often(reads: int, is_kept: bool) -> None:
     run = searched(SEARCH, replace(larger(SEARCH), cost=f"reads={reads}; entries=9"))
     assert verdict_of("PatientID: reads of the index", run) is is_kept
+
+
+@pytest.mark.parametrize(
+    ("figure", "promise", "is_kept"),
+    [
+        (replace(RETRIEVAL, most_bytes=199_999_999), "memory of the server", True),
+        (replace(RETRIEVAL, most_bytes=200_000_000), "memory of the server", False),
+        (replace(RETRIEVAL, asked=FIRST_BYTE, median_ms=50.0), "native: 2.00 GB: first byte", True),
+        (
+            replace(RETRIEVAL, asked=FIRST_BYTE, median_ms=50.1),
+            "native: 2.00 GB: first byte",
+            False,
+        ),
+        (replace(RETRIEVAL, per_second=1_000.0), "native: 2.00 GB, any frame", True),
+        (replace(RETRIEVAL, per_second=999.0), "native: 2.00 GB, any frame", False),
+    ],
+)
+def test_what_is_large_is_given_soon_and_in_little_memory(
+    figure: RetrievalFigure, promise: str, is_kept: bool
+) -> None:
+    run = results()
+    run.retrievals = [figure]
+    assert verdict_of(promise, run) is is_kept
+
+
+def test_a_run_of_retrieval_alone_leaves_all_other_figures(tmp_path: Path) -> None:
+    document = tmp_path / "benchmarks.md"
+    marks = "".join(
+        f"\n<!-- figures: {name} -->\n{name} of an earlier run\n<!-- end of figures -->\n"
+        for name in SECTIONS
+    )
+    document.write_text(marks)
+    update_document(document, full(), names=RETRIEVAL_SECTIONS)
+    kept = {name for name in SECTIONS if f"{name} of an earlier run" in document.read_text()}
+    assert kept == set(SECTIONS) - RETRIEVAL_SECTIONS
+    assert (
+        "| native: 2.00 GB | any frame | 524.3 kB | 1.50 (1.10 to 9.00) ms |  | 1.20 ms "
+        "| 1: 524.3 kB | 120.0 MB |"
+    ) in document.read_text()
 
 
 def test_a_run_of_searches_alone_leaves_all_other_figures(tmp_path: Path) -> None:
