@@ -226,6 +226,15 @@ def test_who_cannot_follow_is_sent_the_instance(
     assert answer(direct.archive, request).status == 200
 
 
+def test_who_has_it_is_told_so_here(direct: Small) -> None:
+    """The store knows other entity tags."""
+    row = direct.take({"a": ct_instance()}).indexed[0]
+    etag = direct.ask(row.instance.path, method="HEAD").header("ETag") or ""
+    assert direct.ask(row.instance.path, If_None_Match=etag).status == 304
+    assert direct.ask(row.instance.path, If_None_Match='"other"').status == 307
+    assert direct.ask(row.instance.path, If_Match=etag).status == 200
+
+
 def test_what_is_written_anew_is_not_fetched_from_the_store(direct: Small) -> None:
     row = direct.take({"a": ct_instance(transfer_syntax=IMPLICIT_LITTLE_ENDIAN)}).indexed[0]
     assert direct.ask(row.instance.path).status == 200

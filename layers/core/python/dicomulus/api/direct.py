@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dicomulus.wire.conditional import is_not_modified
 from dicomulus.wire.message import Response
 
 if TYPE_CHECKING:
@@ -13,18 +14,19 @@ if TYPE_CHECKING:
 
 
 def direct_response(
-    archive: Archive, request: Request, row: InstanceRow, *, content_type: str
+    archive: Archive, request: Request, row: InstanceRow, *, content_type: str, etag: str
 ) -> Response | None:
     """Send a client to the object store for an object as stored, where that is better.
 
-    The row is one whose object was just looked at: no client can be made to send an entity tag
-    along, so the object is of the row's or of a later generation.
+    The caller looks at the object of the row, by the first byte of it: no client can be made to
+    send an entity tag along, so what it gets is of the row's or of a later generation. A client
+    that has an entity tag of the archive's is answered here: the store knows others.
 
     Returns:
         The answer, or none where the object is to be sent from here.
     """
     limit = archive.settings.max_direct_bytes
-    if not limit or row.object_size <= limit or request.method != "GET" or _is_of_a_page(request):
+    if not limit or row.object_size <= limit or not _can_follow(request, etag):
         return None
     presigned = archive.storage.presigned_get(
         row.object_key,
@@ -42,6 +44,11 @@ def direct_response(
     return Response(307, headers)
 
 
-def _is_of_a_page(request: Request) -> bool:
-    """Whether a script asks: its browser follows only where the store knows the page's origin."""
-    return "Origin" in request.headers or request.headers.get("Sec-Fetch-Mode") == "cors"
+def _can_follow(request: Request, etag: str) -> bool:
+    if request.method != "GET" or "If-Match" in request.headers:
+        return False
+    if is_not_modified(request.headers.get("If-None-Match"), etag):
+        return False
+    # Of a page's script the browser follows only where the store knows the page's origin.
+    is_of_a_page = request.headers.get("Sec-Fetch-Mode") == "cors"
+    return not (is_of_a_page or "Origin" in request.headers)

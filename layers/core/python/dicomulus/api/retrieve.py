@@ -94,8 +94,11 @@ def retrieve_instance(archive: Archive, request: Request, variables: Mapping[str
         single = Single(content, form.content_type, "object")
         if form.multipart:
             return _one_part(archive, request, row, single, media_type=DICOM)
+        etag = entity_tag(row, single.what, single.content_type)
         if content.read and (
-            direct := direct_response(archive, request, row, content_type=form.content_type)
+            direct := direct_response(
+                archive, request, row, content_type=form.content_type, etag=etag
+            )
         ):
             archive.retrieve.begin(row, content.part(0, 1))
             return direct
@@ -213,8 +216,9 @@ def objects(
         The heads of the parts where they are known before the parts are made, and the parts.
     """
     check_length(archive, sum(row.object_size for row in rows))
-    forms = [_forms_of_part(row, accept) for row in rows]
-    planned = list(zip(rows, forms, strict=True))
+    stored = {row.transfer_syntax_uid for row in rows}
+    forms = {syntax: _forms_of_part(syntax, accept) for syntax in stored}
+    planned = [(row, forms[row.transfer_syntax_uid]) for row in rows]
     heads: list[PartHead] | None = None
     if all(
         is_as_stored(row.transfer_syntax_uid, best.transfer_syntax) for row, (best, *_) in planned
@@ -225,8 +229,7 @@ def objects(
     return heads, chain(tuple(islice(parts, 1)), parts)
 
 
-def _forms_of_part(row: InstanceRow, accept: Accept) -> list[Offer]:
-    stored = row.transfer_syntax_uid
+def _forms_of_part(stored: str, accept: Accept) -> list[Offer]:
     syntaxes = dict.fromkeys((*object_syntaxes(stored, accept, _OBJECTS), on_the_web(stored)))
     return [Offer(DICOM, multipart=True, transfer_syntax=each) for each in syntaxes]
 

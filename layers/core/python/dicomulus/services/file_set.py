@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -47,9 +48,9 @@ class FileSets:
         They are short and alike in upper and lower case, so that every file system has them.
         """
         folders = self._folders(rows)
-        used: set[str] = set()
+        names = _Names()
         return [
-            _unused(f"{folders[row.instance.series]}/{_instance_name(row)}", ".dcm", used)
+            names.take(f"{folders[row.instance.series]}/{_instance_name(row)}", ".dcm")
             for row in rows
         ]
 
@@ -98,9 +99,9 @@ class FileSets:
         answers: dict[SeriesResource, bytes] = {}
         for study in dict.fromkeys(series.study_instance_uid for series in wanted):
             answers |= {row.series: row.answer for row in self._index.query_series(study)}
-        used: set[str] = set()
+        names = _Names()
         return {
-            series: _unused(_series_name(answers.get(series, b"{}"), place), "", used)
+            series: names.take(_series_name(answers.get(series, b"{}"), place))
             for place, series in enumerate(wanted, start=1)
         }
 
@@ -117,11 +118,18 @@ def _instance_name(row: InstanceRow) -> str:
     return f"{number:06}" if number is not None and 0 <= number <= MAX_NUMBER else "other"
 
 
-def _unused(name: str, ending: str, used: set[str]) -> str:
-    """Give a name that is not used yet, and use it."""
-    for number in count(1):
+class _Names:
+    """Names that are given once; whoever wants one that is taken gets it with a number."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._wanted: Counter[str] = Counter()
+
+    def take(self, name: str, ending: str = "") -> str:
+        self._wanted[name] += 1
+        number = self._wanted[name]
         found = f"{name}{ending}" if number == 1 else f"{name}-{number}{ending}"
-        if found not in used:
-            used.add(found)
-            return found
-    raise AssertionError("there is always a name")
+        if found in self._taken:
+            return self.take(name, ending)
+        self._taken.add(found)
+        return found
