@@ -121,22 +121,25 @@ class RestApi(Construct):
             "delete": _integration(functions.manage, streamed=False),
         }
         for route in ROUTES:
-            path = base_path + route.template
+            path = (base_path + route.template).rstrip("/")
             resource = self.api.root.resource_for_path(path)
             # HEAD is answered by the route of GET.
             for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
                 resource.add_method(
                     method,
                     integrations[route.scope],
-                    authorization_type=self._authorization(),
+                    authorization_type=self._authorization(method),
                 )
                 methods.setdefault(path, set()).add(method)
         for path, allowed in methods.items():
-            self._add_preflight(self.api.root.resource_for_path(path), methods=allowed)
+            if "OPTIONS" not in allowed:
+                self._add_preflight(self.api.root.resource_for_path(path), methods=allowed)
 
-    def _authorization(self) -> apigateway.AuthorizationType:
+    def _authorization(self, method: str) -> apigateway.AuthorizationType:
         kinds = apigateway.AuthorizationType
-        return kinds.IAM if self._deployment.authorization == "iam" else kinds.NONE
+        # Preflights carry no signature; what the service is able to do is no secret.
+        is_signed = self._deployment.authorization == "iam" and method != "OPTIONS"
+        return kinds.IAM if is_signed else kinds.NONE
 
     def _add_preflight(self, resource: apigateway.IResource, *, methods: set[str]) -> None:
         """Answer preflights in the gateway: there is one for every frame that a viewer gets."""

@@ -38,15 +38,16 @@ class Route:
     name ends with ``+`` takes the rest of the path, slashes included.
     """
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "POST", "DELETE", "OPTIONS"]
     template: str
     handler: Handler
     scope: Scope = "read"
 
     @property
     def segments(self) -> tuple[str, ...]:
-        """The template's segments."""
-        return tuple(self.template.strip("/").split("/"))
+        """The template's segments; the base URL itself has none."""
+        path = self.template.strip("/")
+        return tuple(path.split("/")) if path else ()
 
     def match(self, segments: Sequence[str]) -> dict[str, str] | None:
         """Give the variables' values if the path, in decoded segments, fits the template."""

@@ -12,6 +12,7 @@ from dicomulus.api.bulk_data import (
     study_bulk_data,
     study_pixel_data,
 )
+from dicomulus.api.capabilities import describe_service, retrieve_capabilities
 from dicomulus.api.delete import delete_instance, delete_series, delete_study
 from dicomulus.api.icon import or_icon
 from dicomulus.api.manifest import (
@@ -62,6 +63,11 @@ _STUDY: Final = "/studies/{study}"
 _SERIES: Final = _STUDY + "/series/{series}"
 _INSTANCE: Final = _SERIES + "/instances/{instance}"
 
+
+def _routes() -> tuple[Route, ...]:
+    return ROUTES
+
+
 ROUTES: Final = (
     Route("GET", "/studies", search_studies),
     Route("GET", "/series", search_series),
@@ -106,6 +112,8 @@ ROUTES: Final = (
     Route("GET", _INSTANCE + "/thumbnail", or_icon(instance_thumbnail)),
     Route("GET", _INSTANCE + "/frames/{frames}/thumbnail", frame_thumbnail),
     Route("GET", "/wado", retrieve_by_uri),
+    Route("GET", "/", describe_service(_routes)),
+    Route("OPTIONS", "/", retrieve_capabilities(_routes)),
     Route("POST", "/studies", store_instances, "write"),
     Route("POST", _STUDY, store_instances, "write"),
     Route("POST", UPLOADS_PATH, plan_uploads, "write"),
