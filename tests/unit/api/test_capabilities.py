@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -11,7 +12,7 @@ import pytest
 from dicomulus.api.capabilities import NAMESPACE, WADL, describe, kind_of, name_of, xml_of
 from dicomulus.api.routes import ROUTES, answer
 from dicomulus.dicom.query import ALL_INSTANCES, ALL_SERIES, STUDIES, parse_search
-from dicomulus.errors import NotAcceptableError
+from dicomulus.errors import DicomulusError, NotAcceptableError, UnsupportedMediaTypeError
 from dicomulus.wire.media_types import JSON, OCTET_STREAM
 from dicomulus.wire.message import Headers, Request
 from tests.support.archives import BASE_URL, body_of, small_archive
@@ -181,6 +182,22 @@ def test_what_is_offered_can_be_had(small: Small, route: Route) -> None:
         assert response.status in kind_of(route).statuses
         told = response.header("Content-Type") or ""
         assert told.partition(";")[0] == media_type.partition(";")[0]
+
+
+@pytest.mark.parametrize(
+    "route", [route for route in ROUTES if route.method == "POST"], ids=lambda route: route.template
+)
+def test_what_is_said_to_be_taken_is_of_a_known_type(small: Small, route: Route) -> None:
+    assert kind_of(route).takes
+    for media_type in (*kind_of(route).takes, "image/tiff"):
+        headers = Headers.of({"Content-Type": f"{media_type}; boundary=b"})
+        path = "/dicom-web" + path_of(small, route)
+        request = Request("POST", path, (), headers, BytesIO(b"--b--"), base_url=BASE_URL)
+        try:
+            refused = answer(small.archive, request).status == 415
+        except DicomulusError as error:
+            refused = isinstance(error, UnsupportedMediaTypeError)
+        assert refused == (media_type == "image/tiff")
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,8 @@ _FRAME_TYPES: Final = (OCTET_STREAM, *dict.fromkeys(FRAME_MEDIA_TYPES.values()))
 _VALUES: Final = tuple(map(_related, _FRAME_TYPES))
 _PARTIAL: Final = (200, 206, 304)
 
-_STORE: Final = Kind(answers=_TEXTS, takes=(_related(DICOM), DICOM), statuses=(200, 202))
+_BODIES: Final = (DICOM, DICOM_JSON, DICOM_XML)
+_STORE: Final = Kind(answers=_TEXTS, takes=(*map(_related, _BODIES), *_BODIES), statuses=(200, 202))
 _DELETE: Final = Kind(parameters=(), statuses=(204,))
 _OBJECTS: Final = Kind(
     answers=(_related(DICOM), "application/zip"), parameters=("accept", "charset", "dicomdir")
