@@ -8,21 +8,29 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.support.browser_page import browser_options
+from tests.support.serving import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PATIENCE_SECONDS: Final = 60.0
-"""After this long what is awaited does not come any more, however busy the machine."""
-
 Json = dict[str, Any]
+
+_WITH_PIPES: Final = """
+import fcntl, os, sys
+# The browser reads commands from 3 and writes answers to 4.
+commands, answers = (fcntl.fcntl(int(each), fcntl.F_DUPFD, 10) for each in sys.argv[1:3])
+os.dup2(commands, 3)
+os.dup2(answers, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 _KEYS: Final = {
     "ArrowDown": 40,
@@ -80,10 +88,11 @@ class Tab:
         while True:
             # A page that is being left has nothing to say.
             value = self.evaluate(f"(() => {{ try {{ return {expression} }} catch {{ }} }})()")
-            if value:
+            # An element comes as an empty object.
+            if value or value == {}:
                 return value
             if time.monotonic() > deadline:
-                text = self.evaluate("document.body && document.body.innerText")
+                text = self.evaluate("document.body && document.body.innerText.slice(0, 1000)")
                 raise AssertionError(f"never true: {expression}\n{self.failures}\n{text}")
             time.sleep(0.05)
 
@@ -197,8 +206,7 @@ def browsing(browser: str, profile: Path) -> Iterator[Tab]:
     """Run a browser with one tab."""
     read_here, write_there = os.pipe()
     read_there, write_here = os.pipe()
-    # The browser reads commands from 3 and writes answers to 4.
-    command = ["sh", "-c", f'exec "$@" 3<&{read_there} 4>&{write_there}', "sh", browser]
+    command = [sys.executable, "-c", _WITH_PIPES, str(read_there), str(write_there), browser]
     process = subprocess.Popen(
         [*command, *browser_options(profile), "--remote-debugging-pipe", "about:blank"],
         stdout=subprocess.DEVNULL,

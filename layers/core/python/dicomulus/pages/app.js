@@ -31,32 +31,39 @@ async function show() {
   }
 }
 
+// Studies are counted at a glance; the others by going through all of them.
+const COUNTED_UNASKED = 5000;
+
 async function showCounts() {
   const place = document.getElementById("counts");
-  const kinds = { patients: "patient", studies: "study", series: "series", instances: "instance" };
-  const several = { study: "studies", series: "series" };
-  for (const [resource, one] of Object.entries(kinds)) {
-    const part = h("span");
-    place.append(part);
-    try {
-      part.textContent = plural(await count(resource), one, several[one]);
-    } catch {
-      // It is told nowhere else how many there are, and nothing depends on it.
-      part.remove();
-    }
+  const studies = await count("studies");
+  place.replaceChildren(h("span", {}, plural(studies, "study", "studies")));
+  if (studies <= COUNTED_UNASKED) return countRest(place);
+  const more = h("button", { type: "button", class: "small" }, "Count patients, series, instances");
+  more.addEventListener("click", () => (more.remove(), countRest(place)));
+  place.append(more);
+}
+
+async function countRest(place) {
+  const parts = [["patients", "patient"], ["series", "series", "series"], ["instances", "instance"]];
+  const spans = parts.map(() => h("span", {}, "…"));
+  place.prepend(spans[0]);
+  place.append(...spans.slice(1));
+  for (const [index, [resource, ...names]] of parts.entries()) {
+    spans[index].textContent = plural(await count(resource), ...names);
   }
 }
+
+// Nothing depends on the counts, and the list says what is wrong with the archive.
+const recount = () => showCounts().catch(() => document.getElementById("counts").replaceChildren());
 
 try {
   await connect();
   document.getElementById("viewer").hidden = !hasViewer();
   addEventListener("hashchange", show);
-  addEventListener("counts", () => {
-    document.getElementById("counts").replaceChildren();
-    showCounts();
-  });
+  addEventListener("counts", recount);
   await show();
-  showCounts();
+  await recount();
 } catch (error) {
   main.replaceChildren(failure(error));
 }

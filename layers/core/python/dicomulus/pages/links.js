@@ -21,6 +21,7 @@ export function linksOf(segments, what, frame = 1) {
       ["Image", curl("-o", "image.png", "-H", quoted("Accept: image/png"), quoted(`${address}/frames/${frame}/rendered`))],
     );
   } else {
+    lines.push(["ZIP", curl("-O", "-J", quoted(`${address}?accept=application/zip`))]);
     lines.push(["Instances", curl("-o", `${what}.multipart`, "-H", quoted(PARTS), quoted(address))]);
   }
   return h("div", { class: "links" }, lines.map(([label, text]) => copyable(text, label)));

@@ -214,7 +214,7 @@ async function follow(signal, changed) {
   let known = null;
   for (let seconds = 2; !signal.aborted; seconds = Math.min(seconds * 1.5, 60)) {
     try {
-      const current = document.hidden ? known : await count("instances", signal);
+      const current = document.hidden ? known : await count("studies", signal);
       if (known !== null && current !== known) {
         changed();
         seconds = 2;

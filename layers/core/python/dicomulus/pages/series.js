@@ -6,7 +6,7 @@ import { debounced, failure, h } from "./dom.js";
 import { Images } from "./images.js";
 import { linksOf } from "./links.js";
 import { attributeTable, report } from "./metadata.js";
-import { viewerLink } from "./study.js";
+import { viewerLink, zipLink } from "./study.js";
 import { Window } from "./window.js";
 
 const PLAYED_MS = 100;
@@ -65,7 +65,7 @@ class Series {
     place.classList.add("wide");
     place.append(
       h("nav", { class: "trail", "aria-label": "Where this is" }, h("a", { href: "#/" }, "Studies"), " › ", h("a", { href: up }, "study"), " › series"),
-      h("div", { class: "viewer" }, h("div", { class: "show" }, this.stage, scroller, this.controls), h("aside", {}, h("div", { class: "actions" }, viewerLink(this.study), this.download), this.panels)),
+      h("div", { class: "viewer" }, h("div", { class: "show" }, this.stage, scroller, this.controls), h("aside", {}, h("div", { class: "actions" }, viewerLink(this.study), zipLink(archive.series(this.study, this.series)), this.download), this.panels)),
     );
   }
 
@@ -151,13 +151,14 @@ class Series {
         const bitmap = await this.images.get(address);
         if (this.signal.aborted) return;
         this.draw(bitmap);
+        this.canvas.dataset.window = new URL(address).searchParams.get("window") ?? "";
       } catch (error) {
         if (this.signal.aborted) return;
         this.instead.replaceChildren(failure(error));
         this.reveal(this.instead);
       }
       shown = address;
-      if (position === this.position && address === this.addressOf(position)) this.canvas.dataset.shown = String(position + 1);
+      if (position === this.position && address === this.addressOf(position) && !this.canvas.hidden) this.canvas.dataset.shown = position + 1;
     }
   }
 
@@ -174,6 +175,7 @@ class Series {
   reveal(element) {
     this.canvas.hidden = element !== this.canvas;
     this.instead.hidden = element !== this.instead;
+    if (element === this.instead) delete this.canvas.dataset.shown;
   }
 
   // Gives what stands for an instance that is no image, and nothing for one that is.
@@ -182,6 +184,7 @@ class Series {
     const sopClass = value(instance, "SOPClassUID");
     const segments = this.segmentsOf(instance);
     const syntax = values(instance, "AvailableTransferSyntaxUID")[0];
+    if (isVideo(syntax) || isDocument(sopClass)) this.controls.hidden = true;
     if (isVideo(syntax)) return this.video([...segments, "rendered"]);
     if (isDocument(sopClass)) return this.document([...segments, "rendered"], kind(sopClass));
     if (this.images.has(this.position)) return null;

@@ -47,8 +47,13 @@ export function viewerLink(study) {
   return h("a", { href: `viewer/viewer?StudyInstanceUIDs=${encodeURIComponent(study)}`, class: "button main", id: "ohif" }, "Open in OHIF");
 }
 
+export function zipLink(segments) {
+  const link = h("a", { class: "button", download: "" }, "Download ZIP");
+  return archive.opener(link, archive.url(segments, { accept: "application/zip" }), { accept: "application/zip", name: `${segments.at(-1)}.zip` });
+}
+
 function actions(study) {
-  return [viewerLink(study)];
+  return [viewerLink(study), zipLink(archive.study(study))];
 }
 
 function card(study, found) {

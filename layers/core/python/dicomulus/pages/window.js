@@ -1,7 +1,7 @@
 // The window of grey levels: what the objects say, presets, fields, and the mouse (PS3.3 §C.11.2).
 
 import { get } from "./archive.js";
-import { text, value, values } from "./dicom.js";
+import { hasPixels, text, value, values } from "./dicom.js";
 import { h } from "./dom.js";
 
 const CT = [
@@ -35,7 +35,7 @@ export class Window {
   // Takes the windows that the instance on show has itself.
   offer(dataset) {
     this.dataset = dataset;
-    const grey = !COLOURS.test(text(dataset, "PhotometricInterpretation"));
+    const grey = hasPixels(dataset) && !COLOURS.test(text(dataset, "PhotometricInterpretation"));
     this.place.hidden = !grey;
     this.method = FUNCTIONS[value(dataset, "00281056")] ?? "linear";
     const [centers, widths, names] = ["00281050", "00281051", "00281055"].map((tag) => values(dataset, tag));
