@@ -263,6 +263,8 @@ def test_an_image_that_is_known_is_not_sent_again(small: Small, lossy: bool) -> 
         ({"anonymize": "yes"}, "anonymize"),
         ({"presentationUID": "1.2"}, "presentationUID"),
         ({"contentType": "application/dicom", "transferSyntax": "x"}, "transferSyntax"),
+        ({"contentType": "jpeg"}, "contentType"),
+        ({"contentType": "image/jpeg,application/dicom"}, "contentType"),
     ],
 )
 def test_what_breaks_a_rule_is_named(small: Small, parameters: dict[str, Any], named: str) -> None:

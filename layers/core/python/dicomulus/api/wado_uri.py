@@ -20,6 +20,7 @@ from dicomulus.dicom.resource import InstanceResource, is_addressable, uids_of
 from dicomulus.errors import (
     FrameNotFoundError,
     InstanceNotFoundError,
+    InvalidHeaderError,
     InvalidQueryError,
     ResponseTooLargeError,
 )
@@ -49,7 +50,6 @@ _IMAGES: Final = ("image/jpeg", "image/png", "image/gif")
 
 # What the parameters are told as, and what they are called here (PS3.18 Table 9.5.1-1).
 _CALLED_HERE: Final = {
-    "accept": "contentType",
     "quality": "imageQuality",
     "viewport": "rows, columns, region",
     "window": "windowCenter, windowWidth",
@@ -148,7 +148,12 @@ def _value(request: Request, name: str) -> str | None:
 def _selected(request: Request, row: InstanceRow) -> str:
     """Choose the media type: as the parameter contentType says, or else as the header does."""
     wanted = [value for value in request.parameters("contentType") if value]
-    accept = accept_of(replace(request, query=tuple(("accept", each) for each in wanted)))
+    try:
+        accept = accept_of(replace(request, query=tuple(("accept", each) for each in wanted)))
+    except InvalidHeaderError as error:
+        if wanted:
+            raise InvalidQueryError("contentType", error.rule) from error
+        raise
     return select(accept, [Offer(each) for each in (*_rendered_types(row), DICOM)]).media_type
 
 
