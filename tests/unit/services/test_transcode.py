@@ -223,6 +223,21 @@ def test_a_change_between_frames_ends_the_answer(small: Small) -> None:
         body_of(response)
 
 
+@pytest.mark.parametrize(
+    "named", [b"1.2.840.10008.1.2.\xed", b"1.2\r\nX-Injected: 1", b"1.2.840.x"]
+)
+@pytest.mark.parametrize("accept", [OBJECTS, f"{OBJECTS}; transfer-syntax=*"])
+def test_a_transfer_syntax_that_is_none_reaches_no_header(
+    small: Small, named: bytes, accept: str
+) -> None:
+    content = with_frames(rle_frames(1))
+    meta = content.index(b"\x02\0\x10\0UI") + 8
+    content = content[:meta] + named.ljust(20, b"\0") + content[meta + 20 :]
+    row = taken(small, content)
+    ((told, given),) = parts_of(small, row.instance.series.path, accept)
+    assert (told, given) == ("application/dicom", content)
+
+
 # --- the data set --------------------------------------------------------------------------------
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
+
+_UID: Final = re.compile(r"[0-9]+(\.[0-9]+){0,63}", re.ASCII)
+"""PS3.5 §9.1, of any length."""
 
 EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
 """The default of what is sent."""
@@ -62,6 +66,11 @@ LOSSY: Final = frozenset(
         "1.2.840.10008.1.2.4.203",
     }
 )
+
+
+def is_transfer_syntax(text: str) -> bool:
+    """Whether a text can be the UID of a transfer syntax, so that headers may have it."""
+    return _UID.fullmatch(text) is not None
 
 
 def on_the_web(stored: str) -> str:

@@ -20,7 +20,7 @@ from dicomulus.dicom.dataset_json import convert
 from dicomulus.dicom.json_model import integer_of
 from dicomulus.dicom.level_json import parse_json_object
 from dicomulus.dicom.resource import instance_of_key, is_addressable
-from dicomulus.dicom.transfer_syntax import on_the_web
+from dicomulus.dicom.transfer_syntax import is_transfer_syntax, on_the_web
 from dicomulus.errors import (
     DicomulusError,
     ObjectChangedError,
@@ -256,7 +256,8 @@ class Ingest:
         header = converted.header
         # Only a file meta that tells the truth lets the object be sent as it is.
         told = header.file_meta.get("00020010", "") == header.transfer_syntax_uid
-        transfer_syntax_uid = header.transfer_syntax_uid if told else ""
+        is_truth = told and is_transfer_syntax(header.transfer_syntax_uid)
+        transfer_syntax_uid = header.transfer_syntax_uid if is_truth else ""
         further, main_tags = further_of(converted.members, self._tags)
         row = InstanceRow(
             instance=instance,
