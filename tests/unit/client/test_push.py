@@ -146,7 +146,7 @@ def test_another_server_has_a_journal_of_its_own(remote: RemoteServer, folder: P
 def test_a_server_that_goes_away_ends_the_push_and_the_next_one_goes_on(
     remote: RemoteServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dicomulus.client.push.MAX_BATCH", 2)
+    monkeypatch.setattr("dicomulus.client.send.MAX_BATCH", 2)
     remote.interfere = lambda _: Reply(503) if remote.objects else None
     report = pushed(remote, folder, attempts=2)
     assert not report.succeeded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
     AddCommand = Callable[[Commands, str, str], argparse.ArgumentParser]
 
 JOBS: Final = 4
+DIMSE_PORT: Final = 4242
+
+GATEWAY_ATTEMPTS: Final = 3
+"""The spool itself is patient without end, and says meanwhile why it waits."""
 
 
 def add_transfers(commands: Commands, add_command: AddCommand) -> None:
     """Add the commands."""
     _add_push(commands, add_command)
+    _add_gateway(commands, add_command)
 
 
 def _add_push(commands: Commands, add_command: AddCommand) -> None:
@@ -38,6 +44,47 @@ def _add_push(commands: Commands, add_command: AddCommand) -> None:
     )
     _add_report(parser)
     parser.set_defaults(run=_push)
+
+
+def _add_gateway(commands: Commands, add_command: AddCommand) -> None:
+    parser = add_command(
+        commands,
+        "gateway",
+        "receive instances by DIMSE C-STORE and forward them to a DICOMweb server",
+    )
+    parser.add_argument("--aet", metavar="TITLE", required=True, help="AE title of the gateway")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default: 127.0.0.1); DIMSE asks nobody for a password",
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=DIMSE_PORT,
+        help=f"port to listen on, 0 for any that is free (default: {DIMSE_PORT})",
+    )
+    parser.add_argument(
+        "--check-aet",
+        action="store_true",
+        help="reject associations that call another AE title than --aet",
+    )
+    parser.add_argument(
+        "--accept-from",
+        action="append",
+        default=[],
+        metavar="TITLE",
+        help="take associations of this calling AE title only; may be repeated",
+    )
+    parser.add_argument(
+        "--spool",
+        type=Path,
+        metavar="DIR",
+        help="folder of what is not forwarded yet (default: one for each AE title in the user's "
+        "data directory)",
+    )
+    _add_server(parser, what="base URL of the server to forward to", option="--to")
+    parser.set_defaults(run=_gateway)
 
 
 def _add_server(parser: argparse.ArgumentParser, *, what: str, option: str = "url") -> None:
@@ -82,6 +129,25 @@ def _push(parsed: argparse.Namespace) -> int:
         again=parsed.again,
         as_json=parsed.json,
         everything=parsed.all,
+    )
+
+
+def _gateway(parsed: argparse.Namespace) -> None:
+    from dicomulus.cli.gateway import run_gateway
+    from dicomulus.client.gateway import ProviderOptions
+
+    provider_options = ProviderOptions(
+        ae_title=parsed.aet,
+        host=parsed.host,
+        port=parsed.port,
+        check_called=parsed.check_aet,
+        accept_from=tuple(parsed.accept_from),
+    )
+    run_gateway(
+        provider_options,
+        parsed.url,
+        client_options=replace(_options(parsed), attempts=GATEWAY_ATTEMPTS),
+        spool_folder=parsed.spool,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from dicomulus.client.identity import Unfit
-from dicomulus.client.send import MAX_BATCH, TAKEN, Outcome, Sender, parcel_of
+from dicomulus.client.send import TAKEN, Outcome, Sender, batches, parcel_of
 from dicomulus.client.sources import Unusable, ZipArchives, find_sources
 from dicomulus.errors import RemoteError, SourceFileError
 
@@ -195,30 +195,10 @@ class _Push:
         notes.append(Note(source.name, parcel.reason))
         self._progress.done(source.size)
 
-    def _batches(self, parcels: Iterable[Parcel]) -> Iterator[list[Parcel]]:
-        """Put instances together, never two of one UID, which an answer could not tell apart."""
-        batch: list[Parcel] = []
-        uids: set[str] = set()
-        size_bytes = 0
-        for parcel in parcels:
-            is_full = (
-                len(batch) >= MAX_BATCH
-                or size_bytes + parcel.source.size > self._sender.batch_bytes
-                or parcel.sop_instance_uid in uids
-            )
-            if batch and is_full:
-                yield batch
-                batch, uids, size_bytes = [], set(), 0
-            batch.append(parcel)
-            uids.add(parcel.sop_instance_uid)
-            size_bytes += parcel.source.size
-        if batch:
-            yield batch
-
     # --- sending ----------------------------------------------------------------------------------
 
     def _send_all(self, parcels: Iterable[Parcel], pool: ThreadPoolExecutor) -> None:
-        for batch in self._batches(parcels):
+        for batch in batches(parcels, max_bytes=lambda: self._sender.batch_bytes):
             self._pending.add(pool.submit(self._send, batch))
             while len(self._pending) > AHEAD * self._jobs and not self._report.stopped:
                 self._collect()

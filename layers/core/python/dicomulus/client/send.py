@@ -16,7 +16,7 @@ from dicomulus.errors import RemoteRefusedError, SourceFileError
 from dicomulus.wire.media_types import DICOM_JSON
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from dicomulus.client.http_client import Answer, HttpClient
     from dicomulus.client.sources import Source
@@ -89,6 +89,27 @@ def parcel_of(source: Source) -> Parcel | Unfit:
         except OSError as exc:
             raise SourceFileError(exc.strerror or "cannot be read") from exc
     return found if isinstance(found, Unfit) else Parcel(source, found)
+
+
+def batches(parcels: Iterable[Parcel], *, max_bytes: Callable[[], int]) -> Iterator[list[Parcel]]:
+    """Put instances together, never two of one UID, which an answer could not tell apart."""
+    batch: list[Parcel] = []
+    uids: set[str] = set()
+    size_bytes = 0
+    for parcel in parcels:
+        is_full = (
+            len(batch) >= MAX_BATCH
+            or size_bytes + parcel.source.size > max_bytes()
+            or parcel.sop_instance_uid in uids
+        )
+        if batch and is_full:
+            yield batch
+            batch, uids, size_bytes = [], set(), 0
+        batch.append(parcel)
+        uids.add(parcel.sop_instance_uid)
+        size_bytes += parcel.source.size
+    if batch:
+        yield batch
 
 
 class Sender:
