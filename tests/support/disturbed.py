@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Rejection,
         SearchPath,
         SeriesRow,
+        StoredObject,
         StudyRow,
     )
 
@@ -150,6 +151,11 @@ class DisturbedIndex:
         self, series: SeriesResource, after: str | None = None, *, limit: int = 1000
     ) -> Page[InstanceAnswer]:
         return self._inner.query_instance_answers(series, after, limit=self._short(limit))
+
+    def query_stored_objects(
+        self, series: SeriesResource, after: str | None = None, *, limit: int = 1000
+    ) -> Page[StoredObject]:
+        return self._inner.query_stored_objects(series, after, limit=self._short(limit))
 
     def get_instance(self, instance: InstanceResource) -> tuple[InstanceRow, ...]:
         return self._inner.get_instance(instance)

@@ -24,6 +24,7 @@ from dicomulus.ports import (
     Page,
     Rejection,
     SearchPath,
+    StoredObject,
     StudyEntry,
 )
 from tests.support.builders import (
@@ -150,6 +151,19 @@ def carrying_studies(*texts: dict[str, str]) -> list[StudyRow]:
 
 def add_studies(index: Index, *rows: StudyRow) -> None:
     commit(index, InstanceChanges(studies={row.study_instance_uid: row for row in rows}))
+
+
+def various_rows() -> list[InstanceRow]:
+    """Give rows of a series, of one object an instance and of several."""
+    canonical = canonical_key(instance_of(sop=7))
+    return [
+        *(instance_row(instance_of(sop=s), k) for s in (9, 10, 1) for k in ("z", "\u00fc", "a")),
+        instance_row(instance_of(sop=2), instance_number=None, damaged=True),
+        instance_row(instance_of(sop=3), instance_number=-7, object_modified_ms=5),
+        instance_row(instance_of(sop=4), attributes=b"{}", frame_table=bytes(9_000)),
+        instance_row(instance_of(sop=7), canonical),
+        instance_row(InstanceResource("1.2.1", "1.2.1.1", "not/a uid"), "odd"),
+    ]
 
 
 class IndexContract:
@@ -486,19 +500,7 @@ class IndexContract:
 
     @pytest.mark.parametrize("limit", [1, 3, 1000])
     def test_answers_are_what_searches_need_of_the_rows(self, index: Index, limit: int) -> None:
-        canonical = canonical_key(instance_of(sop=7))
-        rows = [
-            *(
-                instance_row(instance_of(sop=s), k)
-                for s in (9, 10, 1)
-                for k in ("z", "\u00fc", "a")
-            ),
-            instance_row(instance_of(sop=2), instance_number=None, damaged=True),
-            instance_row(instance_of(sop=3), instance_number=-7, object_modified_ms=5),
-            instance_row(instance_of(sop=4), attributes=b"{}", frame_table=bytes(9_000)),
-            instance_row(instance_of(sop=7), canonical),
-            instance_row(InstanceResource("1.2.1", "1.2.1.1", "not/a uid"), "odd"),
-        ]
+        rows = various_rows()
         commit(index, putting(*rows, instance_row(instance_of(series=2))))
 
         found = list(
@@ -527,6 +529,42 @@ class IndexContract:
 
     def test_a_series_that_is_not_there_has_no_answers(self, index: Index) -> None:
         assert index.query_instance_answers(series_of()) == Page(())
+
+    @pytest.mark.parametrize("limit", [1, 3, 1000])
+    def test_stored_objects_are_what_sending_needs_of_the_rows(
+        self, index: Index, limit: int
+    ) -> None:
+        rows = various_rows()
+        commit(index, putting(*rows, instance_row(instance_of(series=2))))
+
+        found = list(
+            walk(lambda after: index.query_stored_objects(series_of(), after, limit=limit))
+        )
+
+        assert found == [
+            StoredObject(
+                instance=row.instance,
+                object_key=row.object_key,
+                object_etag=row.object_etag,
+                object_size=row.object_size,
+                object_modified_ms=row.object_modified_ms,
+                transfer_syntax_uid=row.transfer_syntax_uid,
+                instance_number=row.instance_number,
+                damaged=row.damaged,
+            )
+            for row in rows_of(index, series_of())
+        ]
+        assert len(found) == len(rows)
+
+    @pytest.mark.parametrize("limit", [1, 3])
+    def test_a_page_of_stored_objects_is_never_longer_than_its_limit(
+        self, index: Index, limit: int
+    ) -> None:
+        commit(index, putting(*(instance_row(instance_of(sop=i)) for i in range(5))))
+        assert 0 < len(index.query_stored_objects(series_of(), limit=limit).items) <= limit
+
+    def test_a_series_that_is_not_there_has_no_stored_objects(self, index: Index) -> None:
+        assert index.query_stored_objects(series_of()) == Page(())
 
     # series and their versions
 

@@ -27,6 +27,7 @@ from tests.support.datasets import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from dicomulus.ports import InstanceRow
@@ -143,6 +144,47 @@ def test_a_study_is_all_its_instances_series_by_series(small: Small) -> None:
     response = small.ask(f"/studies/{row.instance.study_instance_uid}", accept=MULTIPART_DICOM)
     assert response.length is not None
     assert [content for _, content in parts(response)] == contents
+
+
+def test_before_the_first_byte_each_series_is_read_once(small: Small) -> None:
+    """And of its rows only what sending needs."""
+    contents = {
+        f"{series}-{number}": ct_instance(series_instance_uid=series, instance_number=number)
+        for series in ("1.2.1", "1.2.2", "1.2.3")
+        for number in range(1, 6)
+    }
+    row = small.take(contents).indexed[0]
+    path = f"/studies/{row.instance.study_instance_uid}"
+
+    def first_byte() -> Iterator[bytes]:
+        body = small.ask(path, accept=AS_STORED).body
+        assert not isinstance(body, bytes)
+        chunks = iter(body)
+        next(chunks)
+        return chunks
+
+    body, calls = small.ledger.of(first_byte)
+    made = [(call.port, call.operation) for call in calls]
+    assert made[:-2] == [("index", "query_series"), *[("index", "query_stored_objects")] * 3]
+    assert made[-2:] == [("storage", "stream"), ("storage", "chunk")]
+    _, rest = small.ledger.of(lambda: sum(map(len, body)))
+    assert {call.port for call in rest} == {"storage"}
+
+
+def test_an_object_that_is_written_anew_after_the_first_is_of_the_generation_told_of(
+    small: Small,
+) -> None:
+    syntaxes = [EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN]
+    objects = {
+        f"{number}": ct_instance(instance_number=number, transfer_syntax=syntax)
+        for number, syntax in enumerate(syntaxes, start=1)
+    }
+    row = small.take(objects).indexed[0]
+    response = small.ask(row.instance.series.path, accept=AS_STORED)
+    small.take({"2": ct_instance(instance_number=2, rows=8)})
+    assert not isinstance(response.body, bytes)
+    with pytest.raises(ObjectChangedError):
+        list(response.body)
 
 
 def test_a_series_leaves_whole_whatever_its_instances_are_written_in(small: Small) -> None:

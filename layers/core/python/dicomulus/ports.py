@@ -89,6 +89,26 @@ class InstanceAnswer(NamedTuple):
     attributes: bytes
 
 
+class StoredObject(NamedTuple):
+    """The part of an ``InstanceRow`` that is needed to send its object as it is stored.
+
+    A study may have ten thousands of them, and before its first byte is sent all are known.
+    """
+
+    instance: InstanceResource
+    object_key: str
+    object_etag: str
+    object_size: int
+    object_modified_ms: int
+    transfer_syntax_uid: str
+    instance_number: int | None
+    damaged: bool
+
+
+HeldObject: TypeAlias = "InstanceRow | StoredObject"
+"""What says which object holds an instance, and in which generation."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class InstanceRowKey:
     """What identifies an instance row: the instance and the object that holds it."""
@@ -337,6 +357,12 @@ class Index(Protocol):
         self, series: SeriesResource, after: str | None = None, *, limit: int = 1000
     ) -> Page[InstanceAnswer]:
         """Give of the rows of ``query_instances`` what a search needs, in that order (strong)."""
+        ...
+
+    def query_stored_objects(
+        self, series: SeriesResource, after: str | None = None, *, limit: int = 1000
+    ) -> Page[StoredObject]:
+        """Give of the rows of ``query_instances`` what sending needs, in that order (strong)."""
         ...
 
     def get_instance(self, instance: InstanceResource) -> tuple[InstanceRow, ...]:

@@ -46,7 +46,7 @@ from dicomulus.wire.multipart import Part, PartHead, Related
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from dicomulus.ports import InstanceRow
+    from dicomulus.ports import HeldObject, InstanceRow
     from dicomulus.services.archive import Archive
     from dicomulus.services.retrieve import Content, Frames
     from dicomulus.wire.media_types import Accept
@@ -68,7 +68,7 @@ def retrieve_study(archive: Archive, request: Request, variables: Mapping[str, s
     """Answer ``GET /studies/{study}``."""
     accept = accept_of(request)
     select(accept, [_OBJECTS])
-    return _objects(archive, accept, archive.retrieve.study_rows(variables["study"]))
+    return _objects(archive, accept, archive.retrieve.stored_of_study(variables["study"]))
 
 
 def retrieve_series(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
@@ -76,7 +76,7 @@ def retrieve_series(archive: Archive, request: Request, variables: Mapping[str, 
     accept = accept_of(request)
     select(accept, [_OBJECTS])
     series = SeriesResource(variables["study"], variables["series"])
-    return _objects(archive, accept, archive.retrieve.series_rows(series))
+    return _objects(archive, accept, archive.retrieve.stored_of_series(series))
 
 
 def retrieve_instance(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
@@ -170,7 +170,7 @@ def frame_numbers(text: str) -> list[int]:
 
 
 def _first_possible(
-    offers: Sequence[Offer], row: InstanceRow, make: Callable[[Offer], T]
+    offers: Sequence[Offer], row: HeldObject, make: Callable[[Offer], T]
 ) -> tuple[Offer, T]:
     """Make the first representation that can be made.
 
@@ -190,22 +190,22 @@ def _first_possible(
     ) from reason
 
 
-def _content(archive: Archive, row: InstanceRow, form: Offer) -> Content:
+def _content(archive: Archive, row: HeldObject, form: Offer) -> Content:
     syntax = form.transfer_syntax or ""
     if syntax != on_the_web(row.transfer_syntax_uid):
-        return archive.transcode.instance(row, syntax)
+        return archive.transcode.instance(archive.retrieve.row_of(row), syntax)
     if row.transfer_syntax_uid in NOT_ON_THE_WEB:
-        return archive.retrieve.reencoded(row)
+        return archive.retrieve.reencoded(archive.retrieve.row_of(row))
     return archive.retrieve.stored(row)
 
 
-def _objects(archive: Archive, accept: Accept, rows: Sequence[InstanceRow]) -> Response:
+def _objects(archive: Archive, accept: Accept, rows: Sequence[HeldObject]) -> Response:
     heads, parts = objects(archive, rows, accept)
     return related_response(archive, DICOM, parts, heads)
 
 
 def objects(
-    archive: Archive, rows: Sequence[InstanceRow], accept: Accept = ANYTHING
+    archive: Archive, rows: Sequence[HeldObject], accept: Accept = ANYTHING
 ) -> tuple[list[PartHead] | None, Iterator[Part]]:
     """Give many objects, each in the syntax it has its Content-Type for.
 
@@ -216,15 +216,16 @@ def objects(
         The heads of the parts where they are known before the parts are made, and the parts.
     """
     check_length(archive, sum(row.object_size for row in rows))
-    stored = {row.transfer_syntax_uid for row in rows}
-    forms = {syntax: _forms_of_part(syntax, accept) for syntax in stored}
-    planned = [(row, forms[row.transfer_syntax_uid]) for row in rows]
+    # Objects by thousands are in few transfer syntaxes.
+    forms = {
+        stored: _forms_of_part(stored, accept)
+        for stored in {row.transfer_syntax_uid for row in rows}
+    }
     heads: list[PartHead] | None = None
-    if all(
-        is_as_stored(row.transfer_syntax_uid, best.transfer_syntax) for row, (best, *_) in planned
-    ):
-        heads = [PartHead(best.content_type, row.object_size) for row, (best, *_) in planned]
-    parts = _parts(archive, planned)
+    if all(is_as_stored(stored, best.transfer_syntax) for stored, (best, *_) in forms.items()):
+        types = {stored: best.content_type for stored, (best, *_) in forms.items()}
+        heads = [PartHead(types[row.transfer_syntax_uid], row.object_size) for row in rows]
+    parts = _parts(archive, rows, forms)
     # If the first object has changed, the client can still be told to come back.
     return heads, chain(tuple(islice(parts, 1)), parts)
 
@@ -235,12 +236,12 @@ def _forms_of_part(stored: str, accept: Accept) -> list[Offer]:
 
 
 def _parts(
-    archive: Archive, planned: Iterable[tuple[InstanceRow, Sequence[Offer]]]
+    archive: Archive, rows: Iterable[HeldObject], forms: Mapping[str, Sequence[Offer]]
 ) -> Iterator[Part]:
-    for row, forms in planned:
+    for row in rows:
         make = partial(_begun_part, archive, row)
         try:
-            form, content = _first_possible(forms, row, make)
+            form, content = _first_possible(forms[row.transfer_syntax_uid], row, make)
             content_type = form.content_type
         except NotAcceptableError:
             content = archive.retrieve.begun_as_part(row, archive.retrieve.stored)
@@ -248,7 +249,7 @@ def _parts(
         yield Part(PartHead(content_type, content.length), content.chunks)
 
 
-def _begun_part(archive: Archive, row: InstanceRow, form: Offer) -> Content:
+def _begun_part(archive: Archive, row: HeldObject, form: Offer) -> Content:
     return archive.retrieve.begun_as_part(row, lambda row: _content(archive, row, form))
 
 

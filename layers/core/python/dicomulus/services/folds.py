@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from dicomulus.dicom.main_tags import MainTags
     from dicomulus.dicom.resource import InstanceResource, SeriesResource
-    from dicomulus.ports import InstanceAnswer, InstanceRow
+    from dicomulus.ports import InstanceAnswer, InstanceRow, StoredObject
 
 UTF8: Final[Element] = {"vr": "CS", "Value": ["ISO_IR 192"]}
 """SpecificCharacterSet of every answer: JSON is UTF-8 (PS3.18 §F.2.1)."""
@@ -62,7 +62,7 @@ _HELD_LEVELS_LENGTH: Final = 16_384
 _COMPUTED_VR: Final = {"00080061": "CS"}
 
 
-Held = TypeVar("Held", bound="InstanceRow | InstanceAnswer")
+Held = TypeVar("Held", bound="InstanceRow | InstanceAnswer | StoredObject")
 
 
 def choose(rows: Sequence[Held]) -> Held:
@@ -92,7 +92,7 @@ def chosen(rows: Iterable[Held]) -> list[Held]:
     return sorted(found, key=_instance_order)
 
 
-def _instance_order(row: InstanceRow | InstanceAnswer) -> tuple[bool, int, str]:
+def _instance_order(row: InstanceRow | InstanceAnswer | StoredObject) -> tuple[bool, int, str]:
     number = row.instance_number
     return number is None, number or 0, row.instance.sop_instance_uid
 

@@ -34,6 +34,7 @@ from dicomulus.errors import (
     ObjectChangedError,
     ObjectNotFoundError,
 )
+from dicomulus.ports import InstanceRow
 from dicomulus.services.absence import absence
 from dicomulus.services.folds import choose, chosen
 from dicomulus.services.frame_tables import FrameTables
@@ -46,10 +47,11 @@ if TYPE_CHECKING:
     from dicomulus.dicom.frame_table import FrameTable
     from dicomulus.dicom.part10 import Located
     from dicomulus.dicom.resource import InstanceResource, SeriesResource
-    from dicomulus.ports import ChangeQueue, Index, InstanceRow, ObjectStore
+    from dicomulus.ports import ChangeQueue, HeldObject, Index, ObjectStore, StoredObject
     from dicomulus.services.compaction import Compaction
 
 T = TypeVar("T")
+H = TypeVar("H", bound="HeldObject")
 
 ReadPart: TypeAlias = "Callable[[int, int], Iterator[bytes]]"
 
@@ -152,7 +154,50 @@ class Retrieve:
             raise absence(self._index, study_instance_uid)
         return rows
 
-    def stored(self, row: InstanceRow) -> Content:
+    def stored_of_series(self, series: SeriesResource) -> list[StoredObject]:
+        """Give the object of each instance of a series, in the order of instances.
+
+        Errors are those of ``series_rows``.
+        """
+        found = chosen(self._stored_objects(series))
+        if not found:
+            raise absence(self._index, series)
+        return found
+
+    def stored_of_study(self, study_instance_uid: str) -> list[StoredObject]:
+        """Give the object of each instance of a study, series by series.
+
+        Errors are those of ``study_rows``.
+        """
+        series = (row.series for row in self._index.query_series(study_instance_uid))
+        found = [each for one in series for each in chosen(self._stored_objects(one))]
+        if not found:
+            raise absence(self._index, study_instance_uid)
+        return found
+
+    def row_of(self, stored: HeldObject) -> InstanceRow:
+        """Give the row that an object was told of, itself or anew.
+
+        Raises:
+            ObjectChangedError: It is of another generation by now, or gone.
+        """
+        if isinstance(stored, InstanceRow):
+            return stored
+        for row in self._index.get_instance(stored.instance):
+            if (row.object_key, row.object_etag) == (stored.object_key, stored.object_etag):
+                return row
+        raise ObjectChangedError("the object has changed since it was asked for")
+
+    def _stored_objects(self, series: SeriesResource) -> Iterator[StoredObject]:
+        after: str | None = None
+        while True:
+            page = self._index.query_stored_objects(series, after)
+            yield from page.items
+            if page.next is None:
+                return
+            after = page.next
+
+    def stored(self, row: HeldObject) -> Content:
         """Give an object as it is stored.
 
         Raises:
@@ -169,7 +214,7 @@ class Retrieve:
         """Give the bytes of the very object that a row is of, read as they are asked for."""
         return self._source(row)
 
-    def begin(self, row: InstanceRow, content: Content) -> Content:
+    def begin(self, row: HeldObject, content: Content) -> Content:
         """Read the first bytes of a row's content, so that what raises raises before it is sent.
 
         Raises:
@@ -180,7 +225,7 @@ class Retrieve:
             return content
         return Content(content.length, chain([first], self._watched(row, content.chunks)))
 
-    def begun_as_part(self, row: InstanceRow, give: Callable[[InstanceRow], Content]) -> Content:
+    def begun_as_part(self, row: H, give: Callable[[H], Content]) -> Content:
         """Give the content of one row among many, with its first bytes read.
 
         Raises:
@@ -272,7 +317,7 @@ class Retrieve:
             raise ObjectChangedError("the object is being replaced") from exc
 
     @contextmanager
-    def noticing_changes(self, row: InstanceRow) -> Iterator[None]:
+    def noticing_changes(self, row: HeldObject) -> Iterator[None]:
         """Have an object looked at again where a read shows that it is no longer that of its row.
 
         Raises:
@@ -284,11 +329,11 @@ class Retrieve:
             self._look_again(row.object_key)
             raise ObjectChangedError("the object has changed since it was indexed") from exc
 
-    def _watched(self, row: InstanceRow, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _watched(self, row: HeldObject, chunks: Iterator[bytes]) -> Iterator[bytes]:
         with self.noticing_changes(row):
             yield from chunks
 
-    def _stream(self, row: InstanceRow, start: int, length: int) -> Iterator[bytes]:
+    def _stream(self, row: HeldObject, start: int, length: int) -> Iterator[bytes]:
         # A generator asks for nothing before its first chunk is taken.
         yield from self._storage.stream(
             row.object_key, start=start, length=length, if_match=row.object_etag

@@ -46,6 +46,7 @@ from dicomulus.adapters.aws.schema import (
 )
 from dicomulus.adapters.aws.table import (
     ANSWER_ATTRIBUTES,
+    STORED_ATTRIBUTES,
     ChangeItem,
     ChangeVersionItem,
     DictionaryItem,
@@ -71,6 +72,7 @@ from dicomulus.adapters.aws.table import (
     series_body,
     series_item,
     series_row,
+    stored_object,
     study_item,
     study_row,
 )
@@ -102,12 +104,13 @@ if TYPE_CHECKING:
         InstanceRow,
         Rejection,
         SeriesRow,
+        StoredObject,
         StudyRow,
     )
 
 T = TypeVar("T")
 R = TypeVar("R")
-H = TypeVar("H", bound="InstanceRow | InstanceAnswer")
+H = TypeVar("H", bound="InstanceRow | InstanceAnswer | StoredObject")
 
 PARALLEL_REQUESTS: Final = 8
 """Requests made at once where one call needs several."""
@@ -323,6 +326,14 @@ class DynamoDbIndex:
         """See ``Index``; transfers no more of each item than what it is asked for."""
         return self._page_of_series(
             series, after, limit=limit, row_of=instance_answer, attributes=ANSWER_ATTRIBUTES
+        )
+
+    def query_stored_objects(
+        self, series: SeriesResource, after: str | None = None, *, limit: int = 1000
+    ) -> Page[StoredObject]:
+        """See ``Index``; transfers no more of each item than what it is asked for."""
+        return self._page_of_series(
+            series, after, limit=limit, row_of=stored_object, attributes=STORED_ATTRIBUTES
         )
 
     def _page_of_series(

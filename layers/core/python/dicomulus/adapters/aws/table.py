@@ -71,6 +71,7 @@ from dicomulus.ports import (
     SearchKeys,
     SearchPath,
     SeriesRow,
+    StoredObject,
     StudyRow,
 )
 
@@ -449,6 +450,30 @@ def instance_answer(item: InstanceItem) -> InstanceAnswer:
         damaged=bool(damaged),
         instance_number=facts[2],
         attributes=attributes,
+    )
+
+
+STORED_ATTRIBUTES: Final = (
+    *ANSWER_ATTRIBUTES,
+    *(each.attr_name for each in (InstanceItem.etag, InstanceItem.size)),
+)
+"""The attributes of an instance item that ``stored_object`` reads."""
+
+
+def stored_object(item: InstanceItem) -> StoredObject:
+    """Read of an instance row what sending its object needs."""
+    instance = _instance(item)
+    facts, _ = _instance_content(item, instance)
+    object_key, damaged = facts[5], facts[7]
+    return StoredObject(
+        instance=instance,
+        object_key=canonical_key(instance) if object_key is None else object_key,
+        object_etag=unpack_text(item.etag),
+        object_size=int(item.size),
+        object_modified_ms=int(item.modified_ms),
+        transfer_syntax_uid=facts[1],
+        instance_number=facts[2],
+        damaged=bool(damaged),
     )
 
 

@@ -44,6 +44,7 @@ from dicomulus.ports import (
     SearchKeys,
     SearchPath,
     SeriesRow,
+    StoredObject,
     StudyEntry,
     StudyRow,
 )
@@ -154,6 +155,13 @@ READ_INSTANCES: Final = f"""
 """
 READ_INSTANCE_ANSWERS: Final = f"""
     SELECT sop_instance_uid, object_key, object_modified_ms, damaged, instance_number, attributes
+    FROM instance
+    WHERE series_id = ({FIND_SERIES}) AND (sop_instance_uid, object_key) > (?, ?)
+    ORDER BY sop_instance_uid, object_key LIMIT ?
+"""
+READ_STORED_OBJECTS: Final = f"""
+    SELECT sop_instance_uid, object_key, object_etag, object_size, object_modified_ms,
+        transfer_syntax_uid, instance_number, damaged
     FROM instance
     WHERE series_id = ({FIND_SERIES}) AND (sop_instance_uid, object_key) > (?, ?)
     ORDER BY sop_instance_uid, object_key LIMIT ?
@@ -358,6 +366,24 @@ class SqliteIndex:
             for sop, key, ms, damaged, *rest in found
         ]
         return Page(tuple(answers), _next_page(found, limit))
+
+    def query_stored_objects(
+        self, series: SeriesResource, after: str | None = None, *, limit: int = 1000
+    ) -> Page[StoredObject]:
+        """Give of the instance rows what sending needs, in the same order."""
+        with self._database.reading() as connection:
+            page = _page(series, after, limit)
+            found = connection.execute(READ_STORED_OBJECTS, page).fetchall()
+        study_uid, series_uid = _key(series)
+        stored = [
+            StoredObject(
+                InstanceResource(study_uid, series_uid, sop),
+                *(key, etag, size, modified_ms, syntax, number),
+                bool(damaged),
+            )
+            for sop, key, etag, size, modified_ms, syntax, number, damaged in found
+        ]
+        return Page(tuple(stored), _next_page(found, limit))
 
     def get_instance(self, instance: InstanceResource) -> tuple[InstanceRow, ...]:
         """Give all rows of one instance, ordered by object key."""
