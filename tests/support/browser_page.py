@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import queue
@@ -39,13 +40,17 @@ def find_browser() -> str | None:
     return next((path for name in _BROWSERS if (path := shutil.which(name))), None)
 
 
-def run_page(browser: str, script: str, *, host: str, profile: Path) -> dict[str, Any]:
+def run_page(
+    browser: str, script: str, *, host: str, profile: Path, rebound_to: int | None = None
+) -> dict[str, Any]:
     """Give what a script returns that runs in a page of ``http://HOST``, on a port of its own.
 
-    The script is the body of an async function; what it throws is given as ``error``.
+    The script is the body of an async function; what it throws is given as ``error``. Where a port
+    is given, all else that is asked of the page's origin is answered by the server there, as if the
+    page's name led to it by now.
     """
     reports: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    with _page_server(_PAGE % script, reports) as port:
+    with _page_server(_PAGE % script, reports, rebound_to) as port:
         process = subprocess.Popen(
             [browser, *browser_options(profile), f"http://{host}:{port}/"],
             stdout=subprocess.DEVNULL,
@@ -76,28 +81,72 @@ def browser_options(profile: Path) -> list[str]:
     return options
 
 
-@contextmanager
-def _page_server(page: str, reports: queue.SimpleQueue[dict[str, Any]]) -> Iterator[int]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._answer(200 if self.path == "/" else 404, page.encode())
+class _PageServer(ThreadingHTTPServer):
+    """Gives a page, takes its report, and passes on what else is asked of its origin."""
 
-        def do_POST(self) -> None:
+    def __init__(
+        self, page: str, reports: queue.SimpleQueue[dict[str, Any]], rebound_to: int | None
+    ) -> None:
+        super().__init__(("127.0.0.1", 0), _PageHandler)
+        self.page = page.encode()
+        self.reports = reports
+        self.rebound_to = rebound_to
+
+
+class _PageHandler(BaseHTTPRequestHandler):
+    server: _PageServer
+
+    def do_GET(self) -> None:
+        if self.path == "/":
+            self._answer(200, self.server.page)
+        else:
+            self._pass_on()
+
+    def do_POST(self) -> None:
+        if self.path == "/report":
             length = int(self.headers["Content-Length"])
-            reports.put(json.loads(self.rfile.read(length)))
+            self.server.reports.put(json.loads(self.rfile.read(length)))
             self._answer(200, b"")
+        else:
+            self._pass_on()
 
-        def _answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "text/html")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def do_DELETE(self) -> None:
+        self._pass_on()
 
-        def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+    def _pass_on(self) -> None:
+        """Let the other server answer the request as it was sent, its Host included."""
+        if self.server.rebound_to is None:
+            self._answer(404, b"")
+            return
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        other = http.client.HTTPConnection("127.0.0.1", self.server.rebound_to)
+        other.request(self.command, self.path, body, dict(self.headers.items()))
+        answer = other.getresponse()
+        content = answer.read()
+        other.close()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("date", "server", "connection", "transfer-encoding"):
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+@contextmanager
+def _page_server(
+    page: str, reports: queue.SimpleQueue[dict[str, Any]], rebound_to: int | None
+) -> Iterator[int]:
+    with _PageServer(page, reports, rebound_to) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

@@ -13,6 +13,7 @@ from dicomulus.api.capabilities import NAMESPACE, WADL, describe, kind_of, name_
 from dicomulus.api.routes import ROUTES, answer
 from dicomulus.dicom.query import ALL_INSTANCES, ALL_SERIES, STUDIES, parse_search
 from dicomulus.errors import DicomulusError, NotAcceptableError, UnsupportedMediaTypeError
+from dicomulus.wire.cors import EXPOSED_HEADERS
 from dicomulus.wire.media_types import JSON, OCTET_STREAM
 from dicomulus.wire.message import Headers, Request
 from tests.support.archives import BASE_URL, body_of, small_archive
@@ -180,6 +181,9 @@ def test_what_is_offered_can_be_had(small: Small, route: Route) -> None:
         path = "/dicom-web" + path_of(small, route)
         response = answer(small.archive, Request("GET", path, query, headers, base_url=BASE_URL))
         assert response.status in kind_of(route).statuses
+        # Pages may read all that is said, but what is meant for the browser (CORS).
+        named = {name for name, _ in response.headers} - {"Cache-Control"}
+        assert named <= set(EXPOSED_HEADERS)
         told = response.header("Content-Type") or ""
         assert told.partition(";")[0] == media_type.partition(";")[0]
 
