@@ -22,6 +22,7 @@ from tests.support.archives import BASE_URL, body_of, small_archive
 from tests.support.datasets import (
     JPEG_BASELINE,
     JPEG_LS,
+    RLE,
     ct_instance,
     native_frame,
 )
@@ -128,6 +129,15 @@ def test_what_cannot_be_given_as_asked_for_has_no_part(small: Small) -> None:
     read = parts(small.ask(f"{series.path}/pixeldata", accept=PLAIN))
     assert [content for _, _, content in read] == [native_frame(1)]
     assert len(parts(small.ask(f"{series.path}/pixeldata", accept=AS_STORED))) == 2
+
+
+def test_pixel_data_is_compressed_frame_by_frame_where_that_is_asked_for(small: Small) -> None:
+    row = small.take({"a": ct_instance(frames=2)}).indexed[0]
+    accept = "multipart/related; type=image/dicom-rle"
+    read = parts(small.ask(f"{row.instance.path}/pixeldata", accept=accept))
+    assert [kind for _, kind, _ in read] == [f"image/dicom-rle; transfer-syntax={RLE}"] * 2
+    frames = [small.ask(f"{row.instance.path}/frames/{n}", accept=accept) for n in (1, 2)]
+    assert [content for _, _, content in read] == [parts(each)[0][2] for each in frames]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from PIL import Image
 from dicomulus.api.routes import answer
 from dicomulus.errors import (
     InstanceNotFoundError,
+    InvalidHeaderError,
     InvalidQueryError,
     NotAcceptableError,
     ResponseTooLargeError,
@@ -272,6 +273,13 @@ def test_what_breaks_a_rule_is_named(small: Small, parameters: dict[str, Any], n
     with pytest.raises(InvalidQueryError) as raised:
         wado(small, row, **parameters)
     assert raised.value.parameter == named
+
+
+def test_a_header_that_does_not_parse_is_named(small: Small) -> None:
+    row = taken(small, ct_instance())
+    with pytest.raises(InvalidHeaderError) as raised:
+        wado(small, row, accept="jpeg")
+    assert raised.value.header == "Accept"
 
 
 def test_what_is_not_known_is_ignored(small: Small) -> None:

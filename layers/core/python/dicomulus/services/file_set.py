@@ -119,17 +119,15 @@ def _instance_name(row: InstanceRow) -> str:
 
 
 class _Names:
-    """Names that are given once; whoever wants one that is taken gets it with a number."""
+    """Names that are given once; whoever wants one that is given gets it with a number.
+
+    No name that is wanted ends as one with a number does.
+    """
 
     def __init__(self) -> None:
-        self._taken: set[str] = set()
         self._wanted: Counter[str] = Counter()
 
     def take(self, name: str, ending: str = "") -> str:
         self._wanted[name] += 1
         number = self._wanted[name]
-        found = f"{name}{ending}" if number == 1 else f"{name}-{number}{ending}"
-        if found in self._taken:
-            return self.take(name, ending)
-        self._taken.add(found)
-        return found
+        return f"{name}{ending}" if number == 1 else f"{name}-{number}{ending}"
