@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, quote, unquote
 
 from dicomulus.client.identity import Identity, identify
+from dicomulus.dicom.resource import uids_of
 from dicomulus.wire.media_types import parse_media_type
-from dicomulus.wire.multipart import read_parts
+from dicomulus.wire.multipart import Part, PartHead, Related, read_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,6 +59,10 @@ class RemoteServer:
     arrives: bool = True
     """What is uploaded is seen in the archive."""
     uploading: dict[str, str] = field(default_factory=dict)
+    has_manifests: bool = False
+    has_ranges: bool = True
+    searches: bool = True
+    expires: str = "2999-01-01T00:00:00Z"
 
     def requests(self, method: str, path: str) -> list[Asked]:
         """Give the requests with a path that ends so."""
@@ -70,15 +76,89 @@ class RemoteServer:
         given = self.interfere(asked)
         if given is not None:
             return given
+        return self.own_answer(asked)
+
+    def own_answer(self, asked: Asked) -> Reply:
+        """Answer as the server does when nobody interferes."""
+        path, _, query = asked.path.partition("?")
+        if "/bucket/" in path:
+            return self._bucket(asked, path.split("/")[-1])
+        if path.endswith("/uploads") and self.has_uploads:
+            return self._places(json.loads(asked.body)["instances"])
+        if asked.method == "POST":
+            return self._store(asked) if path.endswith("/studies") else Reply(404)
+        names = [unquote(part) for part in path.removeprefix("/dicom-web/").split("/")]
+        if names[-1] == "metadata":
+            return Reply(200, b"[{}]") if names[-2] in self.objects else Reply(404)
+        if names[-1] == "manifest":
+            return self._manifest(self._held(names[1:-1:2]))
+        if len(names) % 2:
+            return self._search(names, parse_qs(query))
+        return self._retrieve(self._held(names[1::2]))
+
+    def _held(self, uids: list[str]) -> dict[str, Identity]:
+        """Give what is held of a study, a series or an instance."""
+        held = {uid: identity_of(content) for uid, content in self.objects.items()}
+        return {
+            uid: found
+            for uid, found in held.items()
+            if uids_of(found.instance)[: len(uids)] == tuple(uids)
+        }
+
+    def _search(self, names: list[str], query: dict[str, list[str]]) -> Reply:
+        if not self.searches:
+            return Reply(501)
+        tags = ["0020000D", "0020000E", "00080018"][: len(names) // 2 + 1]
+        held = [uids_of(found.instance) for found in self._held(names[1::2]).values()]
+        keys = list(dict.fromkeys(uids[: len(tags)] for uids in held))
+        offset, limit = int(query["offset"][0]), int(query["limit"][0])
+        page = [
+            {tag: {"vr": "UI", "Value": [uid]} for tag, uid in zip(tags, key, strict=True)}
+            for key in keys[offset : offset + limit]
+        ]
+        return Reply(200, json.dumps(page).encode()) if page else Reply(204)
+
+    def _retrieve(self, held: dict[str, Identity]) -> Reply:
+        if not held:
+            return Reply(404)
+        related = Related("application/dicom")
+        parts = [
+            Part(PartHead("application/dicom", len(self.objects[uid])), [self.objects[uid]])
+            for uid in held
+        ]
+        return Reply(200, b"".join(related.write(parts)), {"Content-Type": related.content_type})
+
+    def _manifest(self, held: dict[str, Identity]) -> Reply:
+        if not self.has_manifests:
+            return Reply(404)
+        if not held:
+            return Reply(404, b'{"code": "study-not-found"}')
+        bucket = self.url.replace("127.0.0.1", "localhost") + "/bucket"
+        entries = [
+            {
+                "StudyInstanceUID": found.instance.study_instance_uid,
+                "SeriesInstanceUID": found.instance.series_instance_uid,
+                "SOPInstanceUID": uid,
+                "TransferSyntaxUID": found.transfer_syntax_uid,
+                "size": len(self.objects[uid]),
+                "checksum": "sha256:" + hashlib.sha256(self.objects[uid]).hexdigest(),
+                "etag": "etag",
+                "url": f"{bucket}/{quote(uid, safe='')}?signature=x",
+                "headers": {"If-Match": '"etag"'},
+            }
+            for uid, found in held.items()
+        ]
+        return Reply(200, json.dumps({"instances": entries, "expires": self.expires}).encode())
+
+    def _bucket(self, asked: Asked, uid: str) -> Reply:
         if asked.method == "PUT":
             return self._upload(asked)
-        if asked.path.endswith("/uploads") and self.has_uploads:
-            return self._places(json.loads(asked.body)["instances"])
-        if asked.path.endswith("/studies"):
-            return self._store(asked)
-        if asked.path.endswith("/metadata"):
-            return Reply(200, b"[{}]") if asked.path.split("/")[-2] in self.objects else Reply(404)
-        return Reply(404)
+        content = self.objects[unquote(uid)]
+        start = int(asked.headers.get("Range", "bytes=0-")[6:-1])
+        if not (start and self.has_ranges):
+            return Reply(200, content)
+        span = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        return Reply(206, content[start:], {"Content-Range": span})
 
     def _store(self, asked: Asked) -> Reply:
         if self.max_bytes is not None and len(asked.body) > self.max_bytes:
@@ -137,11 +217,16 @@ def store_report(stored: list[str], failed: list[str], *, reason: int = REFUSED)
     return json.dumps(elements).encode()
 
 
-def uid_of_object(content: bytes) -> str:
-    """Give the SOP Instance UID of an object."""
+def identity_of(content: bytes) -> Identity:
+    """Look into an object."""
     found = identify(BytesIO(content), len(content))
     assert isinstance(found, Identity)
-    return found.instance.sop_instance_uid
+    return found
+
+
+def uid_of_object(content: bytes) -> str:
+    """Give the SOP Instance UID of an object."""
+    return identity_of(content).instance.sop_instance_uid
 
 
 @contextmanager

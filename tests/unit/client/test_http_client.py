@@ -79,6 +79,16 @@ def test_a_server_that_is_not_there_is_named_with_the_reason() -> None:
         client.send("GET", "/studies?PatientID=secret")
 
 
+def test_no_log_names_what_is_searched_for(
+    remote: RemoteServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    remote.interfere = lambda _: Reply(503)
+    with caplog.at_level("INFO"):
+        HttpClient(remote.url, ClientOptions(attempts=2)).send("GET", "/studies?PatientID=secret")
+    assert "waiting for the server" in caplog.text
+    assert "secret" not in caplog.text
+
+
 def test_what_identifies_the_user_goes_to_the_server_alone(remote: RemoteServer) -> None:
     def redirect(asked: Asked) -> Reply | None:
         if asked.path.endswith("/a"):

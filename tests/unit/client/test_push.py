@@ -12,7 +12,7 @@ import pytest
 from dicomulus.client import http_client, send, uploads
 from dicomulus.client.http_client import ClientOptions, HttpClient
 from dicomulus.client.journal import Journal
-from dicomulus.client.push import Note, PushReport, push
+from dicomulus.client.push import PushReport, push
 from dicomulus.client.send import Outcome
 from tests.support.datasets import ct_instance, uid_of
 from tests.support.remote_server import (
@@ -26,6 +26,8 @@ from tests.support.remote_server import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from dicomulus.client.progress import Note
 
 
 @pytest.fixture

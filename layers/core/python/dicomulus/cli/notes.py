@@ -10,7 +10,7 @@ from dicomulus.cli.text import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dicomulus.client.push import Note
+    from dicomulus.client.progress import Note
 
 EXAMPLES: Final = 5
 """Files named of each reason, unless all are asked for."""

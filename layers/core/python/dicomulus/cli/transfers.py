@@ -28,6 +28,7 @@ GATEWAY_ATTEMPTS: Final = 3
 def add_transfers(commands: Commands, add_command: AddCommand) -> None:
     """Add the commands."""
     _add_push(commands, add_command)
+    _add_pull(commands, add_command)
     _add_gateway(commands, add_command)
 
 
@@ -44,6 +45,35 @@ def _add_push(commands: Commands, add_command: AddCommand) -> None:
     )
     _add_report(parser)
     parser.set_defaults(run=_push)
+
+
+def _add_pull(commands: Commands, add_command: AddCommand) -> None:
+    parser = add_command(commands, "pull", "retrieve studies of a DICOMweb server as files")
+    _add_server(parser, what="URL of a study, series or instance, or the base URL of the server")
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="folder to fill")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--study",
+        dest="studies",
+        action="append",
+        default=[],
+        metavar="UID",
+        help="study to retrieve; may be repeated",
+    )
+    which.add_argument(
+        "--match",
+        action="append",
+        default=[],
+        metavar="ATTRIBUTE=VALUE",
+        help="retrieve the studies that a search finds, such as PatientID=123 or "
+        "StudyDate=20260101-; repeated, all must match",
+    )
+    which.add_argument("--every-study", action="store_true", help="retrieve all there is")
+    parser.add_argument(
+        "--again", action="store_true", help="retrieve also what is in the folder already"
+    )
+    parser.add_argument("--json", action="store_true", help="the report for programs")
+    parser.set_defaults(run=_pull)
 
 
 def _add_gateway(commands: Commands, add_command: AddCommand) -> None:
@@ -129,6 +159,22 @@ def _push(parsed: argparse.Namespace) -> int:
         again=parsed.again,
         as_json=parsed.json,
         everything=parsed.all,
+    )
+
+
+def _pull(parsed: argparse.Namespace) -> int:
+    from dicomulus.cli.pull import run_pull
+
+    return run_pull(
+        parsed.url,
+        parsed.folder,
+        studies=parsed.studies,
+        matching=parsed.match,
+        every_study=parsed.every_study,
+        options=_options(parsed),
+        jobs=max(1, parsed.jobs),
+        again=parsed.again,
+        as_json=parsed.json,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import ssl
 import urllib.request
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from urllib3 import BaseHTTPResponse
+
+logger = logging.getLogger(__name__)
 
 CHUNK_BYTES: Final = 262_144
 """Bytes sent or received at a time."""
@@ -140,6 +143,8 @@ class HttpClient:
             stopped=self.stopped,
         )
         self._pools = _Pools(self._options.connections)
+        # Its warnings name URLs whole, and a search has attributes of patients in them.
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
 
     def send(
         self,
@@ -148,6 +153,7 @@ class HttpClient:
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | IO[bytes] | None = None,
+        max_bytes: int = MAX_ANSWER_BYTES,
     ) -> Answer:
         """Send a request and read its answer whole, whatever its status.
 
@@ -156,13 +162,14 @@ class HttpClient:
             url: Absolute, or a path below the base URL.
             headers: Of this request; with a body that is a file, its Content-Length among them.
             body: Bytes, or a file that can be read again from its start.
+            max_bytes: Most bytes of an answer that is taken.
 
         Raises:
             RemoteUnavailableError: There was no answer.
             RemoteAnswerError: The answer breaks off, or is longer than anything expected.
         """
         with self._answer(method, url, headers=headers, body=body) as response:
-            return Answer(response.status, response.headers, _whole(response))
+            return Answer(response.status, response.headers, _whole(response, max_bytes))
 
     @contextmanager
     def stream(
@@ -281,7 +288,9 @@ class _Patience(Retry):
 
     def sleep(self, response: BaseHTTPResponse | None = None) -> None:
         asked = None if response is None else self.get_retry_after(response)
-        if self._stopped.wait(asked or self.get_backoff_time()):
+        seconds = asked or self.get_backoff_time()
+        logger.info("waiting for the server", extra={"seconds": round(seconds, 3)})
+        if self._stopped.wait(seconds):
             raise RemoteUnavailableError("stopped while waiting for the server")
 
 
@@ -346,10 +355,10 @@ def _tls() -> ssl.SSLContext:
     return context
 
 
-def _whole(response: BaseHTTPResponse) -> bytes:
-    body = response.read(MAX_ANSWER_BYTES + 1)
-    if len(body) > MAX_ANSWER_BYTES:
-        raise RemoteAnswerError(f"an answer has more than {MAX_ANSWER_BYTES} bytes")
+def _whole(response: BaseHTTPResponse, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:
+    body = response.read(max_bytes + 1)
+    if len(body) > max_bytes:
+        raise RemoteAnswerError(f"an answer has more than {max_bytes} bytes")
     return body
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 
 from dicomulus.client.identity import Unfit
+from dicomulus.client.parallel import Parallel
+from dicomulus.client.progress import Note, Quiet
 from dicomulus.client.send import TAKEN, Outcome, Sender, batches, parcel_of
 from dicomulus.client.sources import Unusable, ZipArchives, find_sources
 from dicomulus.errors import RemoteError, SourceFileError
@@ -20,44 +22,9 @@ if TYPE_CHECKING:
 
     from dicomulus.client.http_client import HttpClient
     from dicomulus.client.journal import Journal
+    from dicomulus.client.progress import Progress
     from dicomulus.client.send import Parcel, Sent
     from dicomulus.client.sources import Source
-
-AHEAD: Final = 2
-"""Batches that wait for each one under way."""
-
-GRACE_SECONDS: Final = 5.0
-"""After an interrupt: time for the requests under way."""
-
-
-class Progress(Protocol):
-    """Is told how far the work has come."""
-
-    def expect(self, size_bytes: int) -> None:
-        """There are so many bytes in all."""
-        ...
-
-    def done(self, size_bytes: int, *, files: int = 1) -> None:
-        """So many bytes, and files, are done."""
-        ...
-
-
-class Quiet:
-    """Progress that nobody watches."""
-
-    def expect(self, size_bytes: int) -> None:
-        """Say nothing."""
-
-    def done(self, size_bytes: int, *, files: int = 1) -> None:
-        """Say nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A file and what is to be said of it."""
-
-    name: str
-    reason: str
 
 
 @dataclass(slots=True)
@@ -142,20 +109,17 @@ class _Push:
         self._jobs = jobs
         self._progress = progress
         self._report = PushReport(client.base_url)
-        self._pending: set[Future[_Batch]] = set()
 
     def run(self, paths: Sequence[Path], archives: ZipArchives) -> PushReport:
         began = time.monotonic()
         threading.Thread(target=self._measure, args=(paths,), daemon=True).start()
-        pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="push")
-        try:
-            self._send_all(self._parcels(find_sources(paths, archives)), pool)
-        except KeyboardInterrupt:
-            self._report.interrupted = True
-            self._wind_up()
-        finally:
-            self._client.stopped.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+        together = batches(
+            self._parcels(find_sources(paths, archives)),
+            max_bytes=lambda: self._sender.batch_bytes,
+        )
+        parallel = Parallel(self._jobs, stopped=self._client.stopped, collect=self._collect)
+        ended = parallel.run(partial(self._send, batch) for batch in together)
+        self._report.stopped, self._report.interrupted = ended.stopped, ended.interrupted
         self._report.seconds = time.monotonic() - began
         return self._report
 
@@ -197,16 +161,6 @@ class _Push:
 
     # --- sending ----------------------------------------------------------------------------------
 
-    def _send_all(self, parcels: Iterable[Parcel], pool: ThreadPoolExecutor) -> None:
-        for batch in batches(parcels, max_bytes=lambda: self._sender.batch_bytes):
-            self._pending.add(pool.submit(self._send, batch))
-            while len(self._pending) > AHEAD * self._jobs and not self._report.stopped:
-                self._collect()
-            if self._report.stopped:
-                break
-        while self._pending:
-            self._collect()
-
     def _send(self, batch: Sequence[Parcel]) -> _Batch:
         results: list[Sent] = []
         error = None
@@ -220,33 +174,9 @@ class _Push:
         self._journal.add(taken)
         return _Batch(tuple(results), len(batch) - len(results), error)
 
-    def _collect(self, timeout_seconds: float | None = None) -> None:
-        done, self._pending = wait(self._pending, timeout_seconds, FIRST_COMPLETED)
-        for future in done:
-            if future.cancelled():
-                continue
-            batch = future.result()
-            for sent in batch.results:
-                self._report.add(sent)
-                self._progress.done(sent.source.size)
-            self._report.untried += batch.untried
-            if batch.error is not None and not self._report.stopped:
-                self._give_up(str(batch.error))
-
-    def _give_up(self, reason: str) -> None:
-        """What one request met, the others would meet too."""
-        if not self._report.interrupted:
-            self._report.stopped = reason
-        for future in self._pending:
-            future.cancel()
-        self._client.stopped.set()
-
-    def _wind_up(self) -> None:
-        for future in self._pending:
-            future.cancel()
-        deadline = time.monotonic() + GRACE_SECONDS
-        while self._pending and (left := deadline - time.monotonic()) > 0:
-            self._collect(left)
-        self._client.stopped.set()
-        while self._pending:
-            self._collect()
+    def _collect(self, batch: _Batch) -> str:
+        for sent in batch.results:
+            self._report.add(sent)
+            self._progress.done(sent.source.size)
+        self._report.untried += batch.untried
+        return "" if batch.error is None else str(batch.error)
