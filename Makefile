@@ -132,6 +132,7 @@ cov: $(DEV_STAMP) ## branch coverage of the package, gate at 95 %
 .PHONY: bench
 bench: $(DEV_STAMP) ## measurements beside Orthanc and nginx, with no bound that could fail (BENCH=--quick)
 	$(BIN)/python -m tests.benchmarks.bench_ingest
+	$(BIN)/python -m tests.benchmarks.bench_store
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 .PHONY: docs

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import string
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import pairwise
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from dicomulus.errors import DicomulusError, InvalidBodyError, PayloadTooLargeError
+from dicomulus.errors import (
+    DicomulusError,
+    InvalidBodyError,
+    PayloadTooLargeError,
+    StorageFullError,
+)
 from dicomulus.wire.media_types import MediaType, parse_media_type
 from dicomulus.wire.multipart import (
+    MAX_PART_HEADER_BYTES,
+    MAX_PART_HEADERS,
     MAX_PREAMBLE_BYTES,
+    READ_BYTES,
     Part,
     PartHead,
     PartLimits,
@@ -28,6 +39,9 @@ if TYPE_CHECKING:
     from dicomulus.wire.message import BodyReader
 
 Received = list[tuple[tuple[tuple[str, str], ...], bytes]]
+
+BOUNDARY_CHARACTERS = string.ascii_letters + string.digits + "'()+_,-./:=? "
+"""RFC 2046 §5.1.1, bchars."""
 
 # Few different characters, so that payloads are full of beginnings of the boundary.
 boundaries = st.text("ab-", min_size=1, max_size=6)
@@ -131,6 +145,139 @@ def test_a_body_that_breaks_off_gives_its_whole_parts_and_an_error(
 def test_no_bytes_do_more_harm_than_an_error(body: bytes, places: list[int]) -> None:
     _, error = decode(cut(b"--a\r\n" + body, places), "a")
     assert error in (None, InvalidBodyError, PayloadTooLargeError)
+
+
+@given(
+    boundary=st.text(BOUNDARY_CHARACTERS, min_size=1, max_size=70).filter(
+        lambda text: not text.endswith(" ")
+    ),
+    parts=st.lists(payloads, max_size=3),
+    places=st.lists(st.integers(min_value=0), max_size=8),
+)
+def test_any_boundary_is_found_as_its_header_quotes_it(
+    boundary: str, parts: list[bytes], places: list[int]
+) -> None:
+    """RFC 2046 §5.1.1: blanks, colons and parentheses are among its characters."""
+    delimiter = b"\r\n--" + boundary.encode()
+    assume(not any(delimiter in b"\r\n" + part + b"\r\n" for part in parts))
+    parsed = parse_media_type(f'multipart/related; type="a/b"; boundary="{boundary}"')
+    assert parsed.parameter("boundary") == boundary
+    received = [
+        part.content.read() for part in read_parts(cut(encode(parts, boundary), places), parsed)
+    ]
+    assert received == parts
+
+
+# --- hostile bodies ------------------------------------------------------------------------------
+
+SEEDS = (
+    encode([b"", b"DICM", b"\r\n"], "ab"),
+    b"preamble\r\n" + encode([b"--ab", b"\r\n--a", b"-" * 40], "ab") + b"\r\nepilogue",
+    encode([encode([b"inner"], "cd"), encode([b"x"], "ab-")], "ab"),
+    b"--ab\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(30)) + b"\r\nz\r\n--ab--",
+    b"--ab\r\nContent-Type: application/dicom\r\nContent-Length: 999999\r\n\r\nz\r\n--ab--",
+)
+TOKENS = (b"--ab", b"--ab--", b"\r\n--ab", b"\r\n", b"\n", b"\r", b":", b"\0", b"--", b"\xff" * 9)
+
+
+def mutated(random: Random) -> bytes:
+    """Give a body with some of it left out, doubled, changed or put in."""
+    body = bytearray(random.choice(SEEDS))
+    for _ in range(random.randint(1, 4)):
+        at, length = random.randrange(len(body) + 1), random.randint(1, 12)
+        kind = random.randrange(4)
+        if kind == 0:
+            del body[at : at + length]
+        elif kind == 1:
+            body[at:at] = random.choice(TOKENS)
+        elif kind == 2:
+            body[at:at] = body[at : at + length]
+        elif body[at : at + 1]:
+            body[at] = random.randrange(256)
+    return bytes(body)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_a_broken_body_the_same_is_understood_however_it_is_cut(seed: int) -> None:
+    """Neither parts nor errors depend on it, and nothing else than an error comes of it."""
+    random = Random(seed)
+    errors: set[type[DicomulusError] | None] = set()
+    for _ in range(250):
+        body = mutated(random)
+        expected = decode(BytesIO(body), "ab")
+        places = [random.randrange(len(body) + 1) for _ in range(random.randint(1, 9))]
+        assert decode(cut(body, places), "ab") == expected, body
+        assert decode(cut(body, list(range(len(body)))), "ab") == expected, body
+        errors.add(expected[1])
+    assert errors == {None, InvalidBodyError}
+
+
+@dataclass
+class Flood:
+    """A body without end, and how much of it was taken."""
+
+    start: bytes
+    rest: bytes
+    taken: int = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        chunk = self.start if not self.taken else self.rest * (size // len(self.rest) or 1)
+        self.taken += len(chunk)
+        return chunk
+
+
+@pytest.mark.parametrize(
+    ("start", "rest", "limits", "most"),
+    [
+        (b"--b\r\n\r\n", b"x" * 1_000, PartLimits(max_part_bytes=1_000_000), 1_000_000),
+        (b"--b\r\n", b"X: y\r\n", PartLimits(), MAX_PART_HEADERS * 6),
+        (b"--b\r\nX: ", b"y" * 1_000, PartLimits(), MAX_PART_HEADER_BYTES),
+        (b"--b\r\n", b"y" * 1_000, PartLimits(), MAX_PART_HEADER_BYTES),
+        (b"nothing", b"\r\n--", PartLimits(), MAX_PREAMBLE_BYTES),
+        (b"--b\r\n", b"\r\n\r\n--b\r\n", PartLimits(max_parts=100), 100 * 9),
+    ],
+    ids=["content", "header lines", "header value", "header name", "preamble", "parts"],
+)
+def test_a_flood_is_refused_as_soon_as_it_is_over_a_limit(
+    start: bytes, rest: bytes, limits: PartLimits, most: int
+) -> None:
+    flood = Flood(start, rest)
+    _, error = decode(flood, "b", limits)
+    assert error in (InvalidBodyError, PayloadTooLargeError)
+    assert flood.taken <= most + 2 * READ_BYTES
+
+
+@pytest.mark.parametrize("coding", ["base64", "Quoted-Printable", "x-uuencode", "gzip"])
+def test_a_part_in_a_transfer_encoding_is_refused_before_its_content(coding: str) -> None:
+    """HTTP has no such thing (RFC 7231 §A.5); taken as it is it would be another object."""
+    head = f"--b\r\nContent-Transfer-Encoding: {coding}\r\n\r\n"
+    flood = Flood(head.encode(), b"QUJD")
+    assert decode(flood, "b") == ([], InvalidBodyError)
+    assert flood.taken == len(head)
+
+
+@pytest.mark.parametrize("coding", ["binary", "8bit", "7BIT"])
+def test_a_transfer_encoding_that_changes_nothing_is_none(coding: str) -> None:
+    body = f"--b\r\nContent-Transfer-Encoding: {coding}\r\n\r\nx\r\n--b--".encode()
+    assert decode(BytesIO(body), "b") == (
+        [((("Content-Transfer-Encoding", coding),), b"x")],
+        None,
+    )
+
+
+def test_a_multipart_within_a_part_is_its_content() -> None:
+    inner = encode([b"1", b"2"], "inner")
+    received, error = decode(BytesIO(encode([inner], "b")), "b")
+    assert (received[0][1], error) == (inner, None)
+
+
+def test_a_disk_that_is_full_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("dicomulus.wire.multipart.SpooledTemporaryFile", lambda max_size: Full())
+    assert decode(BytesIO(encode([b"1"], "b")), "b") == ([], StorageFullError)
 
 
 @given(
