@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
+import stat
 import sys
 import threading
 import time
@@ -548,3 +549,37 @@ def test_processes_that_compare_and_swap_lose_no_update(tmp_path: Path) -> None:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert FolderStore(tmp_path).get("counter").data == b"60"
+
+
+def test_content_is_synced_before_it_has_its_name_and_the_name_when_it_is_to_be_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut there is the whole object or none."""
+    done: list[str] = []
+    fsync, link = os.fsync, os.link
+
+    def noted_fsync(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def noted_link(source: bytes, target: bytes) -> None:
+        done.append("link")
+        link(source, target)
+
+    store = FolderStore(tmp_path, writable=True)
+    store.put("a/1", b"DICM")
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "link", noted_link)
+    store.put("a/2", b"DICM", if_none_match=True)
+    assert done == ["file", "link", "folder"]
+    done.clear()
+    for key in ("a/3", "a/4"):
+        store.put(key, b"DICM", if_none_match=True, durable=False)
+    store.make_durable(["a/3", "a/4"])
+    assert done == ["file", "link", "file", "link", "folder", "folder"]
+
+
+def test_what_cannot_be_synced_is_told(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path, writable=True)
+    with pytest.raises(UnavailableError):
+        store.make_durable(["gone/1"])

@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from tests.support.archives import small_archive
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from dicomulus.ports import ObjectInfo, ObjectStore
@@ -22,6 +23,8 @@ class FailingStore:
         """Raised by the next writes, the last one first."""
         self.head_errors: list[Exception] = []
         """Raised by the next looks at objects."""
+        self.sync_errors: list[Exception] = []
+        """Raised when what was written is to become durable."""
         self.loses = False
         """What is written is gone at once."""
         self.overwrites = b""
@@ -34,6 +37,11 @@ class FailingStore:
         if self.head_errors:
             raise self.head_errors.pop()
         return self._inner.head(key)
+
+    def make_durable(self, keys: Collection[str]) -> None:
+        if self.sync_errors:
+            raise self.sync_errors.pop()
+        self._inner.make_durable(keys)
 
     def put(self, key: str, body: bytes | IO[bytes], **conditions: Any) -> ObjectInfo:
         if self.errors:

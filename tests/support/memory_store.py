@@ -11,7 +11,7 @@ from dicomulus.errors import ObjectChangedError, ObjectNotFoundError, Preconditi
 from dicomulus.ports import ObjectInfo, ObjectRead, PresignedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 CHUNK_BYTES = 1_048_576
 
@@ -57,6 +57,7 @@ class MemoryStore:
         *,
         if_match: str | None = None,
         if_none_match: bool = False,
+        durable: bool = True,
     ) -> ObjectInfo:
         content = body if isinstance(body, bytes) else body.read()
         with self._lock:
@@ -69,6 +70,9 @@ class MemoryStore:
             )
             self._objects[key] = (info, content)
         return info
+
+    def make_durable(self, keys: Collection[str]) -> None:
+        pass
 
     def presigned_put(
         self, key: str, *, size: int, sha256: str, if_none_match: bool = False

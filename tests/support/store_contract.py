@@ -34,6 +34,14 @@ class ObjectStoreContract:
     def store(self) -> Iterator[ObjectStore]:
         raise NotImplementedError
 
+    def test_what_was_put_in_haste_is_there_and_can_be_made_durable(
+        self, store: ObjectStore
+    ) -> None:
+        put = store.put(KEY, b"DICM", if_none_match=True, durable=False)
+        store.make_durable([KEY, KEY])
+        assert store.get(KEY, if_match=put.etag).data == b"DICM"
+        store.make_durable([])
+
     # put by others
 
     def test_a_presigned_put_is_one_of_these_bytes_or_not_offered(self, store: ObjectStore) -> None:

@@ -194,7 +194,7 @@ def test_what_was_written_is_indexed_without_reading_it_again(small: Small) -> N
     """One conversion an object, and a second look at it all the same."""
     _, calls = small.ledger.of(lambda: store(small, FIRST, SECOND))
     of_storage = [call.operation for call in calls if call.port == "storage"]
-    assert Counter(of_storage) == {"put": 2, "head": 4}
+    assert Counter(of_storage) == {"put": 2, "make_durable": 1, "head": 4}
     rows = [row for each in (FIRST, SECOND) for row in rows_of(small, each)]
     small.look_at([row.object_key for row in rows])
     assert [row for each in (FIRST, SECOND) for row in rows_of(small, each)] == rows
@@ -227,6 +227,16 @@ def test_bodies_of_many_objects_are_indexed_on_the_way(small: Small) -> None:
     outcomes = small.archive.store.store(objects())
     assert reasons(list(outcomes)) == [None] * 60
     assert (seen[24], seen[25]) == (0, 1)
+
+
+def test_nothing_is_acknowledged_before_it_is_durable(tmp_path: Path) -> None:
+    """Neither what is put now nor what others have put under the same key."""
+    small, storage = failing_archive(tmp_path)
+    assert reasons(store(small, FIRST)) == [None]
+    storage.sync_errors = [UnavailableError("the disk fails")] * 2
+    assert set(reasons(store(small, FIRST))) == {FailureReason.PROCESSING_FAILURE}
+    assert set(reasons(store(small, SECOND))) == {FailureReason.PROCESSING_FAILURE}
+    assert reasons(store(small, FIRST, SECOND)) == [None, None]
 
 
 def test_an_index_that_is_away_fails_what_was_written_and_loses_nothing(tmp_path: Path) -> None:

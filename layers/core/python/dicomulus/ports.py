@@ -582,12 +582,24 @@ class ObjectStore(Protocol):
         *,
         if_match: str | None = None,
         if_none_match: bool = False,
+        durable: bool = True,
     ) -> ObjectInfo:
         """Write an object whole and durably; a reader sees the old or the new one.
+
+        What need not be durable at once is so after ``make_durable``; a power cut before may leave
+        the old one, or none.
 
         Raises:
             PreconditionFailedError: It does not have the entity tag ``if_match``, or there is one
                 although ``if_none_match`` is given.
+        """
+        ...
+
+    def make_durable(self, keys: Collection[str]) -> None:
+        """Have all objects under these keys, whoever put them, outlive a power cut.
+
+        Raises:
+            UnavailableError: That is not known of one of them.
         """
         ...
 

@@ -159,7 +159,7 @@ class Store:
         """
         key = canonical_key(instance)
         if self._policy == "replace":
-            return key, self._storage.put(key, body.rewound())
+            return key, self._storage.put(key, body.rewound(), durable=False)
         for _ in range(_ATTEMPTS):
             rows = self._index.get_instance(instance)
             if not rows:
@@ -176,7 +176,7 @@ class Store:
 
     def _create(self, object_key: str, body: _Body) -> ObjectInfo | None:
         try:
-            return self._storage.put(object_key, body.rewound(), if_none_match=True)
+            return self._storage.put(object_key, body.rewound(), if_none_match=True, durable=False)
         except PreconditionFailedError:
             return None
 
@@ -208,6 +208,8 @@ class Store:
         written = {each.object_key: each.written for each in placed if each.written is not None}
         keys = tuple(dict.fromkeys(each.object_key for each in placed))
         try:
+            # Also what another request has just put, which may not have come as far.
+            self._storage.make_durable(keys)
             report = self._ingest.look_at(keys, written=written)
         except UnavailableError:
             # The events of these objects are still to come, but nothing is known of their rows.

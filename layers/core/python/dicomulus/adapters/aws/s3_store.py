@@ -27,7 +27,7 @@ from dicomulus.errors import (
 from dicomulus.ports import ObjectInfo, ObjectRead, PresignedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
@@ -129,6 +129,7 @@ class S3Store:
         *,
         if_match: str | None = None,
         if_none_match: bool = False,
+        durable: bool = True,  # noqa: ARG002 - S3's objects always are
     ) -> ObjectInfo:
         """See ``ObjectStore``; S3 checks and keeps the SHA-256 of what it got.
 
@@ -169,6 +170,9 @@ class S3Store:
                 raise _refusal(key, exc) from exc
         content.seek(start)
         return self._put(key, content, conditions, attempt=attempt + 1)
+
+    def make_durable(self, keys: Collection[str]) -> None:
+        """Do nothing: what S3 has taken is durable."""
 
     def presigned_put(
         self, key: str, *, size: int, sha256: str, if_none_match: bool = False

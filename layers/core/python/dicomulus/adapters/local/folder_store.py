@@ -31,7 +31,7 @@ from dicomulus.ports import ObjectInfo, ObjectRead
 # ruff: noqa: PTH102, PTH105, PTH108, PTH112, PTH116, PTH123
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 CHUNK_BYTES: Final = 1_048_576
 """Largest piece of a stream, and of a copy."""
@@ -205,8 +205,9 @@ class FolderStore:
         *,
         if_match: str | None = None,
         if_none_match: bool = False,
+        durable: bool = True,
     ) -> ObjectInfo:
-        """Write an object whole and durably; its checksum is SHA-256.
+        """Write an object whole and durably, or but for its name; its checksum is SHA-256.
 
         Raises:
             StoreForbiddenError: The store is not writable.
@@ -226,8 +227,28 @@ class FolderStore:
                         _create(key, temporary, path)
                     else:
                         os.replace(temporary, path)
-            _sync_folder(parent)
+            if durable:
+                _sync_folder(parent)
         return _info(key, status, checksum=f"sha256:{digest}")
+
+    def make_durable(self, keys: Collection[str]) -> None:
+        """Sync the folders of objects; their contents were synced before they got their names.
+
+        Raises:
+            UnavailableError: A folder is gone, or cannot be synced.
+        """
+        folders: dict[bytes, str] = {}
+        for key in keys:
+            folder = os.path.split(self._path(key) or b"")[0]
+            # Those above may be the work of somebody who has not come to sync them.
+            while _is_within(folder, self._root) and folder not in folders:
+                folders[folder] = key
+                folder = os.path.split(folder)[0]
+        for folder, key in folders.items():
+            try:
+                _sync_folder(folder)
+            except OSError as exc:
+                raise unavailable(exc, key) from exc
 
     def presigned_put(
         self,
