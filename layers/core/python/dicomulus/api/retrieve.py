@@ -24,6 +24,7 @@ from dicomulus.api.transfer_syntax import (
     is_as_stored,
     is_video,
     object_syntaxes,
+    ranked_frame_offers,
 )
 from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, NOT_ON_THE_WEB, on_the_web
@@ -116,7 +117,7 @@ def retrieve_frames(archive: Archive, request: Request, variables: Mapping[str, 
     def give(row: InstanceRow) -> Response:
         frames = archive.retrieve.frames_of(row, numbers)
         syntax = frames.transfer_syntax_uid
-        offers = ranked(accept, frame_offers(syntax, is_single=len(numbers) == 1))
+        offers = ranked_frame_offers(accept, syntax, is_single=len(numbers) == 1)
 
         def answer(offer: Offer) -> Response:
             if offer.transfer_syntax == syntax:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from dicomulus.dicom.resource import is_addressable
@@ -42,28 +42,41 @@ class Route:
     template: str
     handler: Handler
     scope: Scope = "read"
+    segments: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """The template's segments; the base URL itself has none."""
+    _fixed: tuple[tuple[int, str], ...] = field(init=False, repr=False, compare=False)
+    _variables: tuple[tuple[int, str], ...] = field(init=False, repr=False, compare=False)
+    _rest: str = field(init=False, repr=False, compare=False)
+    """The name of the variable that takes the rest; empty for none."""
 
-    @property
-    def segments(self) -> tuple[str, ...]:
-        """The template's segments; the base URL itself has none."""
+    def __post_init__(self) -> None:
+        """Take the template apart once: each request is held against all of them."""
         path = self.template.strip("/")
-        return tuple(path.split("/")) if path else ()
+        segments = tuple(path.split("/")) if path else ()
+        places = list(enumerate(segments))
+        rest = places.pop()[1][1:-2] if path.endswith(_REST + "}") else ""
+        parts = {
+            "segments": segments,
+            "_fixed": tuple(each for each in places if not each[1].startswith("{")),
+            "_variables": tuple((at, part[1:-1]) for at, part in places if part.startswith("{")),
+            "_rest": rest,
+        }
+        for name, value in parts.items():
+            object.__setattr__(self, name, value)
 
     def match(self, segments: Sequence[str]) -> dict[str, str] | None:
         """Give the variables' values if the path, in decoded segments, fits the template."""
-        template = self.segments
-        variables: dict[str, str] = {}
-        for position, part in enumerate(template):
-            if part.endswith(_REST + "}"):
-                rest = "/".join(segments[position:])
-                return variables | {part[1:-2]: rest} if rest else None
-            if position >= len(segments):
+        count = len(self.segments)
+        if len(segments) < count if self._rest else len(segments) != count:
+            return None
+        for position, part in self._fixed:
+            if segments[position] != part:
                 return None
-            if part.startswith("{"):
-                variables[part[1:-1]] = segments[position]
-            elif part != segments[position]:
-                return None
-        return variables if len(template) == len(segments) else None
+        variables = {name: segments[position] for position, name in self._variables}
+        if self._rest:
+            variables[self._rest] = "/".join(segments[count - 1 :])
+            return variables if variables[self._rest] else None
+        return variables
 
 
 def find_route(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.transfer_syntax import (
@@ -16,11 +17,17 @@ from dicomulus.wire.media_types import (
     OCTET_STREAM,
     Offer,
     frame_media_type,
+    ranked,
     wanted_transfer_syntaxes,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dicomulus.wire.media_types import Accept, WantedSyntax
+
+_KEPT_RANGES: Final = 8
+"""Media ranges of a request of which what they choose is remembered; more are nobody's habit."""
 
 _TARGETS: Final = (EXPLICIT_VR_LITTLE_ENDIAN, *COMPRESSED_TARGETS)
 
@@ -51,6 +58,24 @@ def _meant(wanted: WantedSyntax, leaves: str) -> str:
     if not wanted.is_named and leaves in LOSSY:
         return leaves
     return wanted.transfer_syntax
+
+
+def ranked_frame_offers(accept: Accept, stored: str, *, is_single: bool) -> Sequence[Offer]:
+    """Order the representations that pixel data has as the client likes them.
+
+    Raises:
+        NotAcceptableError: The client takes none of them.
+    """
+    rank = _rank_frame_offers if len(accept) > _KEPT_RANGES else _rank_and_keep
+    return rank(accept, stored, is_single)
+
+
+def _rank_frame_offers(accept: Accept, stored: str, is_single: bool) -> tuple[Offer, ...]:
+    return tuple(ranked(accept, frame_offers(stored, is_single=is_single)))
+
+
+# A viewer asks for every frame in the same way.
+_rank_and_keep = lru_cache(maxsize=64)(_rank_frame_offers)
 
 
 def frame_offers(stored: str, *, is_single: bool) -> list[Offer]:

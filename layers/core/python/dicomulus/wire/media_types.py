@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.errors import InvalidHeaderError, NotAcceptableError
@@ -76,6 +77,9 @@ DEFAULT_TRANSFER_SYNTAX: Final = {
 # PS3.18 §8.7.3 and Table 8.7.4-1, without what browsers and HTTP libraries ask for anyhow.
 _ONLY_DICOM: Final = frozenset({DICOM, DICOM_JSON, DICOM_XML})
 _ONLY_RENDERED: Final = frozenset({"image/gif", "image/jpeg", "image/png", "application/pdf"})
+
+_KEPT_ACCEPT_LENGTH: Final = 512
+"""Characters of a list of media ranges of which what it says is remembered."""
 
 _TCHARS: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _TYPE: Final = re.compile(rf"\s*({_TCHARS})/({_TCHARS})\s*")
@@ -183,7 +187,16 @@ def parse_accept(text: str | None, *, header: str = "Accept") -> Accept:
         return ANYTHING
     if len(text) > MAX_ACCEPT_LENGTH:
         raise InvalidHeaderError(header, f"is longer than {MAX_ACCEPT_LENGTH} characters")
+    parse = _parse_ranges if len(text) > _KEPT_ACCEPT_LENGTH else _parse_and_keep
+    return parse(text, header)
+
+
+def _parse_ranges(text: str, header: str) -> Accept:
     return tuple(_weigh(value, header=header) for value in _parse_list(text, header=header))
+
+
+# A viewer sends the same header with every frame.
+_parse_and_keep = lru_cache(maxsize=64)(_parse_ranges)
 
 
 def accept_of(request: Request) -> Accept:
@@ -308,10 +321,12 @@ def _describe(offer: Offer) -> str:
 
 def _quality(accept: Accept, offer: Offer) -> float:
     """Weigh an offer by the most specific range that covers it (RFC 9110 §12.5.1)."""
-    matching = [
-        (_specificity(r.media_type), r.quality) for r in accept if _matches(r.media_type, offer)
-    ]
-    return max(matching, default=((), 0.0))[1]
+    matching = [each for each in accept if _matches(each.media_type, offer)]
+    # Most clients send one range, and then there is nothing to weigh.
+    if len(matching) == 1:
+        return matching[0].quality
+    weighed = ((_specificity(each.media_type), each.quality) for each in matching)
+    return max(weighed, default=((), 0.0))[1]
 
 
 def _matches(wanted: MediaType, offer: Offer) -> bool:
