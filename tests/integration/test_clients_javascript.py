@@ -4,35 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from tests.support.node_program import installed_program
 from tests.support.pydicom_corpus import read
 from tests.support.pydicom_json import differing_from_pydicom
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from pydicom import Dataset
 
     from tests.support.clinic import Clinic
-
-PROGRAM: Final = Path(__file__).parents[1] / "e2e" / "node"
-INSTALL: Final = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
-OFFLINE: Final = (
-    "ENOTFOUND",
-    "EAI_AGAIN",
-    "ECONNREFUSED",
-    "ECONNRESET",
-    "ETIMEDOUT",
-    "ENETUNREACH",
-)
-"""Codes of an installation that found no registry."""
 
 SYNTAXES: Final = 5
 """Transfer syntaxes that must occur among what is read, so that it shows something."""
@@ -41,19 +29,7 @@ SYNTAXES: Final = 5
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program beside its installed packages."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("Node and npm are not on the PATH")
-    folder = tmp_path_factory.mktemp("node")
-    for name in ("package.json", "package-lock.json", "read.js"):
-        shutil.copy(PROGRAM / name, folder)
-    done = subprocess.run(
-        [npm, *INSTALL], cwd=folder, capture_output=True, text=True, check=False, timeout=120
-    )
-    if done.returncode and any(code in done.stderr for code in OFFLINE):
-        pytest.skip("npm reaches no registry")
-    assert done.returncode == 0, done.stderr
-    return folder / "read.js"
+    return installed_program("read.js", tmp_path_factory.mktemp("node"))
 
 
 @pytest.fixture(scope="module")
