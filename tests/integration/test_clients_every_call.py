@@ -32,7 +32,7 @@ MULTI_FRAME: Final = "test_files/rtdose.dcm"
 """Fifteen frames of 10 by 10 pixels of 32 bits."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("every-call")
     (folder / "source").mkdir()

@@ -50,7 +50,14 @@ def taken(small: Small, content: bytes, key: str = "a") -> InstanceRow:
     return row
 
 
-def wado(small: Small, row: InstanceRow, accept: str | None = "*/*", **more: Any) -> Response:
+def wado(
+    small: Small,
+    row: InstanceRow,
+    accept: str | None = "*/*",
+    *,
+    path: Any = "/dicom-web/wado",
+    **more: Any,
+) -> Response:
     """Ask for an instance; a parameter that is None is left away."""
     parameters = {
         "requestType": "WADO",
@@ -60,9 +67,7 @@ def wado(small: Small, row: InstanceRow, accept: str | None = "*/*", **more: Any
     } | more
     query = parse_query(urlencode({k: v for k, v in parameters.items() if v is not None}))
     headers = Headers.of({} if accept is None else {"Accept": accept})
-    return answer(
-        small.archive, Request("GET", "/dicom-web/wado", query, headers, base_url=BASE_URL)
-    )
+    return answer(small.archive, Request("GET", path, query, headers, base_url=BASE_URL))
 
 
 def image_of(response: Response) -> Image.Image:
@@ -101,6 +106,17 @@ def test_the_parameter_wins_over_the_header(
     row = taken(small, ct_instance())
     response = wado(small, row, accept, contentType=content_type)
     assert response.header("Content-Type") == given
+
+
+@pytest.mark.parametrize("path", ["/dicom-web", "/dicom-web/"])
+def test_the_base_url_answers_what_names_its_type(small: Small, path: str) -> None:
+    """What clients build that are given one URL for everything."""
+    content = ct_instance()
+    asked = {"contentType": "application/dicom", "transferSyntax": "*"}
+    assert body_of(wado(small, taken(small, content), path=path, **asked)) == content
+    assert wado(small, taken(small, content), path=path, requestType=None).header(
+        "Content-Type"
+    ) == ("application/json")
 
 
 def test_what_cannot_be_rendered_is_dicom_without_wishes(small: Small) -> None:

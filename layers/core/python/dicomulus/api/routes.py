@@ -50,7 +50,7 @@ from dicomulus.api.search import (
 from dicomulus.api.store import store_instances
 from dicomulus.api.uploads import PATH as UPLOADS_PATH
 from dicomulus.api.uploads import plan_uploads
-from dicomulus.api.wado_uri import retrieve_by_uri
+from dicomulus.api.wado_uri import or_by_uri, retrieve_by_uri
 from dicomulus.api.zip_files import instance_or_zip, series_or_zip, study_or_zip
 from dicomulus.errors import ResponseTooLargeError, RouteNotFoundError
 from dicomulus.wire.message import parse_segments
@@ -112,7 +112,7 @@ ROUTES: Final = (
     Route("GET", _INSTANCE + "/thumbnail", or_icon(instance_thumbnail)),
     Route("GET", _INSTANCE + "/frames/{frames}/thumbnail", frame_thumbnail),
     Route("GET", "/wado", retrieve_by_uri),
-    Route("GET", "/", describe_service(_routes)),
+    Route("GET", "/", or_by_uri(describe_service(_routes))),
     Route("OPTIONS", "/", retrieve_capabilities(_routes)),
     Route("POST", "/studies", store_instances, "write"),
     Route("POST", _STUDY, store_instances, "write"),

@@ -39,6 +39,7 @@ from dicomulus.wire.message import Headers
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from dicomulus.api.route import Handler
     from dicomulus.ports import InstanceRow
     from dicomulus.services.archive import Archive
     from dicomulus.wire.message import Request, Response
@@ -63,6 +64,19 @@ _COLUMNS: Final = "00280011"
 
 # Where Explicit VR Little Endian cannot be made, a viewer is better served with what there is.
 _ANY_DICOM: Final = f"{DICOM}, {DICOM}; transfer-syntax={ANY_TRANSFER_SYNTAX}; q=0.5"
+
+
+def or_by_uri(handler: Handler) -> Handler:
+    """Have a resource answer requests of the URI service too, which name their type.
+
+    The JavaScript client of DICOMweb adds nothing but the query to the base URL that it was given.
+    """
+
+    def answer(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
+        is_by_uri = request.parameter("requestType") is not None
+        return (retrieve_by_uri if is_by_uri else handler)(archive, request, variables)
+
+    return answer
 
 
 def retrieve_by_uri(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:  # noqa: ARG001
