@@ -275,6 +275,8 @@ def test_an_image_that_is_known_is_not_sent_again(small: Small, lossy: bool) -> 
         ({"windowCenter": 1}, "windowCenter, windowWidth"),
         ({"windowCenter": 1, "windowWidth": 0}, "windowCenter, windowWidth"),
         ({"windowCenter": "a", "windowWidth": 1}, "windowCenter, windowWidth"),
+        ({"windowCenter": "1,2", "windowWidth": "sigmoid"}, "windowCenter"),
+        ({"columns": "1,2"}, "columns"),
         ({"imageQuality": 0}, "imageQuality"),
         ({"annotation": "all"}, "annotation"),
         ({"anonymize": "yes"}, "anonymize"),

@@ -222,7 +222,7 @@ def _frame_number(request: Request) -> str | None:
 
 
 def _rendering(request: Request, row: InstanceRow) -> Iterator[tuple[str, str]]:
-    center, width = (_value(request, name) for name in ("windowCenter", "windowWidth"))
+    center, width = (_number(request, name) for name in ("windowCenter", "windowWidth"))
     if (center is None) != (width is None):
         raise InvalidQueryError("windowCenter, windowWidth", "are given both or neither")
     if center is not None:
@@ -240,12 +240,20 @@ def _rendering(request: Request, row: InstanceRow) -> Iterator[tuple[str, str]]:
         yield from ((told, value) for value in request.parameters(name))
 
 
+def _number(request: Request, name: str) -> str | None:
+    """Give one number as it is written; whether it is one is found out where it is used."""
+    text = _value(request, name)
+    if text is not None and "," in text:
+        raise InvalidQueryError(name, "is one number")
+    return text
+
+
 def _viewport(request: Request, row: InstanceRow) -> str | None:
     """Tell rows, columns and region as a viewport (PS3.18 §9.5.1.2).
 
     Of one side alone the other follows from the image, which is never distorted.
     """
-    sides = [_value(request, name) for name in ("columns", "rows")]
+    sides = [_number(request, name) for name in ("columns", "rows")]
     region = _value(request, "region")
     if region is None:
         if sides == [None, None]:
