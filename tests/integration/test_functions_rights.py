@@ -167,7 +167,7 @@ def test_manage_does_what_it_may() -> None:
         with recorded(system) as used:
             manager = system.manager()
             # Of what is gone there is nothing to do, and something to find out.
-            for path in (*instances, series, study, study):
+            for path in (*instances, *instances, series, study, study):
                 assert manager(Request("DELETE", path, base_url=BASE_URL)).status == 204
         (left,) = system.clients.s3.list_objects_v2(Bucket=system.settings.storage_bucket)[
             "Contents"

@@ -63,6 +63,15 @@ def test_what_is_deleted_is_answered_by_no_content_also_again(small: Small, leve
     assert json.loads(body_of(small.ask("/studies"))) == []
 
 
+def test_a_deleted_instance_of_a_series_that_is_there_is_gone(small: Small) -> None:
+    path = paths(small)[2]
+    for _ in range(2):
+        assert status(small, path, method="DELETE") == 204
+    for suffix in ("", "/metadata", "/frames/1", "/rendered", "/thumbnail"):
+        assert status(small, path + suffix) == GONE
+    assert status(small, path + "9") == status(small, path + "9", method="DELETE") == 404
+
+
 @pytest.mark.parametrize(
     "suffix",
     ["", "/metadata", "/rendered", "/thumbnail", "/series/1.2.3.1", "/series/1.2.3.1/metadata"],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
 from dicomulus.dicom.resource import SeriesResource, canonical_key
 from dicomulus.errors import (
+    InstanceGoneError,
     InstanceNotFoundError,
     NotFoundError,
     ObjectChangedError,
@@ -43,6 +44,7 @@ OTHER_FIRST = ct_instance(
     attributes={"ImageComments": "another one"},
 )
 SERIES = SeriesResource(STUDY, "1.2.3.1")
+NAMED: Final[Any] = {"study_instance_uid": STUDY, "series_instance_uid": "1.2.3.1"}
 OTHER_SERIES = SeriesResource(STUDY, "1.2.3.2")
 OBJECTS = {"1": FIRST, "2": SECOND, "deep/3": THIRD, "4": ELSEWHERE}
 
@@ -189,6 +191,8 @@ def test_more_objects_than_fit_a_batch_are_deleted(tmp_path: Path) -> None:
 def test_what_is_gone_already_is_deleted_without_an_error(small: Small) -> None:
     instance = first(small)
     for _ in range(2):
+        small.archive.delete.instance(instance)
+    for _ in range(2):
         small.archive.delete.series(SERIES)
     small.archive.delete.instance(instance)
     for _ in range(2):
@@ -332,12 +336,7 @@ def test_after_a_crash_anywhere_rows_are_ahead_of_nothing_and_the_same_request_g
         # An object that is there has its row: nothing is lost from sight.
         objects = keys(small)
         assert objects <= instances(small, SERIES) | instances(small, OTHER_SERIES) | {"4"}
-        try:
-            delete()
-        except InstanceNotFoundError:
-            # No more is known of an instance than that.
-            assert what == "instance"
-            assert "1" not in objects
+        delete()
         gone = {"study": {"1", "2", "deep/3"}, "series": {"1", "2"}, "instance": {"1"}}[what]
         assert keys(small) == set(OBJECTS) - gone
         assert instances(small, SERIES) | instances(small, OTHER_SERIES) == (
@@ -382,8 +381,29 @@ def test_what_was_deleted_is_told_from_what_never_was(small: Small, is_compacted
     assert error_of(lambda: archive.metadata.series_state(never)) is SeriesNotFoundError
 
 
-def test_an_instance_missing_from_a_series_that_is_there_is_not_found(small: Small) -> None:
+def test_an_instance_missing_from_a_series_that_is_there_is_gone_if_it_was_deleted(
+    small: Small,
+) -> None:
     instance = first(small)
     small.archive.delete.instance(instance)
-    with pytest.raises(InstanceNotFoundError):
+    with pytest.raises(InstanceGoneError):
         small.archive.retrieve.instance_row(instance)
+    second = small.row_of("2").instance
+    small.take({"3": ct_instance(**NAMED, instance_number=3)})
+    small.storage.delete("2")
+    small.look_at(["2"])
+    with pytest.raises(InstanceNotFoundError):
+        small.archive.retrieve.instance_row(second)
+
+
+def test_an_instance_that_comes_again_is_there_again(small: Small) -> None:
+    instance = first(small)
+    small.archive.delete.instance(instance)
+    small.take({"1": FIRST})
+    assert small.archive.retrieve.instance_row(instance).object_key == "1"
+
+
+def test_a_deletion_that_is_noted_is_no_object_to_anybody(small: Small) -> None:
+    instance = first(small)
+    small.archive.delete.instance(instance)
+    assert {row.object_key for row in small.index.known_objects().items} == set(OBJECTS) - {"1"}

@@ -19,7 +19,8 @@
     │   ├── UploadsNotFoundError
     │   └── GoneError                  nothing there any more
     │       ├── StudyGoneError
-    │       └── SeriesGoneError
+    │       ├── SeriesGoneError
+    │       └── InstanceGoneError
     ├── MethodNotAllowedError          the resource has no such method
     ├── UnauthorizedError              nobody who may ask has asked
     │   ├── TokenMissingError
@@ -199,6 +200,12 @@ class SeriesGoneError(GoneError):
     """The series had instances here, and has none any more."""
 
     code = "series-gone"
+
+
+class InstanceGoneError(GoneError):
+    """The instance was deleted here."""
+
+    code = "instance-gone"
 
 
 class MethodNotAllowedError(DicomulusError):

@@ -19,7 +19,7 @@ from dicomulus.errors import (
     PreconditionFailedError,
     UnavailableError,
 )
-from dicomulus.services.absence import absence
+from dicomulus.services.absence import absence, note_deletion
 from dicomulus.services.cache_keys import thumbnail_prefix
 
 if TYPE_CHECKING:
@@ -88,10 +88,12 @@ class Delete:
         """Delete an instance, every object that holds it; errors as for ``study``.
 
         Raises:
-            InstanceNotFoundError: There is none, and others are in its series.
+            InstanceNotFoundError: There is none, and none was ever deleted.
         """
         rows = self._index.get_instance(instance)
         if rows:
+            # First, so that whatever comes of it is told from what never was.
+            note_deletion(self._index, instance)
             self._remove_all([(rows, self._others(instance))])
             # What is left of a series is compacted when it is due: many deletions come in a row.
             if not self._index.query_instances(instance.series, limit=1).items:

@@ -152,7 +152,7 @@ class Metadata:
 
         Raises:
             InstanceNotFoundError: There is no such instance.
-            SeriesGoneError: Nor is there any other in its series any more.
+            GoneError: It was deleted, or there is none in its series any more.
         """
         rows = self._index.get_instance(instance)
         if not rows:

@@ -122,7 +122,7 @@ class Retrieve:
 
         Raises:
             InstanceNotFoundError: There is none.
-            SeriesGoneError: Nor is there any other in its series any more.
+            GoneError: It was deleted, or there is none in its series any more.
         """
         rows = self._index.get_instance(instance)
         if not rows:
