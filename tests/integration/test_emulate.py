@@ -16,8 +16,14 @@ import boto3
 import httpx
 import pytest
 
+from dicomulus.client.http_client import HttpClient
+from dicomulus.client.journal import Journal
+from dicomulus.client.pull import pull
+from dicomulus.client.push import push
+from dicomulus.client.retrieve import Got
+from dicomulus.client.send import Outcome
 from dicomulus.wire.media_types import parse_media_type
-from tests.support.datasets import ct_instance, native_frame
+from tests.support.datasets import ct_instance, native_frame, uid_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,6 +163,33 @@ def test_what_is_stored_is_answered_at_once(emulation: Emulation) -> None:
     stored = httpx.post(f"{emulation.base_url}/studies", content=body, headers=headers, timeout=30)
     assert stored.status_code == 200
     assert len(emulation.studies(PatientID="E-3")) == 1
+
+
+def test_what_is_pushed_past_the_gateway_is_pulled_from_the_bucket(
+    emulation: Emulation, tmp_path: Path
+) -> None:
+    """One of the two is larger than what the gateway takes."""
+    study = uid_of("pushed")
+    (tmp_path / "files").mkdir()
+    for number, side in enumerate((16, 1600)):
+        content = ct_instance(
+            study_instance_uid=study,
+            patient_id="E-push",
+            instance_number=number,
+            rows=side,
+            columns=side,
+        )
+        (tmp_path / "files" / f"{number}.dcm").write_bytes(content)
+    journal = Journal(tmp_path, emulation.base_url)
+    sent = push(HttpClient(emulation.base_url), [tmp_path / "files"], journal=journal)
+    journal.close()
+    assert (sent.counts, sent.failed) == ({Outcome.SENT: 2}, [])
+    eventually(emulation, "E-push")
+    pulled = pull(HttpClient(emulation.base_url), [study], tmp_path / "pulled")
+    assert (pulled.counts, pulled.failed) == ({Got.RECEIVED: 2}, [])
+    assert {path.read_bytes() for path in (tmp_path / "pulled").rglob("*.dcm")} == {
+        path.read_bytes() for path in (tmp_path / "files").iterdir()
+    }
 
 
 @pytest.mark.parametrize("size", [5_000_000, 11_000_000])

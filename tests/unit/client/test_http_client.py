@@ -85,8 +85,17 @@ def test_no_log_names_what_is_searched_for(
     remote.interfere = lambda _: Reply(503)
     with caplog.at_level("INFO"):
         HttpClient(remote.url, ClientOptions(attempts=2)).send("GET", "/studies?PatientID=secret")
-    assert "waiting for the server" in caplog.text
+    [record] = caplog.records
+    assert vars(record)["reason"] == "503 Service Unavailable"
     assert "secret" not in caplog.text
+
+
+def test_that_the_server_is_waited_for_is_told_once(
+    remote: RemoteServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    remote.interfere = lambda _: Reply(503)
+    HttpClient(remote.url, ClientOptions(attempts=4)).send("GET", "/studies")
+    assert [record.levelname for record in caplog.records].count("WARNING") == 1
 
 
 def test_what_identifies_the_user_goes_to_the_server_alone(remote: RemoteServer) -> None:

@@ -232,6 +232,15 @@ def test_a_server_that_goes_away_ends_it_and_the_next_one_goes_on(
     assert report.counts == {Got.PRESENT: received, Got.RECEIVED: 6 - received}
 
 
+def test_a_folder_that_takes_no_file_is_a_failure_of_each(
+    remote: RemoteServer, tmp_path: Path
+) -> None:
+    (tmp_path / STUDY).touch()
+    report = pulled(remote, tmp_path)
+    assert report.counts == {Got.FAILED: 6}
+    assert {note.reason for note in report.failed} == {"Not a directory"}
+
+
 # --- without --------------------------------------------------------------------------------------
 
 

@@ -266,6 +266,51 @@ def test_a_warning_is_kept(remote: RemoteServer, folder: Path) -> None:
     assert report.succeeded
 
 
+def test_a_failure_without_a_name_is_of_the_one_instance_that_was_sent(
+    remote: RemoteServer, folder: Path
+) -> None:
+    """PS3.18 §I.2: OtherFailuresSequence is for what cannot be named."""
+    other = b'{"0008119A": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [49152]}}]}}'
+    bad = uid_of_object((folder / "5.dcm").read_bytes())
+    uids = [uid_of_object(path.read_bytes()) for path in folder.iterdir()]
+
+    def report(asked: Asked) -> Reply:
+        if bad.encode() not in asked.body:
+            return Reply(200, store_report([uid for uid in uids if uid.encode() in asked.body], []))
+        named = [uid for uid in uids if uid != bad and uid.encode() in asked.body]
+        return Reply(202, store_report(named, [])) if named else Reply(409, other)
+
+    remote.interfere = report
+    pushing = pushed(remote, folder)
+    assert files_of(pushing.failed) == {("5.dcm", "the server cannot understand it (C000H)")}
+    assert pushing.counts[Outcome.SENT] == 7
+
+
+def test_an_instance_that_a_success_does_not_name_was_stored(
+    remote: RemoteServer, folder: Path
+) -> None:
+    uids = [uid_of_object(path.read_bytes()) for path in sorted(folder.iterdir())]
+    remote.interfere = lambda _: Reply(200, store_report(uids[:1], []))
+    assert pushed(remote, folder).counts == {Outcome.SENT: 8}
+
+
+def test_a_file_that_changes_while_it_is_sent_costs_no_other(
+    remote: RemoteServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its length was announced; what it has become is for the next push."""
+    send_batch = send.Sender.send
+
+    def change_first(sender: send.Sender, parcels: Any) -> Any:
+        with (folder / "4.dcm").open("ab") as content:
+            content.write(b"more")
+        return send_batch(sender, parcels)
+
+    monkeypatch.setattr(send.Sender, "send", change_first)
+    report = pushed(remote, folder)
+    assert files_of(report.failed) == {("4.dcm", "changed while it was being sent")}
+    assert report.counts[Outcome.SENT] == 7
+
+
 # --- what is too large ----------------------------------------------------------------------------
 
 

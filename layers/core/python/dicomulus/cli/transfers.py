@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     AddCommand = Callable[[Commands, str, str], argparse.ArgumentParser]
 
 JOBS: Final = 4
+
+_EPILOG: Final = """\
+The token can be given by DICOMULUS_TOKEN; proxies and certificates are those of the environment:
+HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, REQUESTS_CA_BUNDLE.
+"""
 DIMSE_PORT: Final = 4242
 
 GATEWAY_ATTEMPTS: Final = 3
@@ -118,6 +123,7 @@ def _add_gateway(commands: Commands, add_command: AddCommand) -> None:
 
 
 def _add_server(parser: argparse.ArgumentParser, *, what: str, option: str = "url") -> None:
+    parser.epilog = _EPILOG
     if option.startswith("--"):
         parser.add_argument(option, dest="url", metavar="URL", required=True, help=what)
     else:

@@ -141,6 +141,7 @@ class HttpClient:
             remove_headers_on_redirect=[*Retry.DEFAULT_REMOVE_HEADERS_ON_REDIRECT]
             + [name for name, _ in self._own_headers],
             stopped=self.stopped,
+            told=Event(),
         )
         self._pools = _Pools(self._options.connections)
         # Its warnings name URLs whole, and a search has attributes of patients in them.
@@ -279,19 +280,29 @@ def _proxied(proxy: str, options: Mapping[str, Any]) -> urllib3.PoolManager:
 class _Patience(Retry):
     """Waits between attempts that end as soon as the work is stopped."""
 
-    def __init__(self, *arguments: Any, stopped: Event, **named: Any) -> None:
+    def __init__(self, *arguments: Any, stopped: Event, told: Event, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._stopped = stopped
+        self._told = told
+        """Set once the user knows that the server lets us wait at times."""
 
     def new(self, **named: Any) -> _Patience:
-        return super().new(stopped=self._stopped, **named)
+        return super().new(stopped=self._stopped, told=self._told, **named)
 
     def sleep(self, response: BaseHTTPResponse | None = None) -> None:
         asked = None if response is None else self.get_retry_after(response)
         seconds = asked or self.get_backoff_time()
-        logger.info("waiting for the server", extra={"seconds": round(seconds, 3)})
+        level = logging.INFO if self._told.is_set() else logging.WARNING
+        self._told.set()
+        logger.log(level, "waiting for the server", extra={"reason": self._reason(response)})
         if self._stopped.wait(seconds):
             raise RemoteUnavailableError("stopped while waiting for the server")
+
+    def _reason(self, response: BaseHTTPResponse | None) -> str:
+        if response is not None:
+            return reason_of(response.status, {})
+        error = self.history[-1].error if self.history else None
+        return "" if error is None else _cause(error)
 
 
 def base_url_of(url: str) -> str:
