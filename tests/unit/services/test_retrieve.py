@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dicomulus.ports import InstanceRow, ObjectRead, ObjectStore
-    from dicomulus.services.retrieve import Frames
+    from dicomulus.services.content import Frames
     from tests.support.archives import Small
 
 ABSENT = InstanceResource("1", "2", "3")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from dicomulus.dicom.frame_table import FrameTable
     from dicomulus.ports import InstanceRow
-    from dicomulus.services.retrieve import Content
+    from dicomulus.services.content import Content
     from tests.support.archives import Small
 
 CUTS = [(0, 1), (0, 7), (3, 5), (1, 200), (97, 64), (100, 150)]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dicomulus.ports import InstanceRow
     from dicomulus.services.archive import Archive
     from dicomulus.services.bulk_data import Place
-    from dicomulus.services.retrieve import Frames
+    from dicomulus.services.content import Frames
     from dicomulus.wire.media_types import Accept, Offer
     from dicomulus.wire.message import Request, Response
 

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from dicomulus.ports import HeldObject, InstanceRow
     from dicomulus.services.archive import Archive
-    from dicomulus.services.retrieve import Content, Frames
+    from dicomulus.services.content import Content, Frames
     from dicomulus.wire.media_types import Accept
     from dicomulus.wire.message import Request
 
@@ -280,10 +280,11 @@ def _frames(
         single = Single(frames.contents[0], offer.content_type, what)
         return _single(archive, request, row, single, offer=offer, part_of_part=part_of_part)
     frames = archive.retrieve.with_first_begun(row, frames)
-    heads = [PartHead(offer.content_type, content.length) for content in frames.contents]
-    parts = [
-        Part(head, content.chunks) for head, content in zip(heads, frames.contents, strict=True)
-    ]
+    # One is made after the other, twice: of an instance there may be a million.
+    heads = (PartHead(offer.content_type, each.length) for each in frames.contents)
+    parts = (
+        Part(PartHead(offer.content_type, each.length), each.chunks) for each in frames.contents
+    )
     return related_response(archive, offer.media_type, parts, heads)
 
 
@@ -365,7 +366,7 @@ def related_response(
     archive: Archive,
     media_type: str,
     parts: Iterable[Part],
-    heads: Sequence[PartHead] | None,
+    heads: Iterable[PartHead] | None,
 ) -> Response:
     """Answer with parts; their heads tell the length where they are known before."""
     related = Related(media_type)

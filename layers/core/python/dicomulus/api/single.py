@@ -16,7 +16,7 @@ from dicomulus.wire.message import Response
 if TYPE_CHECKING:
     from dicomulus.ports import InstanceRow
     from dicomulus.services.archive import Archive
-    from dicomulus.services.retrieve import Content
+    from dicomulus.services.content import Content
     from dicomulus.wire.byte_range import Stretch
     from dicomulus.wire.message import Request
 

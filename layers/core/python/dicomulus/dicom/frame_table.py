@@ -170,7 +170,7 @@ class NativeFrames:
         return _ceil_div(last - first, 8)
 
     def _bits(self, number: int) -> tuple[int, int]:
-        _check_number(number, self.number_of_frames)
+        check_frame_number(number, self.number_of_frames)
         return (number - 1) * self.frame_bits, number * self.frame_bits
 
     def encode(self) -> bytes:
@@ -292,7 +292,7 @@ class EncapsulatedFrames:
         return sum(self.lengths.values[first:end])
 
     def _fragments_of(self, number: int) -> tuple[int, int]:
-        _check_number(number, self.number_of_frames)
+        check_frame_number(number, self.number_of_frames)
         first = self.counts.before(number - 1)
         return first, first + self.counts[number - 1]
 
@@ -311,22 +311,16 @@ class EncapsulatedFrames:
 FrameTable: TypeAlias = NativeFrames | EncapsulatedFrames
 
 
-def frame_lengths(table: FrameTable) -> tuple[int, ...]:
-    """Give the length of every frame, as ``frame_length`` does for one, in one pass."""
-    if isinstance(table, NativeFrames):
-        return (_ceil_div(table.frame_bits, 8),) * table.number_of_frames
-    if len(table.counts) == len(table.lengths):
-        return tuple(table.lengths)
-    before = (0, *accumulate(table.lengths))
-    ends = (0, *accumulate(table.counts))
-    return tuple(before[ends[i + 1]] - before[ends[i]] for i in range(len(table.counts)))
-
-
 def _ceil_div(dividend: int, divisor: int) -> int:
     return -(-dividend // divisor)
 
 
-def _check_number(number: int, number_of_frames: int) -> None:
+def check_frame_number(number: int, number_of_frames: int) -> None:
+    """Refuse the number of a frame that is not there.
+
+    Raises:
+        FrameNotFoundError: It is none from 1 to the number of frames.
+    """
     if not 1 <= number <= number_of_frames:
         raise FrameNotFoundError(f"frame {number} of {number_of_frames}")
 

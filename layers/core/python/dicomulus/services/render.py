@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
     from dicomulus.dicom.resource import SeriesResource
     from dicomulus.ports import InstanceRow, ObjectStore
+    from dicomulus.services.content import Content
     from dicomulus.services.fragments import FragmentReader
-    from dicomulus.services.retrieve import Content, Retrieve
+    from dicomulus.services.retrieve import Retrieve
 
 logger = logging.getLogger(__name__)
 

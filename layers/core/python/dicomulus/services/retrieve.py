@@ -7,16 +7,15 @@ changed since, it is looked at again and the read repeated once.
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from dicomulus.dicom.byte_source import RangedSource
 from dicomulus.dicom.frame_table import (
     ByteRange,
     NativeFrames,
-    frame_lengths,
+    check_frame_number,
 )
 from dicomulus.dicom.part10 import (
     PIXEL_TAGS,
@@ -36,6 +35,7 @@ from dicomulus.errors import (
 )
 from dicomulus.ports import InstanceRow
 from dicomulus.services.absence import absence
+from dicomulus.services.content import Content, Contents, Frames
 from dicomulus.services.folds import choose, chosen
 from dicomulus.services.frame_tables import FrameTables
 from dicomulus.services.reencode import explicit_little_endian
@@ -49,52 +49,16 @@ if TYPE_CHECKING:
     from dicomulus.dicom.resource import InstanceResource, SeriesResource
     from dicomulus.ports import ChangeQueue, HeldObject, Index, ObjectStore, StoredObject
     from dicomulus.services.compaction import Compaction
+    from dicomulus.services.content import ReadPart
 
 T = TypeVar("T")
 H = TypeVar("H", bound="HeldObject")
-
-ReadPart: TypeAlias = "Callable[[int, int], Iterator[bytes]]"
 
 _CHUNK_BYTES: Final = 1_048_576
 """Bytes of bulk data read at a time; divisible by every unit that byte orders exchange."""
 
 PIXEL_PATHS: Final = frozenset((format_tag(tag),) for tag in PIXEL_TAGS)
 """The paths of an instance's pixel data among its bulk data."""
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """Bytes to be sent: how many, and the bytes, read as they are taken."""
-
-    length: int
-    chunks: Iterator[bytes]
-    read: ReadPart | None = None
-    """Reads a part, from an offset in a length; none where only the whole can be made."""
-
-    @classmethod
-    def seekable(cls, length: int, read: ReadPart) -> Content:
-        """Take bytes of which any part can be read without the others."""
-        return cls(length, read(0, length), read)
-
-    def part(self, start: int, length: int) -> Content:
-        """Give a part of what is seekable, for which nothing else is read."""
-        if self.read is None:
-            raise ValueError("only the whole can be made")
-        return Content(length, self.read(start, length))
-
-    def shortened(self, length: int) -> Content:
-        """Give the beginning of what is seekable, as seekable as before."""
-        if self.read is None:
-            raise ValueError("only the whole can be made")
-        return Content.seekable(length, self.read)
-
-
-@dataclass(frozen=True, slots=True)
-class Frames:
-    """Frames of one instance, in the order asked for."""
-
-    transfer_syntax_uid: str
-    contents: tuple[Content, ...]
 
 
 class Retrieve:
@@ -241,11 +205,16 @@ class Retrieve:
         Raises:
             ObjectChangedError: The object is no longer that of the row.
         """
-        first, *others = frames.contents
-        watched = [
-            Content(each.length, self._watched(row, each.chunks), each.read) for each in others
-        ]
-        return Frames(frames.transfer_syntax_uid, (self.begin(row, first), *watched))
+        contents = frames.contents
+        first = self.begin(row, contents[0])
+
+        def make(at: int) -> Content:
+            if at == 0:
+                return first
+            each = contents[at]
+            return Content(each.length, self._watched(row, each.chunks), each.read)
+
+        return Frames(frames.transfer_syntax_uid, Contents(len(contents), make))
 
     def frames_of(self, row: InstanceRow, numbers: Sequence[int] | None = None) -> Frames:
         """Give frames by number, from 1, or all of them; none is read yet.
@@ -257,19 +226,17 @@ class Retrieve:
         table = self._frame_tables.of(row)
         if numbers is None and not table.number_of_frames:
             raise FrameNotFoundError("nothing tells where the frames begin")
-        if numbers is None:
-            numbers, lengths = range(1, table.number_of_frames + 1), frame_lengths(table)
-        else:
-            lengths = tuple(table.frame_length(number) for number in numbers)
+        asked = range(1, table.number_of_frames + 1) if numbers is None else numbers
+        for number in numbers or ():
+            check_frame_number(number, table.number_of_frames)
         syntax = _syntax_of_frames(row, table)
         read = partial(_read_frame, self._object(row, is_deflated=table.deflated), table)
-        return Frames(
-            syntax,
-            tuple(
-                Content.seekable(length, partial(read, number))
-                for number, length in zip(numbers, lengths, strict=True)
-            ),
-        )
+
+        def make(at: int) -> Content:
+            number = asked[at]
+            return Content.seekable(table.frame_length(number), partial(read, number))
+
+        return Frames(syntax, Contents(len(asked), make))
 
     def bulk_data_of(self, row: InstanceRow, path: Sequence[str]) -> Frames:
         """Give the value of an element: little endian, of compressed pixel data frame by frame.
@@ -297,7 +264,8 @@ class Retrieve:
         unit = self._swap_unit(row, path, located)
         held = _held_object(located.source) if located.source is not source else self._object(row)
         read = partial(_read_value, held, ByteRange(begin, length), unit)
-        return Frames(EXPLICIT_VR_LITTLE_ENDIAN, (Content.seekable(length, read),))
+        value = Contents(1, lambda _: Content.seekable(length, read))
+        return Frames(EXPLICIT_VR_LITTLE_ENDIAN, value)
 
     def of_current(self, instance: InstanceResource, read: Callable[[InstanceRow], T]) -> T:
         """Give what is read of an instance's row and its object, once more if that has changed.

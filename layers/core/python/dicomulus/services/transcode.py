@@ -16,16 +16,17 @@ from dicomulus.dicom.json_stream import parse_data_set
 from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, NOT_ON_THE_WEB
 from dicomulus.errors import FrameNotFoundError, NotAcceptableError
 from dicomulus.imaging.image_pixel import FrameForm, ImagePixel
+from dicomulus.services.content import Content
 from dicomulus.services.reencode import NewPixels, with_new_pixels
-from dicomulus.services.retrieve import Content
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dicomulus.ports import InstanceRow
+    from dicomulus.services.content import Frames
     from dicomulus.services.fragments import FragmentReader
     from dicomulus.services.reencode import Changes, Icon
-    from dicomulus.services.retrieve import Frames, Retrieve
+    from dicomulus.services.retrieve import Retrieve
 
 MAX_FRAME_BYTES: Final = 200_000_000
 """Bytes of one frame, which is whole in memory, as it is stored."""
