@@ -236,6 +236,8 @@ def remote_server(**behaviour: Any) -> Iterator[RemoteServer]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Headers and body leave together, or the client's kernel waits for more before it answers.
+        wbufsize = -1
 
         def _answer(self) -> None:
             length = int(self.headers.get("Content-Length", 0))

@@ -192,6 +192,25 @@ def test_a_success_without_a_report_is_of_all(
     assert len(remote.asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("body", "media_type"),
+    [(b"<html>", "text/html"), (b'{"login": "https://idp.invalid"}', "application/json")],
+)
+def test_a_page_to_log_in_is_no_success(
+    remote: RemoteServer, folder: Path, body: bytes, media_type: str
+) -> None:
+    """It comes with 200, and nothing is stored."""
+    remote.interfere = lambda _: Reply(200, body, {"Content-Type": f"{media_type}; charset=utf-8"})
+    report = pushed(remote, folder)
+    assert f"{media_type}: this is no DICOMweb server" in report.stopped
+    assert not report.counts
+
+
+def test_a_report_in_xml_is_as_good_as_its_status(remote: RemoteServer, folder: Path) -> None:
+    remote.interfere = lambda _: Reply(200, b"<x/>", {"Content-Type": "application/dicom+xml"})
+    assert pushed(remote, folder).counts == {Outcome.SENT: 8}
+
+
 def test_a_conflict_without_a_report_is_found_one_by_one(
     remote: RemoteServer, folder: Path
 ) -> None:

@@ -57,7 +57,7 @@ def run_pull(
             "what of it? Say the URL of a study, series or instance, --study UID, "
             "--match Attribute=value or --every-study"
         )
-    with TransferBar("Receiving") as bar:
+    with TransferBar("Receiving", client.meter) as bar:
         report = pull(client, resources, folder, again=again, jobs=jobs, progress=bar)
     if as_json:
         print(_format_json(report))

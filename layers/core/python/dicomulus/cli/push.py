@@ -45,7 +45,7 @@ def run_push(
     client = HttpClient(url, options)
     journal = Journal(user_folder() / "push", client.base_url)
     try:
-        with TransferBar("Sending") as bar:
+        with TransferBar("Sending", client.meter) as bar:
             report = push(client, paths, journal=journal, again=again, jobs=jobs, progress=bar)
     finally:
         journal.close()

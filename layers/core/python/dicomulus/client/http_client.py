@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError
 from urllib3.util.retry import Retry
 
 from dicomulus import __version__
+from dicomulus.client.progress import Meter
 from dicomulus.errors import (
     ConfigurationError,
     RemoteAnswerError,
@@ -125,6 +126,7 @@ class HttpClient:
         self.base_url = base_url_of(url)
         self.stopped = Event()
         """Set to end all waiting, and requests that are still being sent."""
+        self.meter = Meter()
         self._options = options or ClientOptions()
         self._origin = origin_of(self.base_url)
         self._own_headers = _own_headers(self._options)

@@ -131,10 +131,14 @@ class Retriever:
         return incoming.length
 
     def _chunks(self, response: BaseHTTPResponse) -> Iterator[bytes]:
-        while chunk := response.read1(CHUNK_BYTES):
-            if self._client.stopped.is_set():
-                raise RemoteUnavailableError("stopped")
-            yield chunk
+        received = 0
+        with self._client.meter.moving() as move:
+            while chunk := response.read1(CHUNK_BYTES):
+                if self._client.stopped.is_set():
+                    raise RemoteUnavailableError("stopped")
+                received += len(chunk)
+                move.at(received)
+                yield chunk
 
     # --- together ---------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from threading import Lock
@@ -12,8 +13,8 @@ from dicomulus.client.identity import Identity, Unfit, identify
 from dicomulus.client.store_answer import describe, is_passing, parse_store_answer
 from dicomulus.client.store_body import StoreBody
 from dicomulus.client.uploads import Uploads
-from dicomulus.errors import RemoteRefusedError, SourceFileError
-from dicomulus.wire.media_types import DICOM_JSON
+from dicomulus.errors import RemoteAnswerError, RemoteRefusedError, SourceFileError
+from dicomulus.wire.media_types import DICOM_JSON, DICOM_XML, JSON, MULTIPART_RELATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,6 +37,14 @@ _FATAL: Final = UNAVAILABLE | {401, 403, 404, 405, 407, 421, 501}
 
 _TOO_SLOW: Final = frozenset({502, 504})
 """What a gateway says when the server did not come to an end in its time."""
+
+
+_REPORTS: Final = frozenset(
+    {DICOM_JSON, JSON, DICOM_XML, MULTIPART_RELATED, "application/xml", "text/xml"}
+)
+"""What a server reports in, asked for or not; its status is believed in all of them."""
+
+_TAG: Final = re.compile(r"[0-9A-Fa-f]{8}")
 
 
 class Outcome(Enum):
@@ -156,25 +165,32 @@ class Sender:
     def _store(self, parcels: Sequence[Parcel]) -> Iterator[tuple[Parcel, Sent]]:
         if not parcels:
             return
-        body = StoreBody([parcel.source for parcel in parcels], stopped=self._client.stopped)
-        if self._is_too_large(body.length):
+        sources = [parcel.source for parcel in parcels]
+        with self._client.meter.moving() as move:
+            body = StoreBody(sources, stopped=self._client.stopped, move=move)
+            try:
+                answer = None if self._is_too_large(body.length) else self._post(body)
+                failure = ""
+            except SourceFileError as exc:
+                answer, failure = None, str(exc)
+        if answer is not None:
+            yield from self._outcomes(parcels, answer, length=body.length)
+        elif failure:
+            yield from self._one_by_one(parcels, Outcome.UNSENT, failure)
+        else:
             yield from self._smaller(parcels)
-            return
-        try:
-            answer = self._client.send(
-                "POST",
-                "/studies",
-                headers={
-                    "Accept": DICOM_JSON,
-                    "Content-Type": body.content_type,
-                    "Content-Length": str(body.length),
-                },
-                body=cast("IO[bytes]", body),
-            )
-        except SourceFileError as exc:
-            yield from self._one_by_one(parcels, Outcome.UNSENT, str(exc))
-            return
-        yield from self._outcomes(parcels, answer, length=body.length)
+
+    def _post(self, body: StoreBody) -> Answer:
+        return self._client.send(
+            "POST",
+            "/studies",
+            headers={
+                "Accept": DICOM_JSON,
+                "Content-Type": body.content_type,
+                "Content-Length": str(body.length),
+            },
+            body=cast("IO[bytes]", body),
+        )
 
     def _outcomes(
         self, parcels: Sequence[Parcel], answer: Answer, *, length: int
@@ -218,7 +234,18 @@ class Sender:
     def _without_report(
         self, parcels: Sequence[Parcel], answer: Answer
     ) -> Iterator[tuple[Parcel, Sent]]:
-        """Take an answer that names nobody: all stored for a plain success, else one by one."""
+        """Take an answer that names nobody: all stored for a plain success, else one by one.
+
+        Raises:
+            RemoteAnswerError: It is a success of something else, such as a page to log in.
+        """
+        media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        is_report = media_type in _REPORTS and all(map(_TAG.fullmatch, answer.members))
+        if answer.status < 300 and answer.body and not is_report:
+            raise RemoteAnswerError(
+                f"a store is answered with {media_type or 'something'}: this is no DICOMweb "
+                "server, or something stands before it"
+            )
         if answer.status in (200, 201, 204):
             yield from _all(parcels, Outcome.SENT, "")
         elif answer.status == 202:

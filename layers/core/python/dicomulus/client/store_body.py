@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from threading import Event
 
+    from dicomulus.client.progress import Move
     from dicomulus.client.sources import Source
 
 
 class ChunkedBody:
     """Chunks as a file that can be read again from its start; it holds one chunk."""
 
-    def __init__(self, length: int, *, stopped: Event) -> None:
+    def __init__(self, length: int, *, stopped: Event, move: Move) -> None:
         """Make a body of so many bytes; reading it ends with an error once it is stopped."""
         self.length = length
         self._stopped = stopped
+        self._move = move
         self._left = iter(self._chunks())
         self._held = b""
         self._position = 0
@@ -45,6 +47,7 @@ class ChunkedBody:
             self._held = chunk
         given, self._held = self._held[:size], self._held[size:]
         self._position += len(given)
+        self._move.at(self._position)
         return given
 
     def seek(self, position: int, whence: int = 0, /) -> int:
@@ -72,13 +75,13 @@ class ChunkedBody:
 class StoreBody(ChunkedBody):
     """The multipart body of some files."""
 
-    def __init__(self, sources: Sequence[Source], *, stopped: Event) -> None:
+    def __init__(self, sources: Sequence[Source], *, stopped: Event, move: Move) -> None:
         """Make the body of files of the sizes that they were found with."""
         self._sources = sources
         self._related = Related(DICOM)
         self._heads = [PartHead(DICOM, source.size) for source in sources]
         self.content_type = self._related.content_type
-        super().__init__(self._related.length(self._heads), stopped=stopped)
+        super().__init__(self._related.length(self._heads), stopped=stopped, move=move)
 
     def _chunks(self) -> Iterator[bytes]:
         heads = zip(self._heads, self._sources, strict=True)
@@ -92,10 +95,10 @@ class StoreBody(ChunkedBody):
 class FileBody(ChunkedBody):
     """One file as it is."""
 
-    def __init__(self, source: Source, *, stopped: Event) -> None:
+    def __init__(self, source: Source, *, stopped: Event, move: Move) -> None:
         """Make the body of a file of the size that it was found with."""
         self._source = source
-        super().__init__(source.size, stopped=stopped)
+        super().__init__(source.size, stopped=stopped, move=move)
 
     def _chunks(self) -> Iterator[bytes]:
         return chunks_of(self._source)

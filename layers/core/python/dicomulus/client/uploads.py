@@ -86,14 +86,15 @@ class Uploads:
         url, headers = place.get("url"), place.get("headers", {})
         if not (isinstance(url, str) and isinstance(headers, dict)):
             raise RemoteAnswerError("the upload route answers without a place")
-        body = FileBody(source, stopped=self._client.stopped)
-        answer = self._client.send(
-            str(place.get("method", "PUT")),
-            absolute(url, base_url=self._client.base_url),
-            headers={str(k): str(v) for k, v in headers.items()}
-            | {"Content-Length": str(body.length)},
-            body=cast("IO[bytes]", body),
-        )
+        with self._client.meter.moving() as move:
+            body = FileBody(source, stopped=self._client.stopped, move=move)
+            answer = self._client.send(
+                str(place.get("method", "PUT")),
+                absolute(url, base_url=self._client.base_url),
+                headers={str(k): str(v) for k, v in headers.items()}
+                | {"Content-Length": str(body.length)},
+                body=cast("IO[bytes]", body),
+            )
         if answer.status in (200, 201, 204):
             return ""
         if answer.status in UNAVAILABLE:
