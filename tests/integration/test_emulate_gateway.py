@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -56,7 +56,7 @@ def running(function: Function) -> Iterator[Gateway]:
             if self.command != "HEAD":
                 self.wfile.write(function.body)
 
-        do_GET = do_HEAD = do_POST = answer
+        do_GET = do_HEAD = do_OPTIONS = do_POST = do_DELETE = answer
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
@@ -164,6 +164,25 @@ def test_a_buffered_answer_over_lambda_s_limit_is_none() -> None:
     too_long = Function(bytes(MAX_INVOKE_BYTES + 1))
     with running(too_long) as gateway, pytest.raises(UnavailableError):
         gateway(get(method="POST"))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "port"),
+    [
+        ("GET", "/studies", "read_port"),
+        ("HEAD", "/studies", "read_port"),
+        ("OPTIONS", "/", "read_port"),
+        ("POST", "/studies", "store_port"),
+        ("DELETE", "/studies/1", "manage_port"),
+    ],
+)
+def test_each_scope_has_a_function_of_its_own(method: str, path: str, port: str) -> None:
+    ports: dict[str, Any] = {"read_port": 1, "store_port": 1, "manage_port": 1}
+    with running(Function()) as gateway:
+        real = replace(gateway, **ports | {port: getattr(gateway, port)})
+        assert real(get(path, method=method)).status == 200
+        with pytest.raises(UnavailableError):
+            replace(real, **ports)(get(path, method=method))
 
 
 def test_headers_over_the_gateway_s_limit_are_refused() -> None:

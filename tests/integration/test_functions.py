@@ -13,7 +13,13 @@ import requests
 
 from dicomulus.cli.emulate.event_source import Context
 from dicomulus.composition import aws_archive
-from dicomulus.errors import UnavailableError
+from dicomulus.errors import (
+    DeleteForbiddenError,
+    InstanceGoneError,
+    SeriesGoneError,
+    StudyGoneError,
+    UnavailableError,
+)
 from dicomulus.settings import Settings
 from dicomulus.wire.message import Headers, Request
 from tests.support.datasets import ct_instance
@@ -34,6 +40,11 @@ def system() -> Iterator[Deployed]:
     """An empty deployment."""
     with deployed() as system:
         yield system
+
+
+def request(method: str, path: str) -> Request:
+    """Make a request for a path below the base path."""
+    return Request(method, f"/dicom-web{path}", base_url=BASE_URL)
 
 
 def studies(system: Deployed) -> list[dict[str, Any]]:
@@ -92,6 +103,40 @@ def test_a_deleted_object_is_gone_and_a_replaced_one_is_answered_anew(system: De
     system.clients.s3.delete_object(Bucket=system.settings.storage_bucket, Key="a.dcm")
     system.settle()
     assert studies(system) == []
+
+
+def test_what_is_deleted_over_http_is_gone_and_its_event_changes_nothing() -> None:
+    with deployed(allow_delete=True) as system:
+        for number in (1, 2):
+            named: Any = {"study_instance_uid": "1.2", "series_instance_uid": "1.2.3"}
+            system.put(f"{number}.dcm", ct_instance(**named, instance_number=number))
+        system.settle()
+        reader, manager = system.reader(), system.manager()
+        (first, second) = (
+            each["00080018"]["Value"][0]
+            for each in json.loads(whole(reader(request("GET", "/studies/1.2/metadata"))))
+        )
+        series = "/studies/1.2/series/1.2.3"
+        for path, error in (
+            (f"{series}/instances/{first}", InstanceGoneError),
+            (series, SeriesGoneError),
+            ("/studies/1.2", StudyGoneError),
+        ):
+            assert manager(request("DELETE", path)).status == 204
+            with pytest.raises(error):
+                reader(request("GET", f"{path}/metadata"))
+        system.settle()
+        assert studies(system) == []
+        with pytest.raises(SeriesGoneError):
+            reader(request("GET", f"{series}/instances/{second}/metadata"))
+
+
+def test_nothing_is_deleted_where_the_deployment_does_not_ask_for_it(system: Deployed) -> None:
+    system.put("a.dcm", ct_instance(study_instance_uid="1.2"))
+    system.settle()
+    with pytest.raises(DeleteForbiddenError):
+        system.manager()(request("DELETE", "/studies/1.2"))
+    assert len(studies(system)) == 1
 
 
 def test_what_is_stored_over_http_is_answered_and_its_event_changes_nothing(

@@ -89,6 +89,13 @@ def test_allowed_pages_may_show_what_they_may_read(how: dict[str, str], page: st
     check_embedding(Headers.of(how | {"Referer": page}), own=OWN, allowed=allowed)
 
 
+def test_pages_without_an_origin_may_show_what_they_may_read() -> None:
+    """Files opened in a browser have none."""
+    for how in (EMBEDDED, FRAMED):
+        check_embedding(Headers.of(how), own=OWN, allowed=("null",))
+        check_embedding(Headers.of(how), own=OWN, allowed=("*",))
+
+
 @pytest.mark.parametrize("how", [LINKED, EMBEDDED | {"Sec-Fetch-Site": "same-origin"}, {}])
 def test_links_own_pages_and_other_clients_are_not_checked(how: dict[str, str]) -> None:
     check_embedding(Headers.of(how | {"Referer": "https://evil.example/"}), own=(), allowed=())

@@ -88,12 +88,14 @@ def check_embedding(headers: Headers, *, own: Collection[str], allowed: Collecti
     is_link = headers.get("Sec-Fetch-Mode") == "navigate"
     if is_link and headers.get("Sec-Fetch-Dest") == "document":
         return
-    origin = _origin_of(headers.get("Referer") or "")
+    origin = _origin_of(headers.get("Referer"))
     if not is_allowed(origin, own=own, allowed=allowed):
         raise OriginForbiddenError("Pages of this origin may not show what is in the archive")
 
 
-def _origin_of(url: str) -> str:
+def _origin_of(url: str | None) -> str:
+    if not url:
+        return "null"  # what browsers call a page's origin that they do not tell
     try:
         return "{0.scheme}://{0.netloc}".format(urlsplit(url))
     except ValueError:
