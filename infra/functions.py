@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aws_cdk import Aws, Duration, RemovalPolicy
+from aws_cdk import Aws, Duration, RemovalPolicy, Size
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -82,6 +82,13 @@ class Functions(Construct):
             limits.READ,
             invoke_mode="response_stream",
         )
+        self.render = self._http_function(
+            "render",
+            limits.RENDER,
+            invoke_mode="response_stream",
+            more_layers=(packages.imaging,),
+            temporary_mb=limits.RENDER_TEMPORARY_MB,
+        )
         self.store = self._http_function(
             "store",
             limits.STORE,
@@ -97,7 +104,13 @@ class Functions(Construct):
         return self._function(name, size, handler="handler.handler", environment=self._told(name))
 
     def _http_function(
-        self, name: FunctionName, size: limits.FunctionLimits, *, invoke_mode: str
+        self,
+        name: FunctionName,
+        size: limits.FunctionLimits,
+        *,
+        invoke_mode: str,
+        more_layers: tuple[lambda_.ILayerVersion, ...] = (),
+        temporary_mb: int | None = None,
     ) -> lambda_.Function:
         """Make a function that is an HTTP server behind the Lambda Web Adapter."""
         environment = self._told(name) | {
@@ -111,7 +124,12 @@ class Functions(Construct):
             self, f"{name.capitalize()}WebAdapter", self._adapter_arn()
         )
         return self._function(
-            name, size, handler="run.sh", environment=environment, more_layers=(adapter,)
+            name,
+            size,
+            handler="run.sh",
+            environment=environment,
+            more_layers=(*more_layers, adapter),
+            temporary_mb=temporary_mb,
         )
 
     def _told(self, name: FunctionName) -> dict[str, str]:
@@ -136,6 +154,7 @@ class Functions(Construct):
         handler: str,
         environment: Mapping[str, str],
         more_layers: Sequence[lambda_.ILayerVersion] = (),
+        temporary_mb: int | None = None,
     ) -> lambda_.Function:
         log = logs.LogGroup(
             self,
@@ -156,6 +175,7 @@ class Functions(Construct):
             ),
             layers=[self._packages.core, self._packages.dependencies, *more_layers],
             memory_size=size.memory_mb,
+            ephemeral_storage_size=None if temporary_mb is None else Size.mebibytes(temporary_mb),
             timeout=Duration.seconds(size.timeout_seconds),
             environment={
                 "POWERTOOLS_SERVICE_NAME": f"dicomulus-{name}",

@@ -27,6 +27,12 @@ COMPACT: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=120)
 # A stream over 6 MB runs at 2 MB/s, so that the largest of 150 MB takes 72 s.
 READ: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=300)
 
+# As for read. Codecs use one processor, and a frame of 50 million pixels with its image some 700 MB.
+RENDER: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=300)
+
+RENDER_TEMPORARY_MB: Final = 1_024
+"""For an object that is compressed, and is in a temporary file first: up to 512 MiB of pixels."""
+
 # The gateway waits 29 s for what it does not stream.
 STORE: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=29)
 

@@ -12,7 +12,7 @@ from aws_cdk import AssetHashType, BundlingOptions, DockerImage, ILocalBundling
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.layers import CORE, DEPENDENCIES, build_layer, layer_hash
+from infra.layers import CORE, DEPENDENCIES, IMAGING, build_layer, layer_hash
 
 if TYPE_CHECKING:
     from infra.deployment import Deployment
@@ -49,6 +49,7 @@ class Packages(Construct):
         self._architecture = deployment.architecture
         self.core = self._version(CORE, "The package dicomulus")
         self.dependencies = self._version(DEPENDENCIES, "What the package needs")
+        self.imaging = self._version(IMAGING, "What decodes and encodes pixels")
 
     def _version(self, layer: Layer, description: str) -> lambda_.LayerVersion:
         code = lambda_.Code.from_asset(

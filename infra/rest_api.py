@@ -117,6 +117,7 @@ class RestApi(Construct):
         methods: dict[str, set[str]] = {}
         integrations = {
             "read": _integration(functions.read, streamed=True),
+            "render": _integration(functions.render, streamed=True),
             "write": _integration(functions.store, streamed=False),
             "delete": _integration(functions.manage, streamed=False),
         }
@@ -127,7 +128,7 @@ class RestApi(Construct):
             for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
                 resource.add_method(
                     method,
-                    integrations[route.scope],
+                    integrations["render" if route.decodes else route.scope],
                     authorization_type=self._authorization(method),
                 )
                 methods.setdefault(path, set()).add(method)

@@ -66,6 +66,14 @@ RIGHTS: Final[dict[str, Rights]] = {
         cache=_KEEP_OBJECTS,
         send_to=("ingest",),
     ),
+    # What read does but for metadata: it keeps thumbnails, and removes nothing.
+    "render": Rights(
+        table=("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"),
+        indexes=("dynamodb:Query",),
+        storage=_FIND_OBJECTS,
+        cache=(*_FIND_OBJECTS, "s3:PutObject"),
+        send_to=("ingest",),
+    ),
     "store": Rights(
         table=_INDEX_OBJECTS,
         # Whether another study or series has a SOP Instance UID, too.

@@ -9,6 +9,7 @@ import pytest
 
 from dicomulus.adapters.aws.schema import TABLE_SCHEMA, create_table_arguments
 from dicomulus.api.routes import ROUTES
+from dicomulus.services.transcode import MAX_ENCODED_BYTES, MAX_SPOOLED_BYTES
 from dicomulus.settings import PREFIX, Settings
 from infra.limits import VISIBILITY_FACTOR
 from infra.rights import RIGHTS
@@ -260,7 +261,7 @@ def test_a_function_runs_on_the_runtime_that_its_layers_are_built_for(
     for layer in own:
         assert layers[layer]["Properties"]["CompatibleArchitectures"] == ["arm64"]
         assert layers[layer]["Properties"]["CompatibleRuntimes"] == ["python3.13"]
-    assert len(own) == 2
+    assert len(own) == (3 if name == "render" else 2)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -372,13 +373,39 @@ def test_deletions_are_answered_by_a_function_of_their_own(synthesised: Synthesi
         if method != "OPTIONS":
             uri = json.dumps(properties["Integration"]["Uri"])
             answering.setdefault(method, set()).add(uri)
-    assert all(len(found) == 1 for found in answering.values())
+    assert {method: len(found) for method, found in answering.items()} == {
+        "DELETE": 1,
+        "GET": 2,  # with decoders and without
+        "HEAD": 2,
+        "POST": 1,
+    }
+    assert answering["GET"] == answering["HEAD"]
     assert not answering["DELETE"] & (answering["GET"] | answering["POST"])
+
+
+def test_what_may_need_pixels_decoded_is_answered_where_the_decoders_are(
+    synthesised: Synthesised,
+) -> None:
+    answering: dict[bool, set[str]] = {True: set(), False: set()}
+    found = methods(synthesised)
+    for route in ROUTES:
+        if route.method == "GET":
+            properties = found["GET", (Settings().base_path + route.template).removesuffix("/")]
+            answering[route.decodes].add(json.dumps(properties["Integration"]["Uri"]))
+    assert [len(uris) for uris in answering.values()] == [1, 1]
+    assert not answering[True] & answering[False]
+    layered = {name for name in FUNCTIONS if len(function(synthesised, name)["Layers"]) > 3}
+    assert layered == {"render"}
+    assert "Imaging" in json.dumps(function(synthesised, "render")["Layers"])
+    # An object that is compressed is in a temporary file first.
+    megabytes = function(synthesised, "render")["EphemeralStorage"]["Size"]
+    assert megabytes * 1_048_576 > MAX_ENCODED_BYTES + MAX_SPOOLED_BYTES
 
 
 def test_a_function_answers_in_the_mode_that_it_is_called_in(synthesised: Synthesised) -> None:
     for name, mode in (
         ("read", "response_stream"),
+        ("render", "response_stream"),
         ("store", "buffered"),
         ("manage", "buffered"),
     ):

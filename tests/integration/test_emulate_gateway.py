@@ -73,6 +73,7 @@ def running(function: Function) -> Iterator[Gateway]:
             yield Gateway(
                 base_path="/dicom-web",
                 read_port=port,
+                render_port=port,
                 store_port=port,
                 manage_port=port,
                 max_stream_bytes=300_000,

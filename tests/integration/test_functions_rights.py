@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import sys
 from contextlib import contextmanager
@@ -17,9 +18,11 @@ from botocore.client import BaseClient
 from dicomulus.cli.emulate.event_source import Context
 from dicomulus.dicom.byte_source import whole
 from dicomulus.dicom.dataset_json import convert
-from dicomulus.wire.message import Headers, Request
+from dicomulus.errors import UnavailableError
+from dicomulus.imaging import decoder_process
+from dicomulus.wire.message import Headers, Request, parse_query
 from infra.rights import RIGHTS
-from tests.support.datasets import ct_instance, generated_study
+from tests.support.datasets import EXPLICIT_LITTLE_ENDIAN, RLE, ct_instance, generated_study
 from tests.support.deployed import BASE_URL, deployed
 
 if TYPE_CHECKING:
@@ -154,6 +157,50 @@ def test_read_does_what_it_may(system: Deployed) -> None:
                 assert response.status == 200
                 assert response.body if isinstance(response.body, bytes) else list(response.body)
     assert used <= allowed("read")
+
+
+def test_render_does_what_it_may(system: Deployed) -> None:
+    """Thumbnails are kept, other objects than the index knows are looked at by ingest."""
+    fill(system)
+    system.put("rle.dcm", ct_instance(transfer_syntax=RLE))
+    system.settle()
+    study = next(iter(generated_study(series=1, instances=1)))
+    series = f"/studies/{study.study_instance_uid}/series/{study.series_instance_uid}"
+    compressed = convert(whole(ct_instance(transfer_syntax=RLE))).instance
+    paths = [series, f"/studies/{study.study_instance_uid}", f"{series}/thumbnail"]
+    for instance in (f"{series}/instances/{study.sop_instance_uid}", compressed.path):
+        paths += [instance, f"{instance}/frames/1", f"{instance}/bulkdata/7FE00010"]
+        paths += [f"{instance}/rendered", f"{instance}/thumbnail", f"{instance}/pixeldata"]
+    paths.append("/wado?requestType=WADO&objectUID=" + study.sop_instance_uid)
+    plain = f"transfer-syntax={EXPLICIT_LITTLE_ENDIAN}"
+    decoding = ", ".join(
+        (
+            f"application/dicom; {plain}",
+            f'multipart/related; type="application/dicom"; {plain}',
+            f"application/octet-stream; {plain}",
+            f"multipart/related; type=application/octet-stream; {plain}",
+            "*/*;q=0.1",
+        )
+    )
+    with recorded(system) as used:
+        renderer = system.renderer()
+        for each, accept in itertools.product(paths, ("*/*", decoding)):
+            target, _, query = each.partition("?")
+            headers = Headers.of({"Accept": accept})
+            response = renderer(
+                Request(
+                    "GET", f"/dicom-web{target}", parse_query(query), headers, base_url=BASE_URL
+                )
+            )
+            assert response.status == 200
+            assert response.body if isinstance(response.body, bytes) else list(response.body)
+    system.put("rle.dcm", ct_instance(rows=8))
+    with recorded(system) as used_later, pytest.raises(UnavailableError):
+        renderer(Request("GET", f"/dicom-web{compressed.path}", base_url=BASE_URL))
+    decoder_process.close()
+    assert ("s3:PutObject", "cache") in used
+    assert ("sqs:SendMessage", "ingest") in used_later
+    assert used | used_later <= allowed("render")
 
 
 def test_manage_does_what_it_may() -> None:

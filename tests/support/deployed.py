@@ -75,6 +75,10 @@ class Deployed:
         """Give what answers requests in the reading function."""
         return self._answering("read")
 
+    def renderer(self) -> Callable[[Request], Response]:
+        """Give what answers requests in the function that has the decoders."""
+        return self._answering("render")
+
     def storer(self) -> Callable[[Request], Response]:
         """Give what answers requests in the storing function."""
         return self._answering("store")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +13,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 
-from dicomulus.errors import NotAcceptableError, ObjectChangedError
+from dicomulus.errors import NotAcceptableError, ObjectChangedError, ResponseTooLargeError
 from dicomulus.imaging import decoder_process
 from dicomulus.services import transcode
 from dicomulus.wire.media_types import parse_media_type
@@ -151,6 +152,17 @@ def test_tables_of_offsets_do_not_outlive_their_frames(small: Small, offset_tabl
     dataset = plain(small, content)
     assert not {"ExtendedOffsetTable", "ExtendedOffsetTableLengths"} & set(dataset.dir())
     assert dataset.PixelData == b"".join(map(native_frame, (1, 2, 3)))
+
+
+def test_a_study_that_is_too_long_when_decoded_is_told_so_at_once(tmp_path: Path) -> None:
+    small = small_archive(tmp_path, max_stream_bytes=20_000)
+    # 256 equal bytes in each of two segments (PS3.5 §G.3).
+    black = struct.pack("<16L", 2, 64, 68, *[0] * 13) + b"\x81\0" * 4
+    row = taken(small, with_frames([black] * 100))
+    assert len(parts_of(small, row.instance.series.path, f"{OBJECTS}; transfer-syntax=*")) == 1
+    for path in (row.instance.series.path, row.instance.path):
+        with pytest.raises(ResponseTooLargeError):
+            small.ask(path, accept=OBJECTS)
 
 
 # --- damage --------------------------------------------------------------------------------------

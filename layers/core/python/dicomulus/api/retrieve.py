@@ -20,6 +20,7 @@ from dicomulus.api.single import (
     single_response,
 )
 from dicomulus.api.transfer_syntax import (
+    expected_bytes,
     frame_offers,
     is_as_stored,
     is_video,
@@ -216,12 +217,15 @@ def objects(
     Returns:
         The heads of the parts where they are known before the parts are made, and the parts.
     """
-    check_length(archive, sum(row.object_size for row in rows))
     # Objects by thousands are in few transfer syntaxes.
     forms = {
         stored: _forms_of_part(stored, accept)
         for stored in {row.transfer_syntax_uid for row in rows}
     }
+    if archive.settings.max_stream_bytes:
+        best = {stored: offers[0].transfer_syntax for stored, offers in forms.items()}
+        expected = sum(expected_bytes(row, best[row.transfer_syntax_uid]) for row in rows)
+        check_length(archive, expected)
     heads: list[PartHead] | None = None
     if all(is_as_stored(stored, best.transfer_syntax) for stored, (best, *_) in forms.items()):
         types = {stored: best.content_type for stored, (best, *_) in forms.items()}

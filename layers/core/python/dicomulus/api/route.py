@@ -42,6 +42,8 @@ class Route:
     template: str
     handler: Handler
     scope: Scope = "read"
+    decodes: bool = False
+    """Answers may need pixels decoded, so that they are made where the decoders are."""
     segments: tuple[str, ...] = field(init=False, repr=False, compare=False)
     """The template's segments; the base URL itself has none."""
     _fixed: tuple[tuple[int, str], ...] = field(init=False, repr=False, compare=False)

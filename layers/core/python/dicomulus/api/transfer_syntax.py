@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from dicomulus.dicom.json_model import integer_of
+from dicomulus.dicom.level_json import parse_json_object
 from dicomulus.dicom.transfer_syntax import (
     COMPRESSED_TARGETS,
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -24,10 +26,16 @@ from dicomulus.wire.media_types import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dicomulus.ports import InstanceRow
     from dicomulus.wire.media_types import Accept, WantedSyntax
 
 _KEPT_RANGES: Final = 8
 """Media ranges of a request of which what they choose is remembered; more are nobody's habit."""
+
+_SIZES: Final = ("00280010", "00280011", "00280100")
+"""Rows, Columns, Bits Allocated."""
+
+_NUMBER_OF_FRAMES: Final = "00280008"
 
 _TARGETS: Final = (EXPLICIT_VR_LITTLE_ENDIAN, *COMPRESSED_TARGETS)
 
@@ -108,6 +116,20 @@ def frame_offers(stored: str, *, is_single: bool) -> list[Offer]:
 def is_video(transfer_syntax_uid: str) -> bool:
     """Whether frames are those of a video, which is one stream of all of them."""
     return frame_media_type(transfer_syntax_uid).startswith("video/")
+
+
+def expected_bytes(row: InstanceRow, syntax: str | None) -> int:
+    """Give the length that an object has in a transfer syntax, as far as its row tells.
+
+    Of one that is decoded that is the size of its pixels, by one sample each.
+    """
+    stored = row.transfer_syntax_uid
+    if syntax != EXPLICIT_VR_LITTLE_ENDIAN or on_the_web(stored) == syntax:
+        return row.object_size
+    attributes = parse_json_object(row.attributes)
+    rows, columns, bits = (integer_of(attributes, tag) or 0 for tag in _SIZES)
+    pixels = rows * columns * max(1, integer_of(attributes, _NUMBER_OF_FRAMES) or 1)
+    return max(row.object_size, pixels * bits // 8)
 
 
 def is_as_stored(stored: str, syntax: str | None) -> bool:

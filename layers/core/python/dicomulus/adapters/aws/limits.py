@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from dicomulus.settings import Settings
 
-FunctionName = Literal["ingest", "compact", "read", "store", "manage", "sweep"]
+FunctionName = Literal["ingest", "compact", "read", "render", "store", "manage", "sweep"]
 
 MAX_GATEWAY_BYTES: Final = 10_485_760
 """Bytes of a request's body that API Gateway takes."""
@@ -56,7 +56,7 @@ COMPACT_BATCH: Final = BatchLimits(messages=5, window_seconds=0, functions=20)
 
 def function_settings(function: FunctionName, settings: Settings) -> Settings:
     """Give what one function is told, of what all of them are."""
-    if function == "read":
+    if function in ("read", "render"):
         return replace(
             settings,
             max_stream_bytes=MAX_STREAM_BYTES,

@@ -30,7 +30,8 @@ from dicomulus.wire.message import Response
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dicomulus.wire.message import Request, Scope
+    from dicomulus.api.route import Route
+    from dicomulus.wire.message import Request
 
 MAX_HEADERS_BYTES: Final = 10_240
 """Bytes of all headers of a request that API Gateway takes."""
@@ -66,6 +67,7 @@ class Gateway:
 
     base_path: str
     read_port: int
+    render_port: int
     store_port: int
     manage_port: int
     max_stream_bytes: int = MAX_LAMBDA_STREAM_BYTES
@@ -80,12 +82,13 @@ class Gateway:
             PayloadTooLargeError: The body is over the gateway's or Lambda's limit.
             UnavailableError: The function does not answer, or with more than Lambda takes.
         """
-        scope = self._scope(request)
-        streamed = scope == "read"
+        route = self._route(request)
+        streamed = route.scope == "read"
         body = _body(request)
         ports = {"read": self.read_port, "write": self.store_port, "delete": self.manage_port}
+        port = self.render_port if route.decodes else ports[route.scope]
         seconds = STREAM_SECONDS if streamed else GATEWAY_SECONDS
-        connection = http.client.HTTPConnection("127.0.0.1", ports[scope], timeout=seconds)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
         try:
             answer = _sent(connection, request, body)
         except (OSError, http.client.HTTPException) as exc:
@@ -95,7 +98,7 @@ class Gateway:
             return self._streamed(connection, answer)
         return _buffered(connection, answer)
 
-    def _scope(self, request: Request) -> Scope:
+    def _route(self, request: Request) -> Route:
         base = tuple(self.base_path.strip("/").split("/"))
         segments = request.segments
         if segments[: len(base)] != base:
@@ -105,7 +108,7 @@ class Gateway:
         except MethodNotAllowedError as exc:
             # To the gateway a resource without the method is no resource.
             raise RouteNotFoundError("no such resource") from exc
-        return route.scope
+        return route
 
     def _streamed(
         self, connection: http.client.HTTPConnection, answer: http.client.HTTPResponse

@@ -174,7 +174,7 @@ class _System:
         Raises:
             ConfigurationError: Something has ended, or does not start.
         """
-        ports = {name: _free_port() for name in ("read", "store", "manage")}
+        ports = {name: _free_port() for name in ("read", "render", "store", "manage")}
         with interrupts_ignored():
             self._start_fed("ingest", self._settings.ingest_queue_url, batch=INGEST_BATCH)
             self._start_fed("compact", self._settings.compact_queue_url, batch=COMPACT_BATCH)
@@ -185,11 +185,13 @@ class _System:
                 every_seconds=processes.SWEEP_SECONDS,
             )
             self._start_http("read", ports["read"])
+            self._start_http("render", ports["render"])
             self._start_http("store", ports["store"])
             self._start_http("manage", ports["manage"])
             gateway = Gateway(
                 base_path=self._settings.base_path,
                 read_port=ports["read"],
+                render_port=ports["render"],
                 store_port=ports["store"],
                 manage_port=ports["manage"],
             )
