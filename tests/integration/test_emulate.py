@@ -23,7 +23,13 @@ from dicomulus.client.push import push
 from dicomulus.client.retrieve import Got
 from dicomulus.client.send import Outcome
 from dicomulus.wire.media_types import parse_media_type
-from tests.support.datasets import ct_instance, native_frame, uid_of
+from tests.support.datasets import (
+    EXPLICIT_LITTLE_ENDIAN,
+    RLE,
+    ct_instance,
+    native_frame,
+    uid_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,9 +131,20 @@ def eventually(emulation: Emulation, patient_id: str, *, count: int = 1) -> list
         time.sleep(0.2)
 
 
-def test_a_file_put_into_the_bucket_is_found_and_read(emulation: Emulation) -> None:
-    emulation.put("a folder/ü.dcm", ct_instance(patient_id="E-1", frames=2))
-    (study,) = eventually(emulation, "E-1")
+@pytest.mark.parametrize("transfer_syntax", [EXPLICIT_LITTLE_ENDIAN, RLE])
+def test_a_file_put_into_the_bucket_is_found_and_read(
+    emulation: Emulation, transfer_syntax: str
+) -> None:
+    """Also decoded, where it is compressed."""
+    content = ct_instance(
+        patient_id=f"E-1-{transfer_syntax}",
+        study_instance_uid=uid_of("emulated study", transfer_syntax),
+        sop_instance_uid=uid_of("emulated instance", transfer_syntax),
+        frames=2,
+        transfer_syntax=transfer_syntax,
+    )
+    emulation.put(f"a folder/ü {transfer_syntax}.dcm", content)
+    (study,) = eventually(emulation, f"E-1-{transfer_syntax}")
     url = study["00081190"]["Value"][0]
     assert url.startswith(emulation.base_url)
     (metadata,) = httpx.get(f"{url}/metadata", timeout=30).json()
