@@ -20,10 +20,11 @@ from dicomulus.api.single import (
     single_response,
 )
 from dicomulus.api.transfer_syntax import (
-    expected_bytes,
     frame_offers,
     is_as_stored,
+    is_decoded,
     is_video,
+    native_bytes,
     object_syntaxes,
     ranked_frame_offers,
 )
@@ -222,10 +223,7 @@ def objects(
         stored: _forms_of_part(stored, accept)
         for stored in {row.transfer_syntax_uid for row in rows}
     }
-    if archive.settings.max_stream_bytes:
-        best = {stored: offers[0].transfer_syntax for stored, offers in forms.items()}
-        expected = sum(expected_bytes(row, best[row.transfer_syntax_uid]) for row in rows)
-        check_length(archive, expected)
+    _check_expected(archive, rows, forms)
     heads: list[PartHead] | None = None
     if all(is_as_stored(stored, best.transfer_syntax) for stored, (best, *_) in forms.items()):
         types = {stored: best.content_type for stored, (best, *_) in forms.items()}
@@ -233,6 +231,21 @@ def objects(
     parts = _parts(archive, rows, forms)
     # If the first object has changed, the client can still be told to come back.
     return heads, chain(tuple(islice(parts, 1)), parts)
+
+
+def _check_expected(
+    archive: Archive, rows: Sequence[HeldObject], forms: Mapping[str, Sequence[Offer]]
+) -> None:
+    """Refuse what is over the limit as it is stored, or as far as rows tell when it is decoded."""
+    expected = sum(row.object_size for row in rows)
+    check_length(archive, expected)
+    if not archive.settings.max_stream_bytes:
+        return
+    for row in rows:
+        if is_decoded(row.transfer_syntax_uid, forms[row.transfer_syntax_uid][0].transfer_syntax):
+            full = archive.retrieve.row_of(row)
+            expected += max(0, native_bytes(full) - row.object_size)
+            check_length(archive, expected)
 
 
 def _forms_of_part(stored: str, accept: Accept) -> list[Offer]:

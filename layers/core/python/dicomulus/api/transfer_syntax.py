@@ -118,18 +118,16 @@ def is_video(transfer_syntax_uid: str) -> bool:
     return frame_media_type(transfer_syntax_uid).startswith("video/")
 
 
-def expected_bytes(row: InstanceRow, syntax: str | None) -> int:
-    """Give the length that an object has in a transfer syntax, as far as its row tells.
+def is_decoded(stored: str, syntax: str | None) -> bool:
+    """Whether an object leaves in a transfer syntax with its pixels decompressed."""
+    return syntax == EXPLICIT_VR_LITTLE_ENDIAN != on_the_web(stored)
 
-    Of one that is decoded that is the size of its pixels, by one sample each.
-    """
-    stored = row.transfer_syntax_uid
-    if syntax != EXPLICIT_VR_LITTLE_ENDIAN or on_the_web(stored) == syntax:
-        return row.object_size
+
+def native_bytes(row: InstanceRow) -> int:
+    """Give the size of an image's pixels when they are not compressed, with one sample each."""
     attributes = parse_json_object(row.attributes)
     rows, columns, bits = (integer_of(attributes, tag) or 0 for tag in _SIZES)
-    pixels = rows * columns * max(1, integer_of(attributes, _NUMBER_OF_FRAMES) or 1)
-    return max(row.object_size, pixels * bits // 8)
+    return rows * columns * max(1, integer_of(attributes, _NUMBER_OF_FRAMES) or 1) * bits // 8
 
 
 def is_as_stored(stored: str, syntax: str | None) -> bool:
