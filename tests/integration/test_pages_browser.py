@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.support.browser import browsing
+from tests.support.browser import browsing, give_token
 from tests.support.browser_page import find_browser
 from tests.support.pydicom_corpus import read
 from tests.support.serving import serving
@@ -25,6 +25,7 @@ from tests.support.shown_archive import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from tests.support.clinic import Clinic
     from tests.support.serving import Served
 
+TOKEN = "0123456789abcdef"
 ROWS = "document.querySelectorAll('.studies tbody tr')"
 SHOWN = "document.querySelector('#image')?.dataset.shown"
 
@@ -88,7 +90,10 @@ def test_an_empty_archive_says_what_to_do_and_shows_what_comes(
     shown.write()
     tab.wait_for(f"{ROWS}.length === {STUDIES}")
     assert tab.evaluate("document.querySelector('main pre')") is None
-    tab.wait_for(f"document.querySelector('#counts').innerText.includes('{STUDIES} studies')")
+    tab.wait_for(f"document.querySelector('#counts').innerText.includes('{SLICES + 4} instances')")
+    tab.wait_for(
+        f"[...{ROWS}].some(r => r.innerText.includes('Müller') && r.cells[7].innerText === '{SLICES}')"
+    )
 
 
 def test_every_study_is_in_the_list_and_has_a_picture(tab: Tab, served_clinic: Clinic) -> None:
@@ -307,3 +312,27 @@ def test_a_problem_is_shown_in_its_own_words(
     text = only_tab.wait_for("document.querySelector('.instead .error')?.innerText")
     assert text.startswith("The archive answers 406")
     assert "decode" in text
+
+
+def test_a_token_is_asked_for_where_one_is_needed(
+    only_tab: Tab, shown: Shown, tmp_path: Path
+) -> None:
+    """It goes with every request, those for pictures too, and a wrong one is asked for again."""
+    data = tmp_path / "data"
+    with serving(
+        shown.folder, "--data-dir", data, "--token", TOKEN, log=tmp_path / "log"
+    ) as served:
+        site = served.base_url.removesuffix("/dicom-web")
+        only_tab.open("about:blank")
+        only_tab.resize(1280, 800)
+        only_tab.open(f"{site}/")
+        give_token(only_tab, "another")
+        only_tab.wait_for("!document.querySelector('#token-refused').hidden")
+        give_token(only_tab, TOKEN)
+        only_tab.wait_for(f"{ROWS}.length === {STUDIES}")
+        only_tab.wait_for("[...document.querySelectorAll('.thumb img')].every(e => e.naturalWidth)")
+        only_tab.failures.clear()
+        open_series(only_tab, site, shown.study, shown.series)
+        only_tab.wait_for(f"{SHOWN} === '1'")
+        assert difference(only_tab, shown.levels(1)) < 1.5
+        assert only_tab.failures == []

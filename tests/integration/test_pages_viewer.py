@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,9 +11,9 @@ import pytest
 from dicomulus.cli.folders import default_viewer_folder
 from dicomulus.cli.viewer import has_npm, install_viewer, is_installed
 from dicomulus.errors import ConfigurationError
-from tests.support.browser import browsing
+from tests.support.browser import browsing, give_token
 from tests.support.browser_page import find_browser
-from tests.support.serving import eventually, serving
+from tests.support.serving import serving
 from tests.support.shown_archive import SIDE, SLICES, STUDIES, Shown
 
 if TYPE_CHECKING:
@@ -61,42 +62,44 @@ def tab(viewer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]
         yield tab
 
 
-@pytest.fixture(scope="module")
-def archive(viewer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("shown")
-    Shown(folder / "source").write()
-    data = folder / "data"
-    with serving(
-        folder / "source", "--data-dir", data, "--viewer", viewer, log=folder / "log"
-    ) as served:
-        eventually(lambda: len(served.search("/studies")) == STUDIES, "all is indexed")
+@contextmanager
+def archive(viewer: Path, folder: Path, *options: str) -> Iterator[Served]:
+    source, data = folder / "source", folder / "data"
+    Shown(source).write()
+    options = ("--viewer", str(viewer), *options)
+    with serving(source, "--data-dir", data, *options, log=folder / "log") as served:
         yield served
 
 
+@pytest.mark.parametrize("token", ["", "0123456789abcdef"], ids=["open", "token"])
 def test_a_click_opens_the_viewer_and_it_shows_the_study(
-    tab: Tab, archive: Served, tmp_path: Path
+    tab: Tab, viewer: Path, tmp_path: Path, token: str
 ) -> None:
     """The image is the one that pydicom makes of the file, and nothing fails on the way."""
-    shown = Shown(tmp_path)
-    site = archive.base_url.removesuffix("/dicom-web")
-    tab.open(f"{site}/#/studies/{shown.study}")
-    tab.click("#ohif")
-    levels = np.array(tab.wait_for(LEVELS), float).reshape(SIDE, SIDE)
-    assert tab.evaluate("location.pathname") == "/viewer/viewer"
-    # Letters of the viewer lie over the image, and it is drawn in another size.
-    differences = [float(np.abs(levels - shown.levels(n)).mean()) for n in range(1, SLICES + 1)]
-    assert min(differences) < 3
-    # It orders slices by position, and may begin at either end.
-    assert int(np.argmin(differences)) in (0, SLICES - 1)
-    assert tab.failures == []
-    assert all(
-        url.startswith((site, "data:", "blob:")) for url in tab.requests if url != "about:blank"
-    )
-
-
-def test_the_viewers_own_list_has_every_study(tab: Tab, archive: Served) -> None:
-    tab.failures.clear()
-    tab.open(f"{archive.base_url.removesuffix('/dicom-web')}/viewer")
-    tab.wait_for("document.body.innerText.includes('Müller, Jürgen')")
-    assert "Frames, Felix" in tab.evaluate("document.body.innerText")
-    assert tab.failures == []
+    shown = Shown(tmp_path / "source")
+    with archive(viewer, tmp_path, *(["--token", token] if token else [])) as served:
+        site = served.base_url.removesuffix("/dicom-web")
+        tab.open(f"{site}/")
+        if token:
+            give_token(tab, token)
+        tab.wait_for(f"document.querySelectorAll('.studies tbody tr').length === {STUDIES}")
+        tab.failures.clear()
+        tab.requests.clear()
+        tab.open(f"{site}/#/studies/{shown.study}")
+        tab.click("#ohif")
+        levels = np.array(tab.wait_for(LEVELS), float).reshape(SIDE, SIDE)
+        assert tab.evaluate("location.pathname") == "/viewer/viewer"
+        # Letters of the viewer lie over the image, and it is drawn in another size.
+        differences = [float(np.abs(levels - shown.levels(n)).mean()) for n in range(1, SLICES + 1)]
+        assert min(differences) < 3
+        # It orders slices by position, and may begin at either end.
+        assert int(np.argmin(differences)) in (0, SLICES - 1)
+        assert tab.failures == []
+        assert all(
+            url.startswith((site, "data:", "blob:")) for url in tab.requests if url != "about:blank"
+        )
+        if not token:
+            tab.open(f"{site}/viewer")
+            tab.wait_for("document.body.innerText.includes('Müller, Jürgen')")
+            assert "Frames, Felix" in tab.evaluate("document.body.innerText")
+            assert tab.failures == []

@@ -151,6 +151,11 @@ def test_pages_are_only_read(without: Settings) -> None:
     assert caught.value.allowed == ("GET", "HEAD", "OPTIONS")
 
 
+def test_files_of_the_viewer_are_only_read(viewer: Settings) -> None:
+    with pytest.raises(MethodNotAllowedError):
+        page(viewer, Request("DELETE", "/viewer/app.css", base_url=BASE))
+
+
 def test_below_the_base_path_is_the_service_whatever_it_is_called(tmp_path: Path) -> None:
     archive = small_archive(tmp_path).archive
     for base_path in "/dicom-web", "/pages", "/viewer":

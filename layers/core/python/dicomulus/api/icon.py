@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE: Final = "image/svg+xml"
 
-_POLICY: Final = "default-src 'none'"
+_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def or_icon(thumbnail: Handler) -> Handler:

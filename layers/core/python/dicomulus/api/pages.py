@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus import __version__
 from dicomulus.api.routes import answer, is_of_service
-from dicomulus.api.static_files import MEDIA_TYPES, Text, text_file
+from dicomulus.api.static_files import MEDIA_TYPES, FileBody, Text, text_file
 from dicomulus.api.viewer import VIEWER, has_viewer, no_viewer, service_path, viewer_page
 from dicomulus.dicom.dictionary import DICTIONARY_PATH
 from dicomulus.errors import MethodNotAllowedError, RouteNotFoundError
@@ -53,9 +53,11 @@ def page(settings: Settings, request: Request) -> Response:
         MethodNotAllowedError: There is, and it can only be read.
     """
     response = _page(settings, request)
-    if request.method not in ("GET", "HEAD"):
-        raise MethodNotAllowedError(request.method, _METHODS)
-    return response
+    if request.method in ("GET", "HEAD"):
+        return response
+    if isinstance(response.body, FileBody):
+        response.body.close()
+    raise MethodNotAllowedError(request.method, _METHODS)
 
 
 def _page(settings: Settings, request: Request) -> Response:

@@ -116,7 +116,7 @@ def large_file(request: Request, path: Path, *, policy: str) -> Response:
     zipped = path.with_name(path.name + ZIPPED)
     has_zipped = zipped.is_file()
     coding = _coding(request, has_zipped=has_zipped)
-    body = _FileBody((zipped if coding == "gzip" else path).open("rb"))
+    body = FileBody((zipped if coding == "gzip" else path).open("rb"))
     status = os.fstat(body.file.fileno())
     etag = format_etag(f"{status.st_mtime_ns:x}-{status.st_size:x}-{coding}")
     headers = [
@@ -136,14 +136,18 @@ def large_file(request: Request, path: Path, *, policy: str) -> Response:
 
 
 @dataclass(frozen=True, slots=True)
-class _FileBody:
+class FileBody:
+    """A file as a streamed body."""
+
     file: BinaryIO
 
     def __iter__(self) -> Iterator[bytes]:
+        """Read it chunk by chunk."""
         while chunk := self.file.read(_CHUNK_BYTES):
             yield chunk
 
     def close(self) -> None:
+        """Close it; streaming servers do."""
         self.file.close()
 
 

@@ -70,7 +70,8 @@ export async function count(resource, signal) {
   return (await (await get(address, { accept: "application/json", signal })).json()).count;
 }
 
-// One page of a search: what it found, how many there are if that is known, where it goes on.
+// One page of a search: what it found, how many there are if that is known, where it goes on. The
+// browser has kept the last answer, so that asking again costs little while nothing has changed.
 export async function search(address, options = {}) {
   const response = await get(address, { accept: "application/dicom+json", ...options });
   const total = response.headers.get("X-Total-Count");
@@ -78,6 +79,7 @@ export async function search(address, options = {}) {
     found: await response.json(),
     total: total === null ? null : Number(total),
     next: nextOf(response.headers.get("Link")),
+    etag: response.headers.get("ETag"),
   };
 }
 

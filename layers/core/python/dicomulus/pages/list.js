@@ -1,6 +1,6 @@
 // The study list: what it is searched for, in the order asked for, page by page.
 
-import { count, search, study, thumbnail, url } from "./archive.js";
+import { search, study, thumbnail, url } from "./archive.js";
 import { date, kind, spellingsOf, text, time, value, values } from "./dicom.js";
 import { debounced, failure, h, plural } from "./dom.js";
 
@@ -46,6 +46,7 @@ export async function listView(place, asked, signal) {
   let running = new AbortController();
   let next = null;
   let total = null;
+  let etag = null;
   let loading = false;
 
   const state = () => {
@@ -69,6 +70,7 @@ export async function listView(place, asked, signal) {
       rows.append(...page.found.map(row));
       next = page.next;
       total = page.total ?? (fresh ? null : total);
+      if (fresh) etag = page.etag;
       trouble.replaceChildren();
     } catch (error) {
       if (own.aborted || signal.aborted) return;
@@ -126,11 +128,15 @@ export async function listView(place, asked, signal) {
   signal.addEventListener("abort", () => (running.abort(), nearEnd.disconnect()));
 
   await start();
-  // Files may still be being indexed, or arrive.
-  follow(signal, () => {
+  follow(signal, async () => {
+    // Files may still be being indexed, or arrive; who is searching is left alone.
+    const wanted = state();
+    if (loading || [...wanted.keys()].length || rows.children.length > PAGE || scrollY > 200) return false;
+    const page = await search(address(wanted), { signal });
+    if (page.etag === etag || loading || state().toString()) return false;
+    await start();
     dispatchEvent(new Event("counts"));
-    const idle = rows.children.length <= PAGE && scrollY < 100 && !form.contains(document.activeElement);
-    if (idle) start();
+    return true;
   });
 }
 
@@ -209,21 +215,12 @@ function nothingStored() {
   );
 }
 
-// Looks at the number of studies now and then, the less often the longer it stays the same.
-async function follow(signal, changed) {
-  let known = null;
+// Looks for changes, the less often the longer there are none.
+async function follow(signal, look) {
   for (let seconds = 2; !signal.aborted; seconds = Math.min(seconds * 1.5, 60)) {
-    try {
-      const current = document.hidden ? known : await count("studies", signal);
-      if (known !== null && current !== known) {
-        changed();
-        seconds = 2;
-      }
-      known = current;
-    } catch {
-      // The archive is not there, or counts no more; the list says what is wrong when it is used.
-      if (signal.aborted) return;
-    }
     await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+    if (document.hidden || signal.aborted) continue;
+    // What is wrong with the archive is said when it is used.
+    if (await look().catch(() => false)) seconds = 1;
   }
 }

@@ -60,7 +60,7 @@ class Series {
       h("details", { class: "panel", open: matchMedia("(min-width: 60rem)").matches }, h("summary", {}, "Attributes"), this.attributes),
       h("details", { class: "panel" }, h("summary", {}, "DICOMweb"), this.links),
     ];
-    this.download = h("a", { class: "button", download: "" }, "Download DICOM");
+    this.download = h("a", { class: "button", download: "" }, "DICOM");
     const up = `#/studies/${encodeURIComponent(this.study)}`;
     place.classList.add("wide");
     place.append(
@@ -232,7 +232,7 @@ class Series {
     this.links.replaceChildren(
       ...[["Instance", segments, "instance"], ["Series", archive.series(this.study, this.series), "series"], ["Study", archive.study(this.study), "study"]].map(([name, where, what]) => h("section", {}, h("h3", {}, name), linksOf(where, what, this.frame))),
     );
-    const fresh = h("a", { class: "button", download: `${value(instance, "SOPInstanceUID")}.dcm` }, "Download DICOM");
+    const fresh = h("a", { class: "button", download: `${value(instance, "SOPInstanceUID")}.dcm`, title: "Download this instance" }, "DICOM");
     archive.opener(fresh, archive.url(segments, { accept: "application/dicom;transfer-syntax=*" }), { accept: "application/dicom; transfer-syntax=*", name: fresh.download });
     this.download.replaceWith(fresh);
     this.download = fresh;

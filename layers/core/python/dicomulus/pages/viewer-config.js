@@ -41,9 +41,15 @@
     return;
   }
   window.config = ({ servicesManager }) => {
-    servicesManager.services.userAuthenticationService.setServiceImplementation({
-      getAuthorizationHeader: () => ({ Authorization: `Bearer ${token}` }),
-    });
+    // OHIF asks for its configuration before there are services.
+    const register = servicesManager.registerServices.bind(servicesManager);
+    servicesManager.registerServices = (...given) => {
+      const registered = register(...given);
+      servicesManager.services.userAuthenticationService?.setServiceImplementation({
+        getAuthorizationHeader: () => ({ Authorization: `Bearer ${token}` }),
+      });
+      return registered;
+    };
     return config;
   };
   // Parts of OHIF read these from the configuration itself, whichever kind it is.
