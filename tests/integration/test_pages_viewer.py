@@ -89,11 +89,12 @@ def test_a_click_opens_the_viewer_and_it_shows_the_study(
         tab.click("#ohif")
         levels = np.array(tab.wait_for(LEVELS), float).reshape(SIDE, SIDE)
         assert tab.evaluate("location.pathname") == "/viewer/viewer"
-        # Letters of the viewer lie over the image, and it is drawn in another size.
-        differences = [float(np.abs(levels - shown.levels(n)).mean()) for n in range(1, SLICES + 1)]
-        assert min(differences) < 3
-        # It orders slices by position, and may begin at either end.
-        assert int(np.argmin(differences)) in (0, SLICES - 1)
+        # Letters of the viewer lie over the image, and it is drawn in another size. Which slice it
+        # begins with is up to the viewer.
+        nearest, second, *_ = sorted(
+            float(np.abs(levels - shown.levels(number)).mean()) for number in range(1, SLICES + 1)
+        )
+        assert nearest < 1.5 < second
         assert tab.failures == []
         assert all(
             url.startswith((site, "data:", "blob:")) for url in tab.requests if url != "about:blank"
