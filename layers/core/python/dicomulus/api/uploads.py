@@ -12,6 +12,7 @@ from dicomulus.errors import (
     PayloadTooLargeError,
     StoreForbiddenError,
     UnsupportedMediaTypeError,
+    UploadsNotFoundError,
 )
 from dicomulus.services.uploads import Announced
 from dicomulus.wire.media_types import JSON, Offer, accept_of, parse_media_type, select
@@ -42,6 +43,10 @@ def plan_uploads(archive: Archive, request: Request, _: Mapping[str, str]) -> Re
     if not archive.settings.allow_store:
         raise StoreForbiddenError("this archive does not accept instances")
     select(accept_of(request), _OFFERS)
+    if parse_media_type(request.headers.get("Content-Type") or "").essence != JSON:
+        raise UnsupportedMediaTypeError(f"the body is not {JSON}")
+    if not archive.uploads.are_offered:
+        raise UploadsNotFoundError("objects are taken by the Store transaction: POST /studies")
     plan = archive.uploads.plan(_announced(request))
     body = json.dumps({"uploads": [_described(each) for each in plan]}, separators=(",", ":"))
     headers = (("Content-Type", JSON), ("Cache-Control", "no-store"))
@@ -65,9 +70,6 @@ def _described(upload: Upload) -> dict[str, Any]:
 
 
 def _announced(request: Request) -> list[Announced]:
-    content_type = parse_media_type(request.headers.get("Content-Type") or "")
-    if content_type.essence != JSON:
-        raise UnsupportedMediaTypeError(f"the body is not {JSON}")
     body = request.body.read(MAX_ANNOUNCEMENT_BYTES + 1)
     if len(body) > MAX_ANNOUNCEMENT_BYTES:
         raise PayloadTooLargeError(f"the body is longer than {MAX_ANNOUNCEMENT_BYTES} bytes")

@@ -21,7 +21,9 @@ LARGEST_LONG_BYTES: Final = 0xFFFFFFFE
 SEQUENCE_END: Final = struct.pack("<HHL", SEQUENCE_DELIMITER >> 16, SEQUENCE_DELIMITER & 0xFFFF, 0)
 
 _SHORT: Final = frozenset(vr.decode() for vr in SHORT_VRS)
-_ZERO_PADDED: Final = frozenset({"OB", "UI", "UN"})
+_SPACE_PADDED: Final = frozenset(
+    ["AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"]
+)
 
 
 def is_short(vr: str) -> bool:
@@ -47,25 +49,36 @@ def padding(vr: str, length: int) -> bytes:
     """Give what makes a value's length even."""
     if length % 2 == 0:
         return b""
-    return b"\0" if vr in _ZERO_PADDED else b" "
+    return b" " if vr in _SPACE_PADDED else b"\0"
 
 
 def element(tag: int, vr: str, value: bytes) -> bytes:
-    """Write an element whose value fits its length field."""
+    """Write an element; one that is too long for the length of its VR becomes UN (PS3.5 §6.2.2)."""
     padded = value + padding(vr, len(value))
+    if len(padded) > LARGEST_SHORT_BYTES and is_short(vr):
+        vr = "UN"
     return element_head(tag, vr, len(padded)) + padded
 
 
-def file_meta(*, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
-    """Write preamble and file meta information."""
+def file_meta(
+    *,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    transfer_syntax_uid: str,
+    source_application: str = "",
+) -> bytes:
+    """Write preamble and file meta information; what is empty is left out."""
     texts = {
         0x00020002: ("UI", sop_class_uid),
         0x00020003: ("UI", sop_instance_uid),
         0x00020010: ("UI", transfer_syntax_uid),
         0x00020012: ("UI", IMPLEMENTATION_CLASS_UID),
         0x00020013: ("SH", IMPLEMENTATION_VERSION_NAME),
+        0x00020016: ("AE", source_application),
     }
     group = element(0x00020001, "OB", b"\x00\x01") + b"".join(
-        element(tag, vr, text.encode("ascii", "replace")) for tag, (vr, text) in texts.items()
+        element(tag, vr, text.encode("latin-1", "replace"))
+        for tag, (vr, text) in texts.items()
+        if text
     )
     return b"\0" * 128 + b"DICM" + element(0x00020000, "UL", struct.pack("<L", len(group))) + group

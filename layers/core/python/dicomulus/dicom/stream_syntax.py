@@ -50,7 +50,8 @@ def transfer_syntax_of(media_type: str, head: bytes) -> str | None:
     if media_type == "image/jpeg":
         return _of_jpeg(head) or DEFAULTS[media_type]
     if media_type == "image/jls":
-        lossy = any(marker == _SOS and body[-2:-1] > b"\0" for marker, body in _segments(head))
+        # NEAR stands before the interleave mode and the point transform (ISO 14495-1 §C.2.3).
+        lossy = any(marker == _SOS and body[-3:-2] > b"\0" for marker, body in _segments(head))
         return "1.2.840.10008.1.2.4.81" if lossy else DEFAULTS[media_type]
     if media_type == "image/jp2" and _is_irreversible(head):
         return "1.2.840.10008.1.2.4.91"

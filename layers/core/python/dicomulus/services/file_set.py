@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from dicomulus.dicom.dicomdir import KEYS, DirectoryEntry, write_dicomdir
 from dicomulus.dicom.json_model import text_of
 from dicomulus.dicom.json_stream import parse_data_set
-from dicomulus.services.reencode import IMPLEMENTATION_CLASS_UID
+from dicomulus.dicom.part10_writing import IMPLEMENTATION_CLASS_UID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,6 @@ and numbers that are none leave as they came. Pixel data is neither held in memo
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from types import MappingProxyType
@@ -17,10 +16,8 @@ from dicomulus.dicom.encapsulation import ITEM_HEADER_BYTES, scan_fragments
 from dicomulus.dicom.part10 import (
     DOUBLE_FLOAT_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
-    ITEM,
     PIXEL_DATA,
     PIXEL_TAGS,
-    SEQUENCE_DELIMITER,
     Encoding,
     Findings,
     data_set_source,
@@ -28,6 +25,13 @@ from dicomulus.dicom.part10 import (
     parse_file_meta,
     swap_bytes,
     swap_unit,
+)
+from dicomulus.dicom.part10_writing import (
+    SEQUENCE_END,
+    element,
+    element_head,
+    file_meta,
+    item_head,
 )
 from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomulus.errors import NotAcceptableError
@@ -45,26 +49,11 @@ if TYPE_CHECKING:
     PlainIcon = Callable[["Icon"], tuple[bytes, Changes]]
     """Gives the native pixels of an icon, and what its item has to say of them."""
 
-IMPLEMENTATION_CLASS_UID: Final = "2.25.160431883256112985480433936829019169751"
-"""Names this writer in the file meta (PS3.7 §D.3.3.2)."""
-
-IMPLEMENTATION_VERSION_NAME: Final = "DICOMULUS"
-
 _CHUNK_BYTES: Final = 1_048_576
 """Bytes of pixel data read at a time; divisible by every unit that byte orders exchange."""
 
-# PS3.5 §7.1.2: VRs whose length takes two bytes.
-_TEXT_VRS: Final = frozenset(
-    ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM")
-)
-_SHORT_VRS: Final = _TEXT_VRS | {"AT", "FD", "FL", "SL", "SS", "UI", "UL", "US"}
-_SPACE_PADDED_VRS: Final = _TEXT_VRS | {"UC", "UR", "UT"}
-_LARGEST_SHORT_BYTES: Final = 0xFFFF
-
 # What explicit encodings call a pixel element that is written without VR (PS3.5 §A.1, §A.2).
 _PIXEL_VRS: Final = {FLOAT_PIXEL_DATA: "OF", DOUBLE_FLOAT_PIXEL_DATA: "OD", PIXEL_DATA: "OW"}
-
-_SEQUENCE_END: Final = struct.pack("<HHL", SEQUENCE_DELIMITER >> 16, SEQUENCE_DELIMITER & 0xFFFF, 0)
 
 _PHOTOMETRIC_INTERPRETATION: Final = 0x00280004
 _BITS_ALLOCATED: Final = 0x00280100
@@ -125,8 +114,8 @@ def with_new_pixels(
     meta = _file_meta(row, plain.file_meta, transfer_syntax_uid)
     if pixels is None:
         return plain.written(meta, None, changes)
-    head = _head(PIXEL_DATA, pixels.vr, pixels.length if pixels.is_native else None)
-    tail = b"" if pixels.is_native else _SEQUENCE_END
+    head = element_head(PIXEL_DATA, pixels.vr, pixels.length if pixels.is_native else None)
+    tail = b"" if pixels.is_native else SEQUENCE_END
     written = _Pixels(head, pixels.length, pixels.content, tail)
     return plain.written(meta, written, changes)
 
@@ -218,12 +207,12 @@ class _Writer:
         # Group lengths would be wrong now, and none are wanted (PS3.5 §7.2).
         kept = (tag for tag in nodes if tag & 0xFFFF and tag not in changes)
         written = {tag: self.element(nodes[tag], context) for tag in kept}
-        written |= {tag: _framed(tag, *each) for tag, each in changes.items() if each is not None}
+        written |= {tag: element(tag, *each) for tag, each in changes.items() if each is not None}
         return b"".join(written[tag] for tag in sorted(written))
 
     def element(self, node: Node, context: _Context) -> bytes:
         if node.items is not None:
-            return _framed(node.element.tag, "SQ", self.items(node.items, context))
+            return element(node.element.tag, "SQ", self.items(node.items, context))
         if node.element.length is None:
             return self.fragments(node)
         if node.vr == "SQ" and node.element.length:
@@ -233,7 +222,7 @@ class _Writer:
         value = self.value(node)
         if self.encoding.big_endian:
             value = swap_bytes(value, swap_unit(vr))
-        return _framed(node.element.tag, vr, value)
+        return element(node.element.tag, vr, value)
 
     def items(self, items: Sequence[Sequence[Node]], outer: _Context) -> bytes:
         written: list[bytes] = []
@@ -241,7 +230,7 @@ class _Writer:
             nodes = _by_tag(each)
             changes = self.icon(nodes)
             content = self.data_set(nodes, _context(nodes, outer, self), changes)
-            written.append(_head(ITEM, "", len(content)) + content)
+            written.append(item_head(len(content)) + content)
         return b"".join(written)
 
     def icon(self, nodes: Mapping[int, Node]) -> Changes:
@@ -271,7 +260,7 @@ class _Writer:
         if end is None or node.vr == "SQ" or self.encoding.big_endian:
             raise NotAcceptableError("a value of undefined length cannot be written anew")
         vr = node.vr if node.vr in ("OB", "OW", "UN") else "OB"
-        return _head(node.element.tag, vr, None) + self.source.read(start, end - start)
+        return element_head(node.element.tag, vr, None) + self.source.read(start, end - start)
 
     def value(self, node: Node) -> bytes:
         if node.value is not None:
@@ -292,7 +281,7 @@ class _Writer:
         vr = element.vr if element.vr not in ("", "UN") else _PIXEL_VRS[element.tag]
         length = max(0, min(element.length, self.source.size - element.value_offset))
         unit = self.pixel_swap_unit(vr, bits_allocated) if self.encoding.big_endian else 1
-        head = _head(element.tag, vr, length + length % 2)
+        head = element_head(element.tag, vr, length + length % 2)
         content = self.pieces(element.value_offset, length, unit)
         return _Pixels(head, length, content, b"\0" * (length % 2))
 
@@ -328,40 +317,10 @@ def _settled_vr(vr: str, context: _Context) -> str:
     return "OW" if "/" in vr else vr
 
 
-def _framed(tag: int, vr: str, value: bytes) -> bytes:
-    if len(value) % 2:
-        value += b" " if vr in _SPACE_PADDED_VRS else b"\0"
-    if vr in _SHORT_VRS and len(value) > _LARGEST_SHORT_BYTES:
-        # The length has no room, and UN is what the standard has for that (PS3.5 §6.2.2).
-        vr = "UN"
-    return _head(tag, vr, len(value)) + value
-
-
-def _head(tag: int, vr: str, length: int | None) -> bytes:
-    number = 0xFFFFFFFF if length is None else length
-    where = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
-    if not vr:
-        return where + struct.pack("<L", number)
-    if vr in _SHORT_VRS:
-        return where + vr.encode("ascii") + struct.pack("<H", number)
-    return where + vr.encode("ascii") + struct.pack("<HL", 0, number)
-
-
 def _file_meta(row: InstanceRow, former: Mapping[str, str], transfer_syntax_uid: str) -> bytes:
-    """Write preamble and file meta information (PS3.10 §7.1)."""
-    texts = {
-        0x00020002: ("UI", row.sop_class_uid),
-        0x00020003: ("UI", row.instance.sop_instance_uid),
-        0x00020010: ("UI", transfer_syntax_uid),
-        0x00020012: ("UI", IMPLEMENTATION_CLASS_UID),
-        0x00020013: ("SH", IMPLEMENTATION_VERSION_NAME),
-        0x00020016: ("AE", former.get("00020016", "")),
-    }
-    elements = [_framed(0x00020001, "OB", b"\x00\x01")] + [
-        _framed(tag, vr, text.encode("latin-1", "replace"))
-        for tag, (vr, text) in texts.items()
-        if text
-    ]
-    group = b"".join(elements)
-    length = _framed(0x00020000, "UL", struct.pack("<L", len(group)))
-    return b"\0" * 128 + b"DICM" + length + group
+    return file_meta(
+        sop_class_uid=row.sop_class_uid,
+        sop_instance_uid=row.instance.sop_instance_uid,
+        transfer_syntax_uid=transfer_syntax_uid,
+        source_application=former.get("00020016", ""),
+    )

@@ -144,7 +144,12 @@ class Store:
                 FailureReason.CANNOT_UNDERSTAND, instance, sop_class_uid, "its UIDs are too long"
             )
         if placed is None:
-            return Failed(FailureReason.DUPLICATE_SOP_INSTANCE, instance, sop_class_uid)
+            return Failed(
+                FailureReason.DUPLICATE_SOP_INSTANCE,
+                instance,
+                sop_class_uid,
+                "the archive keeps other bytes",
+            )
         object_key, info = placed
         is_kept = info is not None and len(converted.json) <= _MAX_KEPT_BYTES
         written = Written(info, converted) if info is not None and is_kept else None

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.resource import canonical_key
-from dicomulus.errors import ObjectNotFoundError, UploadsNotFoundError
+from dicomulus.errors import ObjectNotFoundError
 from dicomulus.services.folds import choose
 
 if TYPE_CHECKING:
@@ -84,15 +84,12 @@ class Uploads:
         return self._storage.presigned_put("any", size=1, sha256=_EMPTY_SHA256) is not None
 
     def plan(self, announced: Sequence[Announced]) -> tuple[Upload, ...]:
-        """Say of each object, in order, what there is to do.
+        """Say of each object, in order, what there is to do; only where uploads are offered.
 
         Raises:
-            UploadsNotFoundError: There is no other way in than the Store transaction.
             InvalidResourceError: UIDs make no key.
             PayloadTooLargeError: An object is over what the store takes in one request.
         """
-        if not self.are_offered:
-            raise UploadsNotFoundError("objects are taken by the Store transaction: POST /studies")
         return tuple(self._run_all([partial(self._plan, each) for each in announced]))
 
     def _plan(self, announced: Announced) -> Upload:
