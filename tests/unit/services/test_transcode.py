@@ -250,6 +250,25 @@ def test_a_transfer_syntax_that_is_none_reaches_no_header(
     assert (told, given) == ("application/dicom", content)
 
 
+@pytest.mark.parametrize("what", ["", "/frames/1", "/bulkdata/7FE00010"])
+@pytest.mark.parametrize("is_multipart", [True, False])
+def test_who_has_it_already_costs_no_decoding(
+    small: Small, monkeypatch: pytest.MonkeyPatch, what: str, is_multipart: bool
+) -> None:
+    row = taken(small, with_frames(rle_frames(1)))
+    kind, syntax = (PLAIN_FRAMES if what else PLAIN).split("; ")
+    accept = f'multipart/related; type="{kind}"; {syntax}' if is_multipart else f"{kind}; {syntax}"
+    first = small.ask(row.instance.path + what, accept=accept)
+    etag = first.header("ETag") or ""
+    assert body_of(first)
+    monkeypatch.setattr(decoder_process, "recode_apart", None)
+    monkeypatch.setattr("dicomulus.imaging.decode.recode_apart", None)
+    again = small.ask(row.instance.path + what, accept=accept, If_None_Match=etag)
+    assert (again.status, again.header("ETag")) == (304, etag)
+    with pytest.raises(NotAcceptableError):
+        small.ask(row.instance.path + what, accept=accept, If_None_Match='"other"')
+
+
 # --- the data set --------------------------------------------------------------------------------
 
 

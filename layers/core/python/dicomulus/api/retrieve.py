@@ -63,6 +63,9 @@ MAX_FRAMES_ASKED: Final = 10_000
 _FRAME_NUMBER: Final = re.compile(r"0*[1-9][0-9]{0,9}", re.ASCII)
 """NumberOfFrames is an IS, so no frame has a longer number (PS3.5 §6.2)."""
 
+_OBJECT_NAME: Final = "object"
+"""What an instance is called among all that is made of it."""
+
 _OBJECTS: Final = Offer(DICOM, multipart=True)
 _OBJECT: Final = Offer(DICOM)
 
@@ -93,21 +96,38 @@ def retrieve_instance(archive: Archive, request: Request, variables: Mapping[str
             for offer in offers
             for syntax in object_syntaxes(row.transfer_syntax_uid, accept, offer)
         ]
-        form, content = _first_possible(forms, row, lambda form: _content(archive, row, form))
-        single = Single(content, form.content_type, "object")
-        if form.multipart:
-            return _one_part(archive, request, row, single, media_type=DICOM)
-        etag = entity_tag(row, single.what, single.content_type)
-        if content.read and (
-            direct := direct_response(
-                archive, request, row, content_type=form.content_type, etag=etag
-            )
-        ):
-            archive.retrieve.begin(row, content.part(0, 1))
-            return direct
-        return single_response(archive, request, row, single)
+        return _first_possible(forms, row, partial(_object, archive, request, row))[1]
 
     return archive.retrieve.of_current(_instance(variables), give)
+
+
+def _object(archive: Archive, request: Request, row: InstanceRow, form: Offer) -> Response:
+    is_made = form.transfer_syntax != on_the_web(row.transfer_syntax_uid)
+    if is_made and (held := _held_already(request, row, form, what=_OBJECT_NAME)):
+        return held
+    content = _content(archive, row, form)
+    single = Single(content, form.content_type, _OBJECT_NAME)
+    if form.multipart:
+        return _one_part(archive, request, row, single, media_type=DICOM)
+    etag = entity_tag(row, single.what, single.content_type)
+    if content.read and (
+        direct := direct_response(archive, request, row, content_type=form.content_type, etag=etag)
+    ):
+        archive.retrieve.begin(row, content.part(0, 1))
+        return direct
+    return single_response(archive, request, row, single)
+
+
+def _held_already(
+    request: Request, row: InstanceRow, offer: Offer, *, what: str
+) -> Response | None:
+    """Answer who has it already, before anything of it is decoded."""
+    asked = request.headers.get("If-None-Match")
+    if asked is None or asked.strip() == "*" or "If-Match" in request.headers:
+        return None
+    tag = entity_tag(row, what, offer.content_type)
+    etag = f"W/{tag}" if offer.multipart else tag
+    return not_modified(etag) if is_not_modified(asked, etag) else None
 
 
 def retrieve_frames(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
@@ -124,6 +144,8 @@ def retrieve_frames(archive: Archive, request: Request, variables: Mapping[str, 
         def answer(offer: Offer) -> Response:
             if offer.transfer_syntax == syntax:
                 return _frames(archive, request, row, frames, offer=offer, what=what)
+            if held := _held_already(request, row, offer, what=what):
+                return held
             return _made_frames(archive, request, row, numbers, offer=offer, what=what)
 
         return _first_possible(offers, row, answer)[1]
@@ -148,6 +170,8 @@ def retrieve_bulk_data(
                 return _frames(
                     archive, request, row, values, offer=offer, what=what, part_of_part=True
                 )
+            if held := _held_already(request, row, offer, what=what):
+                return held
             if offer.transfer_syntax == EXPLICIT_VR_LITTLE_ENDIAN:
                 single = Single(archive.transcode.whole(row), offer.content_type, what)
                 return _single(archive, request, row, single, offer=offer)
