@@ -87,15 +87,6 @@ def test_what_follows_the_folder_brings_nothing_back(
     assert json.loads(told.stdout)["instances"] == 3
 
 
-def test_a_folder_is_not_written_to_unless_that_is_asked_for(source: Path, tmp_path: Path) -> None:
-    options = ("--data-dir", tmp_path / "data", "--allow-store")
-    with serving(source, *options, log=tmp_path / "log") as served:
-        eventually(lambda: len(served.instances()) == 4, "four instances")
-        answer = requests.delete(f"{served.base_url}/studies/{STUDY}", timeout=60)
-        assert (answer.status_code, answer.json()["code"]) == (403, "delete-forbidden")
-    assert len(files(source)) == 5
-
-
 def _store(base_url: str, number: int) -> int:
     part = b"Content-Type: application/dicom\r\n\r\n" + content_of(number)
     body = b"--b\r\n" + part + b"\r\n--b--\r\n"
