@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -76,7 +77,16 @@ def test_options_of_the_base_url_gives_a_document(
 def test_it_has_the_routes_of_the_route_table_and_no_others() -> None:
     root = ET.fromstring(xml_of("application", describe(ROUTES, BASE_URL)))
     found = [(method, path) for method, path, _ in elements(root)]
-    assert sorted(found) == sorted((route.method, route.template) for route in BELOW)
+    wanted = [(route.method, route.template.replace("+}", "}")) for route in BELOW]
+    assert sorted(found) == sorted(wanted)
+
+
+def test_names_are_such_as_the_schema_has() -> None:
+    """Its identifiers are NCName, its parameters NMTOKEN."""
+    root = ET.fromstring(xml_of("application", describe(ROUTES, BASE_URL)))
+    names = [param.attrib["name"] for param in root.iter(f"{{{NAMESPACE}}}param")]
+    names += [method.attrib["id"] for _, _, method in elements(root)]
+    assert [name for name in names if not re.fullmatch(r"[A-Za-z][A-Za-z0-9.-]*", name)] == []
 
 
 def test_a_resource_is_told_once_and_names_are_not_used_twice() -> None:

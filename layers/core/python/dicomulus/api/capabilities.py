@@ -227,7 +227,9 @@ def describe(routes: Iterable[Route], base_url: str) -> Node:
 def _resource(root: Node, segments: Sequence[str]) -> Node:
     """Find the node of a path, and make those that are not there yet."""
     node = root
-    for segment in segments:
+    for template in segments:
+        # The mark of a variable that takes the rest is none that the schema has in names.
+        segment = template.replace("+}", "}")
         children = node.setdefault("resource", [])
         found = next((child for child in children if child["path"] == segment), None)
         if found is None:
