@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pydicom
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from dicomulus.dicom.native_xml import native_xml
+from dicomulus.dicom.part10 import LONG_VRS, SHORT_VRS
 from dicomulus.dicom.resource import InstanceResource, canonical_key
 from dicomulus.errors import InvalidBodyError, PayloadTooLargeError
 from tests.support.archives import body_of, small_archive
@@ -30,11 +35,10 @@ from tests.support.store_bodies import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pydicom import Dataset
 
     from tests.support.archives import Small
+    from tests.support.store_bodies import SentPart
 
 OTHERS = {
     "test_files/MR_truncated.dcm": "its pixel data ends early, which is a warning",
@@ -353,6 +357,8 @@ def test_a_document_is_encapsulated_as_it_is(small: Small) -> None:
         ({"vr": "LO", "Value": ["x" * 65_535]}, "the value is too long for LO"),
         ({"vr": "LT", "Value": ["a", "b"]}, "LT has one value"),
         ({"vr": "CS", "Value": ["Ü"]}, "has characters that it cannot have"),
+        ({"vr": "LO", "Value": ["\ud800"]}, "has characters that it cannot have"),
+        ({"vr": "PN", "Value": ["\ud800"]}, "has characters that it cannot have"),
         ({"vr": "PN", "Value": [1]}, "a value of PN is no text"),
         ({"vr": "PN", "Value": [{"Alphabetic": 1}]}, "a value of PN is no text"),
         ({"vr": "US", "Value": [65_536]}, "a value of US is out of its range"),
@@ -542,6 +548,60 @@ def test_an_object_is_held_in_pieces(small: Small) -> None:
     response = store(small, [({"Content-Type": JSON}, text)])
     assert response.status == 200
     assert len(warnings(response)) == len(listed)
+
+
+def test_very_many_values_are_refused(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dicomulus.api.store_bodies.MAX_PARTS", 100)
+    with pytest.raises(PayloadTooLargeError):
+        post(small, b"[" + b"1," * 200 + b"1]", JSON)
+
+
+# Surrogates alone, too, which JSON can name and UTF-8 cannot.
+TEXTS = st.text(st.characters(), max_size=8)
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+ELEMENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "vr": st.sampled_from(sorted(vr.decode() for vr in SHORT_VRS | LONG_VRS)) | JSON_VALUES,
+        "Value": st.lists(JSON_VALUES, max_size=3) | JSON_VALUES,
+        "InlineBinary": JSON_VALUES,
+        "BulkDataURI": st.just("pixels") | JSON_VALUES,
+    },
+)
+
+
+@given(
+    told=st.dictionaries(
+        st.sampled_from(["00091001", "00100010", "7FE00010", "00080005", "0008"]),
+        ELEMENTS | JSON_VALUES,
+        max_size=3,
+    ),
+    nests=st.booleans(),
+)
+def test_whatever_the_json_says_the_instance_is_stored_or_has_failed(
+    told: dict[str, Any], nests: bool
+) -> None:
+    """What is stored parses without damage."""
+    elements = {"0040A730": {"vr": "SQ", "Value": [told]}} if nests else told
+    text = json.dumps([UIDS | elements])
+    with tempfile.TemporaryDirectory() as folder:
+        small = small_archive(Path(folder))
+        parts: list[SentPart] = [
+            ({"Content-Type": JSON}, text.encode("utf-8", "surrogatepass")),
+            bulk_part("pixels", b"abc", "application/octet-stream"),
+        ]
+        try:
+            response = store(small, parts)
+        except InvalidBodyError:
+            return
+        assert response.status in (200, 202, 409)
+        for row in small.index.get_instance(INSTANCE):
+            assert not row.damaged
+        small.index.close()
 
 
 def comment(number: int) -> dict[str, Any]:

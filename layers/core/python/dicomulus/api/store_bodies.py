@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
@@ -33,7 +34,7 @@ from dicomulus.wire.media_types import (
     OCTET_STREAM,
     parse_media_type,
 )
-from dicomulus.wire.multipart import READ_BYTES, SPOOL_BYTES, PartLimits, read_parts
+from dicomulus.wire.multipart import MAX_PARTS, READ_BYTES, SPOOL_BYTES, PartLimits, read_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,7 @@ _JSON_TYPES: Final = frozenset({DICOM_JSON, JSON})
 _OLD_TYPES: Final = {"image/x-dicom-rle": "image/dicom-rle", "image/x-jls": "image/jls"}
 _DEFLATED_FRAMES: Final = "1.2.840.10008.1.2.8.1"
 _LITTLE_ENDIAN: Final = frozenset({EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2", "*"})
-_BLANK: Final = " \t\r\n"
+_BLANKS: Final = re.compile(r"[ \t\r\n]*")
 
 
 def read_objects(request: Request, *, max_bytes: int) -> Iterator[IO[bytes] | Failed]:
@@ -227,6 +228,8 @@ def _array(content: IO[bytes]) -> Iterator[dict[str, Any] | Failed]:
     try:
         for told in reader.objects():
             given += 1
+            if given > MAX_PARTS:
+                raise PayloadTooLargeError(f"metadata of over {MAX_PARTS} instances")
             if isinstance(told, dict):
                 yield told
             else:
@@ -247,6 +250,7 @@ class _ArrayReader:
             parse_float=NumberText, parse_int=NumberText, parse_constant=_no_constant
         )
         self._text = ""
+        self._at = 0
         self._is_whole = False
 
     def objects(self) -> Iterator[object]:
@@ -257,19 +261,21 @@ class _ArrayReader:
         """
         if self._next() != "[":
             yield self._value()
-            self._expect_end()
-            return
-        self._text = self._text[1:]
+        else:
+            self._at += 1
+            yield from self._listed()
+        if self._next():
+            raise ValueError("more than an array")
+
+    def _listed(self) -> Iterator[object]:
         if self._next() == "]":
-            self._text = self._text[1:]
-            self._expect_end()
+            self._at += 1
             return
         while True:
             yield self._value()
             after = self._next()
-            self._text = self._text[1:]
+            self._at += 1
             if after == "]":
-                self._expect_end()
                 return
             if after != ",":
                 raise ValueError("no comma")
@@ -277,37 +283,36 @@ class _ArrayReader:
     def _next(self) -> str:
         """Give the next character that is no blank, without taking it; none at the end."""
         while True:
-            self._text = self._text.lstrip(_BLANK)
-            if self._text or self._is_whole:
-                return self._text[:1]
+            blank = _BLANKS.match(self._text, self._at)
+            self._at = blank.end() if blank else self._at
+            if self._at < len(self._text) or self._is_whole:
+                return self._text[self._at : self._at + 1]
             self._read_on()
 
     def _value(self) -> object:
         self._next()
         while True:
             try:
-                value, end = self._json.raw_decode(self._text)
+                value, end = self._json.raw_decode(self._text, self._at)
             except ValueError:
                 if self._is_whole:
                     raise
             else:
                 # A number could go on in what was not read yet; an object has its end.
                 if end < len(self._text) or self._is_whole:
-                    self._text = self._text[end:]
+                    self._at = end
                     return value
             self._read_on()
 
     def _read_on(self) -> None:
-        """Double what is held, so that a long object is tried a few times only."""
-        if len(self._text) > MAX_METADATA_BYTES:
+        """Double what is left, so that a long object is tried a few times only."""
+        left = self._text[self._at :]
+        if len(left) > MAX_METADATA_BYTES:
             raise _metadata_too_large()
-        piece = self._content.read(max(SPOOL_BYTES, len(self._text)))
+        piece = self._content.read(max(SPOOL_BYTES, len(left)))
         self._is_whole = not piece
-        self._text += self._decoder.decode(piece, final=self._is_whole)
-
-    def _expect_end(self) -> None:
-        if self._next():
-            raise ValueError("more than an array")
+        self._text = left + self._decoder.decode(piece, final=self._is_whole)
+        self._at = 0
 
 
 def _no_constant(name: str) -> object:

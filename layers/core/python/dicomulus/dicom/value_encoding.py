@@ -58,7 +58,7 @@ def encode_values(vr: str, values: Sequence[object]) -> bytes:
     if vr in _TEXT_VRS:
         return _texts(vr, values)
     if vr == "PN":
-        return "\\".join(map(_name, values)).encode()
+        return _encoded("\\".join(map(_name, values)), vr)
     if vr == "IS":
         return "\\".join(map(_integer_string, values)).encode()
     if vr == "DS":
@@ -89,8 +89,13 @@ def _texts(vr: str, values: Sequence[object]) -> bytes:
             raise RejectedObjectError(f"{vr} has one value")
     elif any("\\" in text for text in texts):
         raise RejectedObjectError(f"a value of {vr} has a backslash")
+    return _encoded("\\".join(texts), vr)
+
+
+def _encoded(text: str, vr: str) -> bytes:
+    # Of a pair of surrogates JSON may have one alone, which is no character.
     try:
-        return "\\".join(texts).encode("ascii" if vr in _ASCII_VRS else "utf-8")
+        return text.encode("ascii" if vr in _ASCII_VRS else "utf-8")
     except UnicodeEncodeError as exc:
         raise RejectedObjectError(f"a value of {vr} has characters that it cannot have") from exc
 
