@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 import pytest
@@ -129,6 +130,23 @@ def test_a_file_in_the_spool_that_is_no_instance_is_put_aside(
     eventually(lambda: forwarder.tally().refused == 1, "it is refused")
     [reason] = spool.refused.glob("*.txt")
     assert reason.read_text() == "not DICOM\n"
+
+
+def test_trouble_with_the_disk_is_named_and_passes(
+    remote: RemoteServer, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(spool, "done", broken)
+    receive(spool, 1)
+    started = Forwarder(HttpClient(remote.url), spool, jobs=2)
+    started.start()
+    eventually(lambda: "Input/output" in started.tally().trouble, "the trouble is named")
+    assert not started.has_ended
+    monkeypatch.undo()
+    eventually(lambda: spool.count() == 0, "the spool is empty")
+    started.stop(5)
 
 
 def test_stopping_leaves_what_waits(remote: RemoteServer, spool: Spool) -> None:

@@ -241,6 +241,13 @@ def test_a_folder_that_takes_no_file_is_a_failure_of_each(
     assert {note.reason for note in report.failed} == {"Not a directory"}
 
 
+def test_the_same_without_a_manifest(plain: RemoteServer, tmp_path: Path) -> None:
+    (tmp_path / STUDY).touch()
+    report = pulled(plain, tmp_path)
+    assert report.counts == {Got.FAILED: 6}
+    assert {note.reason for note in report.failed} == {"Not a directory"}
+
+
 # --- without --------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from dicomulus.client.forward import Forwarder
 from dicomulus.client.gateway import Provider
 from dicomulus.client.http_client import HttpClient
 from dicomulus.client.spool import Spool
+from dicomulus.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +75,8 @@ def _watch(provider: Provider, forwarder: Forwarder, asked_to_stop: Event) -> No
         if now != told:
             print(time.strftime("%H:%M:%S"), now, flush=True)
             told = now
+        if forwarder.has_ended:
+            raise ConfigurationError("nothing is forwarded any more; the reason is above")
 
 
 def _status(provider: Provider, forwarder: Forwarder) -> str:

@@ -95,12 +95,12 @@ class Files:
         """Whether a file is there, and of the size and the checksum that the server names."""
         path = self.place_of(holding.instance)
         try:
-            size = path.stat().st_size
+            if holding.size not in (None, path.stat().st_size):
+                return False
+            return not holding.sha256 or _sha256(path) == holding.sha256
         except OSError:
+            # Receiving it again will say what is wrong with the place.
             return False
-        if holding.size is not None and size != holding.size:
-            return False
-        return not holding.sha256 or _sha256(path) == holding.sha256
 
     def incoming(self, instance: InstanceResource, *, version: str = "") -> Incoming:
         """Give the file in which an instance is received; another version has another one."""

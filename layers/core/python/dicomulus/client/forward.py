@@ -66,6 +66,11 @@ class Forwarder:
         """Begin."""
         self._thread.start()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has met what it was not made for."""
+        return not (self._thread.is_alive() or self._stop.is_set())
+
     def wake(self) -> None:
         """Tell that there is something new."""
         self._wake.set()
@@ -87,15 +92,14 @@ class Forwarder:
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="forward") as pool:
             while not self._stop.is_set():
                 self._wake.clear()
-                parcels = list(self._next_parcels())
-                trouble = self._round(parcels, pool) if parcels else ""
+                trouble, has_sent = self._round(pool)
                 if trouble:
                     self._note_trouble(trouble)
                     self._stop.wait(pause_seconds)
                     pause_seconds = min(2 * pause_seconds, LAST_PAUSE_SECONDS)
                     continue
                 self._trouble, pause_seconds = "", FIRST_PAUSE_SECONDS
-                if not parcels:
+                if not has_sent:
                     self._wake.wait(IDLE_SECONDS)
 
     def _note_trouble(self, trouble: str) -> None:
@@ -121,10 +125,15 @@ class Forwarder:
             else:
                 yield parcel
 
-    def _round(self, parcels: Sequence[Parcel], pool: ThreadPoolExecutor) -> str:
-        """Send some; give the reason if the server did not take part."""
-        together = batches(parcels, max_bytes=lambda: self._sender.batch_bytes)
-        return next(filter(None, list(pool.map(self._send, together))), "")
+    def _round(self, pool: ThreadPoolExecutor) -> tuple[str, bool]:
+        """Send some; give the reason if not all took part, and whether there was any."""
+        try:
+            parcels = list(self._next_parcels())
+            together = batches(parcels, max_bytes=lambda: self._sender.batch_bytes)
+            reasons = list(pool.map(self._send, together))
+        except OSError as exc:
+            return f"spool: {exc.strerror}", True
+        return next(filter(None, reasons), ""), bool(parcels)
 
     def _send(self, batch: Sequence[Parcel]) -> str:
         try:

@@ -21,6 +21,8 @@ Fingerprint = tuple[bytes, int, int]
 _UNUSUAL: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _WAIT_SECONDS: Final = 30.0
 
+_INSERT: Final = "INSERT OR REPLACE INTO done VALUES (?, ?, ?)"
+
 
 class Journal:
     """Files that are done, for one server; may be used by many threads and processes."""
@@ -59,11 +61,18 @@ class Journal:
         return bool(row == (size, modified_ns))
 
     def add(self, fingerprints: Iterable[Fingerprint]) -> None:
-        """Note files as done, all or none."""
+        """Note files as done, all or none.
+
+        Raises:
+            ConfigurationError: The journal cannot be written to.
+        """
         with self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
-            self._database.executemany("INSERT OR REPLACE INTO done VALUES (?, ?, ?)", fingerprints)
-            self._database.execute("COMMIT")
+            try:
+                with self._database:
+                    self._database.execute("BEGIN IMMEDIATE")
+                    self._database.executemany(_INSERT, fingerprints)
+            except sqlite3.Error as exc:
+                raise ConfigurationError(f"the journal {self.path} cannot be used: {exc}") from exc
 
     def close(self) -> None:
         """Close it."""

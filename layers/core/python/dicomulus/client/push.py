@@ -14,7 +14,7 @@ from dicomulus.client.parallel import Parallel
 from dicomulus.client.progress import Note, Quiet
 from dicomulus.client.send import TAKEN, Outcome, Sender, batches, parcel_of
 from dicomulus.client.sources import Unusable, ZipArchives, find_sources
-from dicomulus.errors import RemoteError, SourceFileError
+from dicomulus.errors import ConfigurationError, RemoteError, SourceFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dicomulus.client.progress import Progress
     from dicomulus.client.send import Parcel, Sent
     from dicomulus.client.sources import Source
+    from dicomulus.errors import DicomulusError
 
 
 @dataclass(slots=True)
@@ -95,7 +96,7 @@ def push(
 class _Batch:
     results: tuple[Sent, ...]
     untried: int
-    error: RemoteError | None
+    error: DicomulusError | None
 
 
 class _Push:
@@ -163,15 +164,17 @@ class _Push:
 
     def _send(self, batch: Sequence[Parcel]) -> _Batch:
         results: list[Sent] = []
-        error = None
+        error: DicomulusError | None = None
         if not self._client.stopped.is_set():
             try:
                 for sent in self._sender.send(batch):
                     results.append(sent)  # noqa: PERF402 - those before an error count
             except RemoteError as exc:
                 error = exc
-        taken = [each.source.fingerprint for each in results if each.outcome in TAKEN]
-        self._journal.add(taken)
+        try:
+            self._journal.add(each.source.fingerprint for each in results if each.outcome in TAKEN)
+        except ConfigurationError as exc:
+            error = exc
         return _Batch(tuple(results), len(batch) - len(results), error)
 
     def _collect(self, batch: _Batch) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
     from dicomulus.client.catalogue import Holding, Resource
-    from dicomulus.client.files import Files, Incoming
+    from dicomulus.client.files import Files
     from dicomulus.client.http_client import HttpClient
 
 ATTEMPTS: Final = 4
@@ -166,29 +166,26 @@ class Retriever:
     def _alone(self, response: BaseHTTPResponse, resource: Resource) -> Pulled:
         if not isinstance(resource, InstanceResource):
             raise RemoteAnswerError(f"{path_of(resource)}: one object came for many")
-        incoming = self._files.incoming(resource)
-        incoming.begin()
-        incoming.write(self._chunks(response))
-        return _finished(incoming, resource)
+        return self._kept(resource, self._chunks(response))
 
     def _part(self, content: IO[bytes], length: int) -> Pulled:
         found = identify(content, length)
         if isinstance(found, Unfit) or not all(map(is_addressable, uids_of(found.instance))):
             return Pulled("a part of an answer", Got.FAILED, reason="is no DICOM instance")
         content.seek(0)
+        return self._kept(found.instance, iter(lambda: content.read(CHUNK_BYTES), b""))
+
+    def _kept(self, instance: InstanceResource, chunks: Iterator[bytes]) -> Pulled:
+        """Write an instance of which nothing is known but what comes."""
+        incoming = self._files.incoming(instance)
         try:
-            incoming = self._files.incoming(found.instance)
             incoming.begin()
-            incoming.write(iter(lambda: content.read(CHUNK_BYTES), b""))
-            return _finished(incoming, found.instance)
+            incoming.write(chunks)
+            incoming.finish()
         except OSError as exc:
             reason = exc.strerror or "the file cannot be written"
-            return Pulled(found.instance.path, Got.FAILED, reason=reason)
-
-
-def _finished(incoming: Incoming, instance: InstanceResource) -> Pulled:
-    incoming.finish()
-    return Pulled(instance.path, Got.RECEIVED, incoming.length)
+            return Pulled(instance.path, Got.FAILED, reason=reason)
+        return Pulled(instance.path, Got.RECEIVED, incoming.length)
 
 
 class _Body:
