@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,6 +69,20 @@ def test_a_server_that_stays_unavailable_gives_its_last_answer(remote: RemoteSer
     client = HttpClient(remote.url, ClientOptions(attempts=3))
     assert client.send("GET", "/studies").status == 503
     assert len(remote.asked) == 3
+
+
+def test_a_server_that_asks_for_a_second_each_time_gets_ever_more(
+    remote: RemoteServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(http_client, "BACKOFF_SECONDS", 0.5)
+    remote.interfere = lambda _: Reply(503, headers={"Retry-After": "1"})
+    client = HttpClient(remote.url)
+    monkeypatch.setattr(client.stopped, "wait", waited.append)
+    client.send("GET", "/studies")
+    assert len(waited) == 6
+    assert waited[0] == 1
+    assert 30 < sum(waited) < 40
 
 
 def test_a_server_that_is_not_there_is_named_with_the_reason() -> None:
@@ -141,13 +156,30 @@ def test_a_refused_stream_says_what_the_server_says(remote: RemoteServer) -> Non
     assert refused.value.status == 404
 
 
+class Short(bytes):
+    """Is sent with a length that it does not have."""
+
+    def __len__(self) -> int:
+        return 100
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(remote: RemoteServer) -> None:
+    """A server may die after it has begun to answer; what is sent may be sent again."""
+    moods = [Reply(200, Short(b"sho"), {"Connection": "close"}), Reply(200, b"whole")]
+    remote.interfere = lambda _: moods.pop(0)
+    length = {"Content-Length": "4"}
+    answer = HttpClient(remote.url).send("POST", "/x", headers=length, body=BytesIO(b"body"))
+    assert answer.body == b"whole"
+    assert [asked.body for asked in remote.asked] == [b"body"] * 2
+
+
+def test_an_answer_that_goes_on_breaking_off_is_an_error(remote: RemoteServer) -> None:
+    remote.interfere = lambda _: Reply(200, Short(b"sho"), {"Connection": "close"})
+    with pytest.raises(RemoteAnswerError, match="breaks off"):
+        HttpClient(remote.url).send("GET", "/x")
+
+
 def test_a_stream_that_breaks_off_is_an_error(remote: RemoteServer) -> None:
-    class Short(bytes):
-        """Is sent with a length that it does not have."""
-
-        def __len__(self) -> int:
-            return 100
-
     remote.interfere = lambda _: Reply(200, Short(b"short"), {"Connection": "close"})
     with pytest.raises(RemoteAnswerError), HttpClient(remote.url).stream("/x") as response:
         response.read()

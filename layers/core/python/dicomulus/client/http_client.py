@@ -41,8 +41,11 @@ CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 300.0
 """From the last byte sent to the first of the answer: a store of many instances takes its time."""
 
-ATTEMPTS: Final = 6
+ATTEMPTS: Final = 7
 """Times that a request is sent before the server counts as unavailable: about 30 seconds."""
+
+ANSWER_ATTEMPTS: Final = 3
+"""Times that a request is sent whose answer breaks off."""
 
 BACKOFF_SECONDS: Final = 0.5
 MAX_BACKOFF_SECONDS: Final = 20.0
@@ -171,6 +174,24 @@ class HttpClient:
             RemoteUnavailableError: There was no answer.
             RemoteAnswerError: The answer breaks off, or is longer than anything expected.
         """
+        for _ in range(ANSWER_ATTEMPTS - 1):
+            try:
+                return self._send_once(method, url, headers, body, max_bytes)
+            except RemoteAnswerError:
+                if self.stopped.wait(BACKOFF_SECONDS):
+                    raise
+        return self._send_once(method, url, headers, body, max_bytes)
+
+    def _send_once(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        body: bytes | IO[bytes] | None,
+        max_bytes: int,
+    ) -> Answer:
+        if body is not None and not isinstance(body, bytes):
+            body.seek(0)
         with self._answer(method, url, headers=headers, body=body) as response:
             return Answer(response.status, response.headers, _whole(response, max_bytes))
 
@@ -293,7 +314,8 @@ class _Patience(Retry):
 
     def sleep(self, response: BaseHTTPResponse | None = None) -> None:
         asked = None if response is None else self.get_retry_after(response)
-        seconds = asked or self.get_backoff_time()
+        # Servers ask for a second each time, however often they do.
+        seconds = max(asked or 0.0, self.get_backoff_time())
         level = logging.INFO if self._told.is_set() else logging.WARNING
         self._told.set()
         logger.log(level, "waiting for the server", extra={"reason": self._reason(response)})
