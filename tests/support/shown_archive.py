@@ -49,8 +49,9 @@ def slice_content(number: int) -> bytes:
 
 
 def frames_content() -> bytes:
-    """All slices as the frames of one instance."""
+    """All slices as the frames of one instance, without a window."""
     dataset = _with_pixels(ct_dataset(patient_id="P-0003", patient_name="Frames^Felix"))
+    del dataset.WindowCenter, dataset.WindowWidth
     dataset.NumberOfFrames = SLICES
     dataset.PixelData = b"".join(slice_pixels(n).tobytes() for n in range(1, SLICES + 1))
     return encode(dataset)

@@ -12,6 +12,11 @@ const CT = [
   ["Liver", 60, 160],
 ];
 const COLOURS = /^(RGB|YBR|PALETTE)/;
+// By Pixel Representation and Bits Allocated.
+const VALUES = [
+  { 8: Uint8Array, 16: Uint16Array, 32: Uint32Array },
+  { 8: Int8Array, 16: Int16Array, 32: Int32Array },
+];
 const FUNCTIONS = { LINEAR_EXACT: "linear-exact", SIGMOID: "sigmoid" };
 
 export class Window {
@@ -113,12 +118,10 @@ export class Window {
 
   async measured() {
     const { dataset, view } = this;
-    if (Number(value(dataset, "00280100")) > 16 || Number(value(dataset, "00280100")) < 8) return null;
+    const Values = VALUES[Number(value(dataset, "00280103"))]?.[Number(value(dataset, "00280100"))];
+    if (!Values) return null;
     const address = view.addressOf(view.position).replace(/(\/frames\/\d+)?\/rendered.*/, (_, frame) => frame ?? "/frames/1");
     const response = await get(address, { accept: "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1" });
-    const signed = Number(value(dataset, "00280103")) === 1;
-    const wide = Number(value(dataset, "00280100")) === 16;
-    const Values = wide ? (signed ? Int16Array : Uint16Array) : signed ? Int8Array : Uint8Array;
     const bytes = await response.arrayBuffer();
     const pixels = new Values(bytes, 0, Math.floor(bytes.byteLength / Values.BYTES_PER_ELEMENT));
     let [low, high] = [Infinity, -Infinity];
