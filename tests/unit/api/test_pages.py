@@ -196,6 +196,13 @@ def test_every_path_of_the_viewer_is_its_document(viewer: Settings, path: str) -
     assert b'"//elsewhere.example/"' in text
 
 
+def test_a_viewer_that_is_built_for_its_place_is_left_there(
+    viewer: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "viewer" / "index.html").write_bytes(b'<link href="/viewer/app.css">')
+    assert text_of(ask("/viewer", viewer)) == b'<link href="/viewer/app.css">'
+
+
 def test_behind_a_proxy_the_viewer_lies_below_its_prefix(viewer: Settings) -> None:
     base = "https://pacs.example/archive/dicom-web"
     assert b'href="/archive/viewer/app.css"' in text_of(ask("/viewer", viewer, base=base))

@@ -33,8 +33,8 @@ _POLICY: Final = (
     "object-src 'none'; base-uri 'self'; form-action 'none'; frame-ancestors 'self'"
 )
 
-_ROOTED: Final = re.compile(rb'(href|src|content)="/(?!/)')
-"""A path of the document that begins at the root, as the viewer is built."""
+_ROOTED: Final = re.compile(rb'(href|src|content)="/(?!/|viewer/)')
+"""A path of the document that begins at the root, as the viewer is built; unless built for here."""
 
 
 def has_viewer(settings: Settings) -> bool:
