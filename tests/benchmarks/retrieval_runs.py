@@ -100,7 +100,7 @@ def _writers(plan: RetrievalPlan) -> tuple[Callable[[Path], LargeObject], ...]:
 
     def of_several(path: Path) -> LargeObject:
         frames = max(2, plan.object_bytes // 1_000_000)
-        return several_fragments_each(path, frames=frames, side=1024, frame_bytes=1_000_000)
+        return several_fragments_each(path, frames=frames, side=side, frame_bytes=1_000_000)
 
     return of_native, of_single, of_several
 
