@@ -98,9 +98,13 @@ class _DataSet:
 
     def whole(self) -> dict[str, Any]:
         """Give the elements, the private ones in the blocks of their creators (PS3.5 §7.8.1)."""
+        blocks: dict[tuple[str, str], int] = {}
         for attribute, told in self.private:
             group, low = attribute.tag[:4], attribute.tag[6:]
-            tag = f"{group}{self._block(group, attribute.creator):02X}{low}"
+            key = group, attribute.creator
+            if key not in blocks:
+                blocks[key] = self._block(*key)
+            tag = f"{group}{blocks[key]:02X}{low}"
             if tag in self.elements:
                 raise RejectedObjectError(f"{tag}: comes twice")
             self.elements[tag] = told
