@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from dicomulus.client.gateway import Provider, ProviderOptions
+from dicomulus.client.spool import Spool
+from dicomulus.errors import ConfigurationError
 from tests.support.datasets import ct_instance, uid_of, write_study
 from tests.support.dimse import (
     RunningGateway,
@@ -20,7 +23,7 @@ from tests.support.dimse import (
     send_files,
 )
 from tests.support.remote_server import remote_server, uid_of_object
-from tests.support.serving import Served, eventually, run_command, serving, serving_at
+from tests.support.serving import Served, eventually, serving, serving_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,16 +117,16 @@ def test_a_full_disk_is_out_of_resources_and_no_end(tmp_path: Path) -> None:
         assert list((running.spool / "incoming").iterdir()) == []
 
 
-def test_an_association_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+def test_an_association_that_breaks_off_leaves_nothing(
+    holding: RunningGateway, tmp_path: Path
+) -> None:
     path = written(tmp_path, "a.dcm", ct_instance(rows=1000, columns=1000))
-    with gateway(NOWHERE, tmp_path) as running:
-        sending = subprocess.Popen(
-            [sys.executable, "-c", HALF, str(running.port), str(path)], stdout=subprocess.DEVNULL
-        )
-        assert sending.wait(60) == 3
-        assert running.waiting() == []
-        with associated(running.port) as association:
-            assert association.send_c_echo().Status == SUCCESS
+    known = holding.waiting()
+    sending = subprocess.Popen([sys.executable, "-c", HALF, str(holding.port), str(path)])
+    assert sending.wait(60) == 3
+    assert holding.waiting() == known
+    with associated(holding.port) as association:
+        assert association.send_c_echo().Status == SUCCESS
 
 
 def test_titles_are_checked_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -141,10 +144,14 @@ def test_every_title_is_let_in_otherwise(holding: RunningGateway) -> None:
         assert association.is_established
 
 
-def test_a_title_that_is_none_is_one_line() -> None:
-    ended = run_command("gateway", "--aet", "MORE THAN SIXTEEN", "--to", NOWHERE)
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("dicomulus: 'MORE THAN SIXTEEN' is no AE title")
+@pytest.mark.parametrize("title", ["", " ", "MORE THAN SIXTEEN", "BACK\\SLASH", "ÄTHER"])
+def test_a_title_that_is_none_is_refused(tmp_path: Path, title: str) -> None:
+    """PS3.5 §6.2: 16 characters at most, no backslash, no control characters."""
+    spool = Spool(tmp_path)
+    options = ProviderOptions(ae_title=title, host="127.0.0.1", port=0)
+    with pytest.raises(ConfigurationError, match="is no AE title"):
+        Provider(spool, options, received=lambda: None)
+    spool.close()
 
 
 def test_what_was_received_arrives(
