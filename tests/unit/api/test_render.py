@@ -18,6 +18,7 @@ from dicomulus.errors import (
     InvalidResourceError,
     NotAcceptableError,
     NotFoundError,
+    ObjectChangedError,
     ResponseTooLargeError,
     SeriesNotFoundError,
     StudyNotFoundError,
@@ -365,3 +366,24 @@ def test_lists_of_frames_are_checked(small: Small) -> None:
                 ask(small, f"{path}/frames/{numbers}/{what}")
     with pytest.raises(InvalidResourceError, match="one frame"):
         ask(small, f"{path}/frames/1,2/thumbnail")
+
+
+@pytest.mark.parametrize("resource", ["/rendered", "/frames/1,1/rendered"])
+def test_images_of_an_object_that_was_replaced_are_those_of_the_new_one(
+    small: Small, resource: str
+) -> None:
+    """As with one image alone, the object is looked at again and the read repeated."""
+    row = taken(small, ct_instance(rows=16))
+    small.storage.put("a", ct_instance(rows=8))
+    images = parts_of(ask(small, f"{row.instance.path}{resource}", MANY_JPEG))
+    assert {image.shape for image in images} == {(8, 16)}
+
+
+def test_a_replaced_object_among_many_is_looked_at_again(small: Small) -> None:
+    row = taken(small, ct_instance(instance_number=1))
+    taken(small, ct_instance(instance_number=2), "b")
+    small.storage.put("a", ct_instance(instance_number=1, rows=8))
+    series = f"{row.instance.series.path}/rendered"
+    with pytest.raises(ObjectChangedError):
+        ask(small, series, MANY_JPEG)
+    assert [image.shape for image in parts_of(ask(small, series, MANY_JPEG))] == [(8, 16), (16, 16)]

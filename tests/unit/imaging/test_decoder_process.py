@@ -58,11 +58,28 @@ def test_a_process_that_ends_is_started_again(crashing: DecoderProcess, frame: b
     assert pid_of(crashing) != before
 
 
-def test_a_process_that_was_killed_meanwhile_costs_one_frame(crashing: DecoderProcess) -> None:
-    os.kill(pid_of(crashing), 9)
-    with pytest.raises(ValueError, match="ended"):
-        crashing.decode(b"x" * 1_000_000, GREY, JPEG_2000)
-    assert pid_of(crashing)
+def test_a_process_that_was_killed_meanwhile_costs_no_frame(crashing: DecoderProcess) -> None:
+    before = pid_of(crashing)
+    os.kill(before, 9)
+    os.waitid(os.P_PID, before, os.WEXITED | os.WNOWAIT)
+    assert crashing.decode(b"x" * 1_000_000, GREY, JPEG_2000).size
+    assert pid_of(crashing) != before
+
+
+def test_an_answer_that_was_not_taken_is_not_that_of_the_next_frame(
+    crashing: DecoderProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be another patient's."""
+    before = pid_of(crashing)
+
+    def fails(_: object) -> tuple[bytes, bytes]:
+        raise MemoryError
+
+    monkeypatch.setattr(decoder_process, "receive", fails)
+    with pytest.raises(MemoryError):
+        crashing.decode(b"first", GREY, JPEG_2000)
+    monkeypatch.undo()
+    assert pid_of(crashing) != before
 
 
 def test_a_frame_has_its_time(crashing: DecoderProcess, monkeypatch: pytest.MonkeyPatch) -> None:

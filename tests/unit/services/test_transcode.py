@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import sys
 from io import BytesIO
@@ -13,7 +14,12 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 
-from dicomulus.errors import NotAcceptableError, ObjectChangedError, ResponseTooLargeError
+from dicomulus.errors import (
+    NotAcceptableError,
+    ObjectChangedError,
+    ResponseTooLargeError,
+    StorageFullError,
+)
 from dicomulus.imaging import decoder_process
 from dicomulus.services import transcode
 from dicomulus.wire.media_types import parse_media_type
@@ -361,3 +367,19 @@ def test_without_decoders_it_is_refused_alone_and_as_stored_among_others(
         small.ask(f"{row.instance.path}/frames/1", accept=PLAIN_FRAMES)
     ((told, given),) = parts_of(small, row.instance.series.path, OBJECTS)
     assert (told, given) == (f"application/dicom; transfer-syntax={RLE}", content)
+
+
+def test_a_full_disk_is_no_defect(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client may come again; nothing of the answer was sent."""
+
+    class Full(BytesIO):
+        def __init__(self, **_: object) -> None:
+            super().__init__()
+
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(transcode, "SpooledTemporaryFile", Full)
+    row = taken(small, ct_instance(transfer_syntax=RLE))
+    with pytest.raises(StorageFullError):
+        small.ask(row.instance.path, accept=PLAIN)

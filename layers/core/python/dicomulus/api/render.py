@@ -250,11 +250,15 @@ def _an_image_each(
 
     Of several instances those that cannot be rendered have no parts.
     """
-    bodies: Iterator[bytes]
-    if len(rows) == 1:
-        bodies = archive.render.images(rows[0], numbers, rendition)
-    else:
-        bodies = _of_those_that_can(archive, rows, rendition)
+    if len(rows) > 1:
+        return _of_images(rendition, _of_those_that_can(archive, rows, rendition))
+    return archive.retrieve.of_current(
+        rows[0].instance,
+        lambda row: _of_images(rendition, _images_of(archive, row, numbers, rendition)),
+    )
+
+
+def _of_images(rendition: Rendition, bodies: Iterator[bytes]) -> Response:
     first = tuple(islice(bodies, 1))
     if not first:
         raise NotAcceptableError("nothing in it can be rendered as an image")
@@ -266,6 +270,13 @@ def _an_image_each(
     return Response(200, headers, related.write(parts))
 
 
+def _images_of(
+    archive: Archive, row: InstanceRow, numbers: Sequence[int] | None, rendition: Rendition
+) -> Iterator[bytes]:
+    with archive.retrieve.noticing_changes(row):
+        yield from archive.render.images(row, numbers, rendition)
+
+
 def _of_those_that_can(
     archive: Archive, rows: Sequence[InstanceRow], rendition: Rendition
 ) -> Iterator[bytes]:
@@ -273,7 +284,7 @@ def _of_those_that_can(
         if not has_frames(row) or _video_type(row):
             continue
         try:
-            yield from archive.render.images(row, None, rendition)
+            yield from _images_of(archive, row, None, rendition)
         except (FrameNotFoundError, NotAcceptableError, ResponseTooLargeError):
             continue
 

@@ -73,12 +73,20 @@ class DecoderProcess:
             timer = threading.Timer(MAX_DECODE_SECONDS, process.kill)
             timer.start()
             try:
-                return _exchange(process, head, frame)
+                answer, content = _exchange(process, head, frame)
             except (EOFError, OSError) as exc:
                 self._end()
                 raise ValueError("the decoder ended over the frame") from exc
+            except BaseException:
+                # What is left of the answer must not become that of the next frame.
+                self._end()
+                raise
             finally:
                 timer.cancel()
+        described = json.loads(answer)
+        if not described:
+            raise ValueError("the frame is none that is decoded")
+        return described, content
 
     def close(self) -> None:
         """Let the process end; the next frame starts another."""
@@ -91,7 +99,10 @@ class DecoderProcess:
 
     def _running(self) -> subprocess.Popen[bytes]:
         # After a fork the process is still the parent's.
-        if self._process is None or self._owner != os.getpid():
+        is_own = self._process is not None and self._owner == os.getpid()
+        if self._process is not None and is_own and self._process.poll() is not None:
+            self._end()  # the system has ended it since, as for want of memory
+        if self._process is None or not is_own:
             environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, a module of ours
                 [sys.executable, "-P", "-m", self._worker],  # -P: no module of the current folder
@@ -117,15 +128,11 @@ class DecoderProcess:
         return process if self._owner == os.getpid() else None
 
 
-def _exchange(process: subprocess.Popen[bytes], head: bytes, frame: bytes) -> _Answer:
+def _exchange(process: subprocess.Popen[bytes], head: bytes, frame: bytes) -> tuple[bytes, bytes]:
     if process.stdin is None or process.stdout is None:
         raise EOFError
     send(process.stdin, head, frame)
-    answer, content = receive(process.stdout)
-    described = json.loads(answer)
-    if not described:
-        raise ValueError("the frame is none that is decoded")
-    return described, content
+    return receive(process.stdout)
 
 
 def send(stream: IO[bytes], head: bytes, content: bytes | memoryview) -> None:

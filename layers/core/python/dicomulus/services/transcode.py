@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from dicomulus.dicom.json_model import integer_of, text_of
 from dicomulus.dicom.json_stream import parse_data_set
 from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, NOT_ON_THE_WEB
-from dicomulus.errors import FrameNotFoundError, NotAcceptableError
+from dicomulus.errors import FrameNotFoundError, NotAcceptableError, spooling
 from dicomulus.imaging.image_pixel import FrameForm, ImagePixel
 from dicomulus.services.content import Content
 from dicomulus.services.reencode import NewPixels, with_new_pixels
@@ -310,10 +310,12 @@ class _Spool:
         self._file = SpooledTemporaryFile(max_size=_MEMORY_BYTES)  # noqa: SIM115
 
     def write(self, piece: bytes) -> int:
-        return self._file.write(piece)
+        with spooling():
+            return self._file.write(piece)
 
     def rewind(self) -> None:
-        self._file.seek(0)
+        with spooling():
+            self._file.seek(0)
 
     def __iter__(self) -> _Spool:
         return self
