@@ -182,6 +182,7 @@ def compose(
             storage,
             ingest=ingest,
             policy=settings.store_policy,
+            run_all=run_all,
             sanitises_preamble=settings.sanitise_preamble,
         ),
         uploads=Uploads(

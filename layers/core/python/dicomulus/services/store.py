@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import IO, TYPE_CHECKING, Final
 
 from dicomulus.dicom.byte_source import RangedSource
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from dicomulus.dicom.dataset_json import ConvertedInstance
-    from dicomulus.ports import Index, ObjectInfo, ObjectStore
+    from dicomulus.ports import Index, ObjectInfo, ObjectStore, RunAll
     from dicomulus.services.ingest import Ingest
     from dicomulus.settings import StorePolicy
 
@@ -80,13 +81,18 @@ class Store:
         *,
         ingest: Ingest,
         policy: StorePolicy,
+        run_all: RunAll,
         sanitises_preamble: bool = False,
     ) -> None:
-        """Write objects to the storage area and have them indexed."""
+        """Write objects to the storage area and have them indexed.
+
+        What else is to be known of a batch is read through ``run_all``.
+        """
         self._index = index
         self._storage = storage
         self._ingest = ingest
         self._policy = policy
+        self._run_all = run_all
         self._sanitises_preamble = sanitises_preamble
 
     def store(
@@ -204,7 +210,8 @@ class Store:
         """Index what was written; only what has a row then is stored."""
         placed = [each for each in batch if isinstance(each, _Placed)]
         indexed = self._index_all(placed)
-        return [self._outcome(e, indexed) if isinstance(e, _Placed) else e for e in batch]
+        settled = iter(self._run_all([partial(self._outcome, each, indexed) for each in placed]))
+        return [next(settled) if isinstance(each, _Placed) else each for each in batch]
 
     def _index_all(self, placed: list[_Placed]) -> set[tuple[str, InstanceResource]]:
         """Give the keys that have rows now, and their instances."""
