@@ -75,14 +75,21 @@ class MemoryStore:
         pass
 
     def presigned_put(
-        self, key: str, *, size: int, sha256: str, if_none_match: bool = False
+        self,
+        key: str,
+        *,
+        size: int,
+        sha256: str,
+        expires_seconds: int,
+        if_none_match: bool = False,
     ) -> PresignedRequest | None:
         if not self.address:
             return None
         headers = {"Content-Length": str(size), "X-Checksum": sha256}
         if if_none_match:
             headers["If-None-Match"] = "*"
-        return PresignedRequest("PUT", f"{self.address}/{key}", headers)
+        url = f"{self.address}/{key}?{urlencode({'expires': expires_seconds})}"
+        return PresignedRequest("PUT", url, headers)
 
     def delete(self, key: str, *, if_match: str | None = None) -> None:
         with self._lock:

@@ -92,7 +92,7 @@ def test_what_the_archive_lacks_is_to_be_put_where_it_belongs(small: Small) -> N
         "SOPInstanceUID": announced(FIRST)["SOPInstanceUID"],
         "state": "upload",
         "method": "PUT",
-        "url": f"https://objects.example/{key_of(FIRST)}",
+        "url": f"https://objects.example/{key_of(FIRST)}?expires=3600",
         "headers": {
             "Content-Length": str(len(FIRST)),
             "X-Checksum": announced(FIRST)["sha256"],

@@ -186,7 +186,12 @@ def compose(
             sanitises_preamble=settings.sanitise_preamble,
         ),
         uploads=Uploads(
-            index, storage, ingest=ingest, policy=settings.store_policy, run_all=run_all
+            index,
+            storage,
+            ingest=ingest,
+            policy=settings.store_policy,
+            expires_seconds=settings.presigned_seconds,
+            run_all=run_all,
         ),
         delete=Delete(
             index,

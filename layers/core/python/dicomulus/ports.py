@@ -604,9 +604,15 @@ class ObjectStore(Protocol):
         ...
 
     def presigned_put(
-        self, key: str, *, size: int, sha256: str, if_none_match: bool = False
+        self,
+        key: str,
+        *,
+        size: int,
+        sha256: str,
+        expires_seconds: int,
+        if_none_match: bool = False,
     ) -> PresignedRequest | None:
-        """Let others put an object of that size and SHA-256, in hexadecimal, for a while.
+        """Let others put an object of that size and SHA-256, in hexadecimal, for some seconds.
 
         None where the store has no such way. Whether there is an object already is found out by
         the request itself.

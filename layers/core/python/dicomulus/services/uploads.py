@@ -69,6 +69,7 @@ class Uploads:
         *,
         ingest: Ingest,
         policy: StorePolicy,
+        expires_seconds: int,
         run_all: RunAll,
     ) -> None:
         """Plan uploads to the storage area, several at a time through ``run_all``."""
@@ -76,12 +77,18 @@ class Uploads:
         self._storage = storage
         self._ingest = ingest
         self._policy = policy
+        self._expires_seconds = expires_seconds
         self._run_all = run_all
 
     @property
     def are_offered(self) -> bool:
         """Whether objects can be put past the archive at all."""
-        return self._storage.presigned_put("any", size=1, sha256=_EMPTY_SHA256) is not None
+        return (
+            self._storage.presigned_put(
+                "any", size=1, sha256=_EMPTY_SHA256, expires_seconds=self._expires_seconds
+            )
+            is not None
+        )
 
     def plan(self, announced: Sequence[Announced]) -> tuple[Upload, ...]:
         """Say of each object, in order, what there is to do; only where uploads are offered.
@@ -103,6 +110,7 @@ class Uploads:
             canonical_key(announced.instance),
             size=announced.size,
             sha256=announced.sha256,
+            expires_seconds=self._expires_seconds,
             if_none_match=keeps,
         )
         return Upload(announced, UploadState.UPLOAD, put)

@@ -47,9 +47,6 @@ READ_ATTEMPTS: Final = 4
 MAX_PUT_BYTES: Final = 5_368_709_120
 """Bytes that one request puts: 5 GiB."""
 
-PRESIGNED_SECONDS: Final = 3_600
-"""Time that a presigned request is good for, unless the credentials it was made with end before."""
-
 CONFLICT_ATTEMPTS: Final = 4
 """Tries of a conditional write that met another one still under way."""
 
@@ -175,7 +172,13 @@ class S3Store:
         """Do nothing: what S3 has taken is durable."""
 
     def presigned_put(
-        self, key: str, *, size: int, sha256: str, if_none_match: bool = False
+        self,
+        key: str,
+        *,
+        size: int,
+        sha256: str,
+        expires_seconds: int,
+        if_none_match: bool = False,
     ) -> PresignedRequest:
         """See ``ObjectStore``; S3 checks size and SHA-256, and keeps the latter."""
         if not _is_key(self.prefix + key):
@@ -202,7 +205,7 @@ class S3Store:
                     "ChecksumSHA256": checksum,
                     **conditions,
                 },
-                ExpiresIn=PRESIGNED_SECONDS,
+                ExpiresIn=expires_seconds,
             )
         return PresignedRequest("PUT", url, headers)
 

@@ -256,6 +256,7 @@ class FolderStore:
         *,
         size: int,  # noqa: ARG002
         sha256: str,  # noqa: ARG002
+        expires_seconds: int,  # noqa: ARG002
         if_none_match: bool = False,  # noqa: ARG002
     ) -> None:
         """Give nothing: there is no way into a folder but through the archive."""
