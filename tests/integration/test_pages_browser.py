@@ -310,6 +310,12 @@ def test_addresses_are_those_of_the_service(tab: Tab, shown: Shown, site: str) -
     assert f"{series}/instances/{shown.slices[0].SOPInstanceUID}" in codes
     assert {series, f"{site}/dicom-web/studies/{shown.study}"} <= set(codes)
     assert any(code.startswith("curl ") and series in code for code in codes)
+    assert f"curl -o series.zip '{series}?accept=application/zip;transfer-syntax=*'" in codes
+
+
+def test_an_address_that_is_no_text_is_told(tab: Tab, site: str) -> None:
+    tab.open(f"{site}/#/studies/1.2%E0%A4%A")
+    tab.wait_for("document.querySelector('[role=alert]')")
 
 
 def test_what_is_shown_can_be_saved(tab: Tab, shown: Shown, site: str) -> None:

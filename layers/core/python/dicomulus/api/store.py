@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 def store_instances(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``POST /studies`` and ``POST /studies/{study}``."""
     if not archive.settings.allow_store:
-        raise StoreForbiddenError("this archive does not accept instances")
+        raise StoreForbiddenError(
+            "this archive does not accept instances (serve --allow-store lets it)"
+        )
     offer = select(accept_of(request), TEXT_OFFERS)
     try:
         _check_length(archive, request)

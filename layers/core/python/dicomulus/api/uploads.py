@@ -41,7 +41,9 @@ _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
 def plan_uploads(archive: Archive, request: Request, _: Mapping[str, str]) -> Response:
     """Answer ``POST /uploads``."""
     if not archive.settings.allow_store:
-        raise StoreForbiddenError("this archive does not accept instances")
+        raise StoreForbiddenError(
+            "this archive does not accept instances (serve --allow-store lets it)"
+        )
     select(accept_of(request), _OFFERS)
     if parse_media_type(request.headers.get("Content-Type") or "").essence != JSON:
         raise UnsupportedMediaTypeError(f"the body is not {JSON}")

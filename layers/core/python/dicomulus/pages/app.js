@@ -9,7 +9,6 @@ let leave = () => {};
 
 async function show() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
-  const [kind, study, below, series] = path.split("/").map(decodeURIComponent);
   leave();
   const stop = new AbortController();
   leave = () => stop.abort();
@@ -17,6 +16,8 @@ async function show() {
   main.replaceChildren(place);
   scrollTo(0, 0);
   try {
+    // Throws where the address is no text.
+    const [kind, study, below, series] = path.split("/").map(decodeURIComponent);
     if (kind === "studies" && study && below === "series" && series) {
       const { seriesView } = await import("./series.js");
       await seriesView(place, { study, series }, stop.signal);

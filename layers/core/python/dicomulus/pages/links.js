@@ -3,6 +3,8 @@
 import { token, url } from "./archive.js";
 import { copyable, h } from "./dom.js";
 
+// As stored: quick, and the very bytes.
+export const ZIP = "application/zip;transfer-syntax=*";
 const DICOM = "Accept: application/dicom; transfer-syntax=*";
 const PARTS = 'Accept: multipart/related; type="application/dicom"; transfer-syntax=*';
 
@@ -21,7 +23,7 @@ export function linksOf(segments, what, frame = 1) {
       ["Image", curl("-o", "image.png", "-H", quoted("Accept: image/png"), quoted(`${address}/frames/${frame}/rendered`))],
     );
   } else {
-    lines.push(["ZIP", curl("-O", "-J", quoted(`${address}?accept=application/zip`))]);
+    lines.push(["ZIP", curl("-o", `${what}.zip`, quoted(`${address}?accept=${ZIP}`))]);
     lines.push(["Instances", curl("-o", `${what}.multipart`, "-H", quoted(PARTS), quoted(address))]);
   }
   return h("div", { class: "links" }, lines.map(([label, text]) => copyable(text, label)));

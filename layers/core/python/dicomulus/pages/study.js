@@ -3,7 +3,7 @@
 import * as archive from "./archive.js";
 import { date, nameOf, text, time, value, values } from "./dicom.js";
 import { h, plural } from "./dom.js";
-import { linksOf } from "./links.js";
+import { linksOf, ZIP } from "./links.js";
 
 const SERIES_FIELDS = "SeriesDate,BodyPartExamined,ProtocolName,Manufacturer";
 
@@ -49,7 +49,7 @@ export function viewerLink(study) {
 
 export function zipLink(segments) {
   const link = h("a", { class: "button", download: "" }, "Download ZIP");
-  return archive.opener(link, archive.url(segments, { accept: "application/zip" }), { accept: "application/zip", name: `${segments.at(-1)}.zip` });
+  return archive.opener(link, archive.url(segments, { accept: ZIP }), { accept: ZIP, name: `${segments.at(-1)}.zip` });
 }
 
 function actions(study) {
