@@ -383,3 +383,26 @@ def test_a_full_disk_is_no_defect(small: Small, monkeypatch: pytest.MonkeyPatch)
     row = taken(small, ct_instance(transfer_syntax=RLE))
     with pytest.raises(StorageFullError):
         small.ask(row.instance.path, accept=PLAIN)
+
+
+@pytest.mark.parametrize("planar_configuration", [0, 1])
+@pytest.mark.parametrize("bits_allocated", [8, 16])
+def test_colours_leave_as_the_planar_configuration_of_the_metadata_says(
+    small: Small, bits_allocated: int, planar_configuration: int
+) -> None:
+    """Who asks for frames reads them by it; RLE has planes whatever it says (PS3.5 §8.2.2)."""
+    dataset = dcmread(BytesIO(ct_instance(samples=3, bits_allocated=bits_allocated)))
+    colours = dataset.pixel_array
+    dataset.compress(RLE, encoding_plugin="pydicom")
+    dataset.PlanarConfiguration = planar_configuration
+    stored = BytesIO()
+    dataset.save_as(stored)
+    content = stored.getvalue()
+
+    expected = (colours.transpose(2, 0, 1) if planar_configuration else colours).tobytes()
+    path = taken(small, content).instance.path
+    assert body_of(small.ask(f"{path}/frames/1", accept=PLAIN_FRAMES)) == expected
+    assert body_of(small.ask(f"{path}/bulkdata/7FE00010", accept=PLAIN_FRAMES)) == expected
+    decoded = plain(small, content)
+    assert decoded.PlanarConfiguration == planar_configuration
+    assert np.array_equal(decoded.pixel_array, colours)

@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from dicomulus.dicom.json_model import integer_of, text_of
 from dicomulus.dicom.json_stream import parse_data_set
@@ -63,6 +63,9 @@ _PIXEL_REPRESENTATION: Final = 0x00280103
 _LOSSY_IMAGE_COMPRESSION: Final = 0x00282110
 # PS3.3 §C.7.6.3.1.8: of the encapsulation that the pixels leave.
 _OFFSET_TABLES: Final = (0x7FE00001, 0x7FE00002, 0x7FE00003)
+
+# Of memory views, by the bytes of a sample.
+_FORMATS: Final[Mapping[int, Literal["B", "H", "I", "Q"]]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 _NUMBER_OF_FRAMES: Final = "00280008"
 _PIXEL_DATA: Final = ("7FE00010", "7FE00008", "7FE00009")
@@ -153,9 +156,12 @@ class Transcode:
                 "pixel data is given as stored here: the decoders are missing"
             ) from exc
         pixel = _image_pixel(attributes, target)
+        is_by_plane = _is_by_plane(pixel, target)
 
         def recode(frame: bytes, stored: str) -> _Recoded:
             form, content = recode_frame(frame, pixel, transfer_syntax_uid=stored, target=target)
+            if is_by_plane:
+                content = _by_plane(content, pixel.samples_per_pixel, form.bits_allocated // 8)
             return _Recoded(form, content)
 
         return recode
@@ -176,6 +182,9 @@ class Transcode:
         contents = _alike(first, recoded)
         vr = "OW" if first.form.bits_allocated > 8 else "OB"
         changes = _changes(row, attributes, pixel, first.form)
+        if pixel.samples_per_pixel > 1:
+            planar = b"\1\0" if _is_by_plane(pixel, target) else b"\0\0"
+            changes[_PLANAR_CONFIGURATION] = ("US", planar)
         if target != EXPLICIT_VR_LITTLE_ENDIAN:
             if native_bytes > MAX_ENCODED_BYTES:
                 raise NotAcceptableError(
@@ -221,6 +230,23 @@ def _image_pixel(attributes: Mapping[str, object], target: str) -> ImagePixel:
     return pixel
 
 
+def _is_by_plane(pixel: ImagePixel, target: str) -> bool:
+    """Whether colours leave plane by plane.
+
+    Uncompressed ones do where the data set says so of the stored ones, as RLE may have them: who
+    asks for frames has nothing else to read them by.
+    """
+    is_native = target == EXPLICIT_VR_LITTLE_ENDIAN
+    has_planes = pixel.samples_per_pixel > 1 and pixel.bits_allocated >= 8
+    return is_native and has_planes and pixel.planar_configuration == 1
+
+
+def _by_plane(content: bytes, samples_per_pixel: int, sample_bytes: int) -> bytes:
+    values = memoryview(content).cast(_FORMATS[sample_bytes])
+    planes = (values[sample::samples_per_pixel] for sample in range(samples_per_pixel))
+    return b"".join(plane.tobytes() for plane in planes)
+
+
 def _number_of_frames(attributes: Mapping[str, object]) -> int:
     return max(1, integer_of(attributes, _NUMBER_OF_FRAMES) or 1)
 
@@ -239,7 +265,7 @@ def _alike(first: _Recoded, others: Iterable[_Recoded]) -> Iterator[bytes]:
 
 def _changes(
     row: InstanceRow, attributes: Mapping[str, object], pixel: ImagePixel, form: FrameForm
-) -> Changes:
+) -> dict[int, tuple[str, bytes] | None]:
     """Give the elements that the pixels' new form makes other ones."""
     changes: dict[int, tuple[str, bytes] | None] = dict.fromkeys(_OFFSET_TABLES)
     if form.photometric_interpretation != pixel.photometric_interpretation:
@@ -247,8 +273,6 @@ def _changes(
         changes[_PHOTOMETRIC_INTERPRETATION] = ("CS", text)
     if form.bits_allocated != pixel.bits_allocated:
         changes[_BITS_ALLOCATED] = ("US", form.bits_allocated.to_bytes(2, "little"))
-    if pixel.samples_per_pixel > 1:
-        changes[_PLANAR_CONFIGURATION] = ("US", b"\0\0")
     lossy = text_of(attributes, f"{_LOSSY_IMAGE_COMPRESSION:08X}").strip()
     if row.transfer_syntax_uid in _LOSSY_JPEG and lossy != "01":
         changes[_LOSSY_IMAGE_COMPRESSION] = ("CS", b"01")
