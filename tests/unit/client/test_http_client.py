@@ -20,7 +20,7 @@ from dicomulus.errors import (
     RemoteRefusedError,
     RemoteUnavailableError,
 )
-from tests.support.remote_server import Asked, RemoteServer, Reply, remote_server
+from tests.support.remote_server import Asked, RemoteServer, Reply, remote_server, store_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,6 +103,18 @@ def test_no_log_names_what_is_searched_for(
     [record] = caplog.records
     assert vars(record)["reason"] == "503 Service Unavailable"
     assert "secret" not in caplog.text
+
+
+def test_what_a_full_archive_says_is_told_while_it_is_waited_for(
+    remote: RemoteServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Retry-After may be a minute, and the user can do something about a disk."""
+    report = store_report([], ["1.2"], reason=0xA700)
+    remote.interfere = lambda _: Reply(503, report)
+    answer = HttpClient(remote.url, ClientOptions(attempts=2)).send("POST", "/studies")
+    full = "503 Service Unavailable: the server is out of resources (A700H)"
+    assert [vars(record)["reason"] for record in caplog.records] == [full]
+    assert answer.reason == full
 
 
 def test_that_the_server_is_waited_for_is_told_once(

@@ -173,6 +173,17 @@ def test_an_object_that_cannot_be_written_fails_alone(
     assert reasons(store(small, FIRST, SECOND)) == [reason, None]
 
 
+def test_the_log_says_why_nothing_can_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The sender is told a number; who runs the archive needs to know of the disk."""
+    small, storage = failing_archive(tmp_path)
+    storage.errors.append(StorageFullError("a/b.dcm: No space left on device"))
+    store(small, FIRST, SECOND)
+    reasons_told = [vars(record)["reason"] for record in caplog.records]
+    assert reasons_told == ["a/b.dcm: No space left on device"]
+
+
 def test_an_object_gone_before_it_was_indexed_is_not_reported_stored(tmp_path: Path) -> None:
     small, storage = failing_archive(tmp_path)
     storage.loses = True

@@ -7,7 +7,7 @@ import logging
 import os
 import ssl
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from threading import Event, Lock
@@ -20,6 +20,7 @@ from urllib3.util.retry import Retry
 
 from dicomulus import __version__
 from dicomulus.client.progress import Meter
+from dicomulus.client.store_answer import describe, parse_store_answer
 from dicomulus.errors import (
     ConfigurationError,
     RemoteAnswerError,
@@ -53,6 +54,9 @@ MAX_RETRY_AFTER_SECONDS: Final = 60
 
 MAX_ANSWER_BYTES: Final = 64 * 1_048_576
 """Bytes of an answer that is read whole, such as a report or a page of a search."""
+
+_MAX_REPORT_BYTES: Final = 1_048_576
+"""Bytes of an answer that is looked into for what one waits for."""
 
 MAX_REASON_LENGTH: Final = 300
 
@@ -96,9 +100,16 @@ def reason_of(status: int, members: Mapping[str, Any]) -> str:
     except ValueError:
         phrase = "no known status"
     # RFC 9457 has `detail`, Orthanc `Message`.
-    text = members.get("detail") or members.get("Message")
+    text = members.get("detail") or members.get("Message") or _failures_of(members)
     said = f": {' '.join(text.split())}" if isinstance(text, str) and text.strip() else ""
     return f"{status} {phrase}{said}"[:MAX_REASON_LENGTH]
+
+
+def _failures_of(members: Mapping[str, Any]) -> str:
+    """Give the reasons of a store report's failures."""
+    report = parse_store_answer(members)
+    reasons = {*report.failed.values(), *report.others} if report else ()
+    return ", ".join(map(describe, sorted(reasons)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,9 +319,19 @@ class _Patience(Retry):
         self._stopped = stopped
         self._told = told
         """Set once the user knows that the server lets us wait at times."""
+        self._said: Mapping[str, Any] = {}
+        """The report of a store that is to be sent again."""
 
     def new(self, **named: Any) -> _Patience:
         return super().new(stopped=self._stopped, told=self._told, **named)
+
+    def increment(self, *arguments: Any, **named: Any) -> _Patience:
+        # Raises for the last answer, which is somebody else's to read.
+        after = super().increment(*arguments, **named)
+        response = named.get("response")
+        if response is not None and response.status in UNAVAILABLE:
+            after._said = _report_of(response)
+        return after
 
     def sleep(self, response: BaseHTTPResponse | None = None) -> None:
         asked = None if response is None else self.get_retry_after(response)
@@ -324,9 +345,18 @@ class _Patience(Retry):
 
     def _reason(self, response: BaseHTTPResponse | None) -> str:
         if response is not None:
-            return reason_of(response.status, {})
+            return reason_of(response.status, self._said)
         error = self.history[-1].error if self.history else None
         return "" if error is None else _cause(error)
+
+
+def _report_of(response: BaseHTTPResponse) -> Mapping[str, Any]:
+    """Give the failures that an answer reports; other texts may hold anything of the request."""
+    with suppress(HTTPError, ValueError):
+        members = json.loads(response.read(_MAX_REPORT_BYTES))
+        if isinstance(members, dict) and "detail" not in members and "Message" not in members:
+            return members
+    return {}
 
 
 def base_url_of(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO, TYPE_CHECKING, Final
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
     Offered = IO[bytes] | Failed
     """An object, or what its sender made of it that is none."""
+
+logger = logging.getLogger(__name__)
 
 _BATCH: Final = 25
 """Objects indexed at a time."""
@@ -140,10 +143,9 @@ class Store:
             with spooling():
                 body = _Body.of(content, sanitised=self._sanitises_preamble)
             placed = self._write(body, instance)
-        except StorageFullError:
-            return Failed(FailureReason.OUT_OF_RESOURCES, instance, sop_class_uid)
-        except UnavailableError:
-            return Failed(FailureReason.PROCESSING_FAILURE, instance, sop_class_uid)
+        except UnavailableError as exc:
+            logger.warning("an instance cannot be stored now", extra={"reason": str(exc)})
+            return Failed(_reason_of_trouble(exc), instance, sop_class_uid)
         except InvalidResourceError:
             # UIDs that make no key: one of a thousand characters, say.
             return Failed(
@@ -223,8 +225,9 @@ class Store:
             # Also what another request has just put, which may not have come as far.
             self._storage.make_durable(keys)
             report = self._ingest.look_at(keys, written=written)
-        except UnavailableError:
+        except UnavailableError as exc:
             # The events of these objects are still to come, but nothing is known of their rows.
+            logger.warning("what was stored cannot be indexed now", extra={"reason": str(exc)})
             return set()
         return {(row.object_key, row.instance) for row in report.indexed}
 
@@ -246,6 +249,11 @@ class Store:
         except UnavailableError:
             return False
         return any(isinstance(each, InstanceResource) and each != instance for each in found)
+
+
+def _reason_of_trouble(error: UnavailableError) -> FailureReason:
+    is_full = isinstance(error, StorageFullError)
+    return FailureReason.OUT_OF_RESOURCES if is_full else FailureReason.PROCESSING_FAILURE
 
 
 def _reason_of_rejection(source: RangedSource) -> FailureReason:
