@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import resource
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -498,6 +499,16 @@ def test_xml_that_is_not_of_the_model_is_refused(
     assert said.startswith(comment)
 
 
+@pytest.mark.parametrize("encoding", ["utf-7", "idna", "punycode", "zlib", "x" * 4_000])
+def test_xml_in_another_encoding_is_refused(small: Small, encoding: str) -> None:
+    document = f'<?xml version="1.0" encoding="{encoding}"?><NativeDicomModel/>'.encode()
+    response = store(small, [({"Content-Type": XML}, document)], XML)
+    assert (response.status, [reason for reason, _ in failures(response)]) == (
+        409,
+        [CANNOT_UNDERSTAND],
+    )
+
+
 def test_private_elements_of_xml_get_the_block_of_their_creator(small: Small) -> None:
     """PS3.19 Table A.1.5-2: the tag leaves the block open."""
     told = native_xml(UIDS).removesuffix(b"</NativeDicomModel>")
@@ -535,6 +546,58 @@ def test_metadata_over_the_limit_is_refused(
     document = native_xml(told) if kind == XML else json.dumps([told]).encode()
     with pytest.raises(PayloadTooLargeError):
         store(small, [({"Content-Type": kind}, document)], kind)
+
+
+def test_very_many_elements_of_xml_are_refused(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dicomulus.dicom.xml_reading.MAX_ELEMENTS", 100)
+    document = native_xml(UIDS | {"00104000": {"vr": "LT", "Value": ["x"] * 100}})
+    response = store(small, [({"Content-Type": XML}, document)], XML)
+    assert failures(response) == [(CANNOT_UNDERSTAND, "the XML has over 100 elements")]
+
+
+def test_what_would_grow_in_memory_is_refused(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three characters of JSON are a list of 64 bytes."""
+    monkeypatch.setattr("dicomulus.api.store_bodies.MAX_METADATA_MARKS", 1_000)
+    monkeypatch.setattr("dicomulus.api.store_bodies.SPOOL_BYTES", 500)
+    with pytest.raises(PayloadTooLargeError):
+        post(small, b"[{" + b"[]," * 5_000 + b"]", JSON)
+
+
+def test_parts_of_metadata_take_neither_memory_nor_files_of_their_own(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of parts there may be more than files that a process may have open."""
+    monkeypatch.setattr("dicomulus.api.store_bodies.SPOOL_BYTES", 100)
+    parts = [metadata_part(data_set())] * 400
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(each.name) for each in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 20, hard))
+    try:
+        assert store(small, parts).status == 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("uri", ["http://[", "http://[::1", "//]/x"])
+def test_locations_that_are_no_urls_are_names_like_others(small: Small, uri: str) -> None:
+    instance = data_set(**image(), _7FE00010={"vr": "OW", "BulkDataURI": uri})
+    response = store(small, [metadata_part([instance])])
+    assert failures(response)[0][0] == CANNOT_UNDERSTAND
+    pixels = bulk_part(uri, bytes(48), "application/octet-stream")
+    assert store(small, [metadata_part([instance]), pixels]).status == 200
+
+
+@pytest.mark.parametrize(
+    "uri", ["file:///etc/hostname", "/etc/hostname", "../../etc/hostname", "http://127.0.0.1:9/"]
+)
+def test_what_no_part_has_is_looked_up_nowhere(small: Small, uri: str) -> None:
+    instance = data_set(_00420011={"vr": "OB", "BulkDataURI": uri})
+    response = store(small, [metadata_part([instance])])
+    assert failures(response) == [(CANNOT_UNDERSTAND, "00420011: no part has its bulk data")]
 
 
 def test_an_object_is_held_in_pieces(small: Small) -> None:

@@ -8,7 +8,7 @@ import re
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from dicomulus.dicom.store_report import Failed, FailureReason
@@ -46,6 +46,11 @@ if TYPE_CHECKING:
 MAX_METADATA_BYTES: Final = 67_108_864
 """Bytes of one instance's metadata, and of an XML document; the largest seen are some MB."""
 
+MAX_METADATA_MARKS: Final = 1_000_000
+"""Brackets and commas of one instance's JSON. Each is a value of Python at most, of some 100 bytes;
+an enhanced image of 10,000 frames with 20 elements each comes near it."""
+
+_MARKS: Final = "{[,"
 _JSON_TYPES: Final = frozenset({DICOM_JSON, JSON})
 _OLD_TYPES: Final = {"image/x-dicom-rle": "image/dicom-rle", "image/x-jls": "image/jls"}
 _DEFLATED_FRAMES: Final = "1.2.840.10008.1.2.8.1"
@@ -103,7 +108,7 @@ def _single(request: Request, essence: str, max_bytes: int) -> Iterator[IO[bytes
             return
         bulk = BulkParts(request.base_url)
         with closing(bulk):
-            yield from _Metadata(essence, content, length).composed(bulk)
+            yield from _Metadata(essence, _Stretch(content, 0, length), length).composed(bulk)
 
 
 def _spool(request: Request, content: IO[bytes], max_bytes: int) -> int:
@@ -131,23 +136,20 @@ def _composed_objects(
 ) -> Iterator[IO[bytes] | Failed]:
     """Keep all parts, then put each instance together: bulk data may come in any order."""
     metadata: list[_Metadata] = []
-    with closing(BulkParts(base_url)) as bulk, spooling():
-        try:
-            for part in parts:
-                kind = parse_media_type(part.headers.get("Content-Type") or OCTET_STREAM)
-                if kind.essence in _JSON_TYPES or kind.essence == DICOM_XML:
-                    metadata.append(_Metadata.copied(kind.essence, part))
-                else:
-                    _add_bulk(bulk, part, kind)
-            if not metadata:
-                raise InvalidBodyError("the body has no metadata")
-            has_failed = False
-            for made in chain.from_iterable(each.composed(bulk) for each in metadata):
-                has_failed = has_failed or isinstance(made, Failed)
-                yield made
-        finally:
-            for each in metadata:
-                each.content.close()
+    # One file for all metadata: of parts there may be more than files that are open at a time.
+    with spooling(), closing(BulkParts(base_url)) as bulk, TemporaryFile() as file:
+        for part in parts:
+            kind = parse_media_type(part.headers.get("Content-Type") or OCTET_STREAM)
+            if kind.essence in _JSON_TYPES or kind.essence == DICOM_XML:
+                metadata.append(_Metadata.copied(kind.essence, part, file))
+            else:
+                _add_bulk(bulk, part, kind)
+        if not metadata:
+            raise InvalidBodyError("the body has no metadata")
+        has_failed = False
+        for made in chain.from_iterable(each.composed(bulk) for each in metadata):
+            has_failed = has_failed or isinstance(made, Failed)
+            yield made
         # An instance that has failed may not have come to ask for all of its bulk data.
         for _ in range(0 if has_failed else bulk.unused):
             comment = "bulk data that no instance refers to"
@@ -178,22 +180,37 @@ def _pixel_syntax(media_type: str, named: str | None, head: bytes) -> str | None
     return named if FRAME_MEDIA_TYPES.get(named) == media_type else None
 
 
+class _Stretch:
+    """A stretch of a file, to be read once from its start, whatever else is read of the file."""
+
+    def __init__(self, file: IO[bytes], start: int, length: int) -> None:
+        self._file = file
+        self._at = start
+        self._end = start + length
+
+    def read(self, size: int) -> bytes:
+        """Read at most so many bytes; empty at the end."""
+        self._file.seek(self._at)
+        piece = self._file.read(min(size, self._end - self._at))
+        self._at += len(piece)
+        return piece
+
+
 @dataclass(frozen=True, slots=True)
 class _Metadata:
     """A part of metadata, or a body that is nothing else."""
 
     essence: str
-    content: IO[bytes]
+    content: _Stretch
     length: int
 
     @classmethod
-    def copied(cls, essence: str, part: ReceivedPart) -> _Metadata:
-        """Keep a part beyond its turn."""
-        content = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - closed by the reader
+    def copied(cls, essence: str, part: ReceivedPart, file: IO[bytes]) -> _Metadata:
+        """Keep a part beyond its turn, at the end of a file."""
+        start = file.seek(0, 2)
         while chunk := part.content.read(READ_BYTES):
-            content.write(chunk)
-        content.seek(0)
-        return cls(essence, content, part.length)
+            file.write(chunk)
+        return cls(essence, _Stretch(file, start, part.length), part.length)
 
     def composed(self, bulk: BulkParts) -> Iterator[IO[bytes] | Failed]:
         """Give the instances that it tells of."""
@@ -208,7 +225,7 @@ class _Metadata:
         if self.length > MAX_METADATA_BYTES:
             raise _metadata_too_large()
         try:
-            yield read_native_xml(self.content.read())
+            yield read_native_xml(self.content.read(self.length))
         except RejectedObjectError as exc:
             yield Failed(FailureReason.CANNOT_UNDERSTAND, comment=str(exc))
 
@@ -217,7 +234,7 @@ def _metadata_too_large() -> PayloadTooLargeError:
     return PayloadTooLargeError(f"metadata is longer than {MAX_METADATA_BYTES} bytes")
 
 
-def _array(content: IO[bytes]) -> Iterator[dict[str, Any] | Failed]:
+def _array(content: _Stretch) -> Iterator[dict[str, Any] | Failed]:
     """Read an array of objects, or one object, not much more than an object in memory at a time.
 
     Raises:
@@ -243,7 +260,7 @@ def _array(content: IO[bytes]) -> Iterator[dict[str, Any] | Failed]:
 class _ArrayReader:
     """Cuts JSON into the values of its outermost array; numbers stay text."""
 
-    def __init__(self, content: IO[bytes]) -> None:
+    def __init__(self, content: _Stretch) -> None:
         self._content = content
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._json = json.JSONDecoder(
@@ -309,6 +326,8 @@ class _ArrayReader:
         left = self._text[self._at :]
         if len(left) > MAX_METADATA_BYTES:
             raise _metadata_too_large()
+        if sum(map(left.count, _MARKS)) > MAX_METADATA_MARKS:
+            raise PayloadTooLargeError(f"metadata of over {MAX_METADATA_MARKS} values")
         piece = self._content.read(max(SPOOL_BYTES, len(left)))
         self._is_whole = not piece
         self._text = left + self._decoder.decode(piece, final=self._is_whole)

@@ -19,6 +19,9 @@ from dicomulus.errors import RejectedObjectError
 MAX_VALUES: Final = 65_536
 """Values or items of one element; they are numbered, so that a document could ask for any."""
 
+MAX_ELEMENTS: Final = 500_000
+"""XML elements of a document, each of which takes some 500 bytes of memory."""
+
 _TAG: Final = re.compile(r"[0-9A-Fa-f]{8}")
 _FIRST_BLOCK: Final = 0x10
 _LAST_BLOCK: Final = 0xFF
@@ -52,6 +55,9 @@ def read_native_xml(document: bytes) -> dict[str, Any]:
         parser.Parse(document, True)
     except ExpatError as exc:
         raise RejectedObjectError(f"the XML does not parse, line {exc.lineno}") from exc
+    except (LookupError, ValueError) as exc:
+        # Expat asks Python for encodings that it has not itself.
+        raise RejectedObjectError("the XML is in an encoding that is not taken") from exc
     return reader.data_set
 
 
@@ -130,8 +136,12 @@ class _Reader:
         self._numbers: list[int] = []
         self._name: dict[str, list[str]] = {}
         self._text: list[str] = []
+        self._count = 0
 
     def begin(self, qualified: str, given: dict[str, str]) -> None:
+        self._count += 1
+        if self._count > MAX_ELEMENTS:
+            raise RejectedObjectError(f"the XML has over {MAX_ELEMENTS} elements")
         name = qualified.rpartition(":")[2]
         if name not in _INSIDE.get(self._path[-1], ()):
             raise RejectedObjectError("the XML is not of the Native DICOM Model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile, TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -65,7 +66,7 @@ class BulkParts:
         """Begin with none; relative locations are below the base URL's ``studies``."""
         self._base = f"{base_url}/studies"
         self._file = TemporaryFile()  # noqa: SIM115 - closed with what it is for
-        self._parts: dict[str, list[BulkPart]] = {}
+        self._parts: dict[bytes, list[BulkPart]] = {}
         self._unused: dict[int, BulkPart] = {}
 
     def close(self) -> None:
@@ -88,11 +89,11 @@ class BulkParts:
         length = self._file.tell() - start
         part = BulkPart(self._file, start, length, media_type, transfer_syntax_uid)
         self._unused[start] = part
-        names = {location, urljoin(self._base, location)} if location else set()
+        names = set(self._names(location)) if location else set()
         if content_id:
             names.add(f"cid:{content_id.strip('<> ')}")
-        for name in names:
-            self._parts.setdefault(name, []).append(part)
+        for place in map(_place, names):
+            self._parts.setdefault(place, []).append(part)
 
     def find(self, uri: str) -> Sequence[BulkPart]:
         """Give the parts of a BulkDataURI, frame by frame where they are several.
@@ -100,17 +101,24 @@ class BulkParts:
         Raises:
             RejectedObjectError: There is none.
         """
-        for name in dict.fromkeys((uri, urljoin(self._base, uri))):
-            found = self._parts.get(name) or self._frames(name)
+        for name in self._names(uri):
+            found = self._parts.get(_place(name)) or self._frames(name)
             if found:
                 for part in found:
                     self._unused.pop(part.start, None)
                 return found
         raise RejectedObjectError("no part has its bulk data")
 
+    def _names(self, uri: str) -> tuple[str, ...]:
+        """Give what a URI may be known by: as it is, and below the base URL."""
+        try:
+            return tuple(dict.fromkeys((uri, urljoin(self._base, uri))))
+        except ValueError:  # of brackets that hold no address
+            return (uri,)
+
     def _frames(self, name: str) -> list[BulkPart]:
         found: list[BulkPart] = []
-        while parts := self._parts.get(f"{name}{_FRAMES}{len(found) + 1}"):
+        while parts := self._parts.get(_place(f"{name}{_FRAMES}{len(found) + 1}")):
             found.append(parts[0])
         return found
 
@@ -118,6 +126,11 @@ class BulkParts:
     def unused(self) -> int:
         """Parts that were never asked for."""
         return len(self._unused)
+
+
+def _place(name: str) -> bytes:
+    """Stand for a name that may be long, where very many are kept."""
+    return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def compose(elements: Mapping[str, Any], bulk: BulkParts) -> IO[bytes] | Failed:
