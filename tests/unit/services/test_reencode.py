@@ -234,3 +234,27 @@ def test_sequences_too_deep_to_be_read_are_not_written_anew(small: Small) -> Non
     (row,) = small.take({"a": encode(deep)}).indexed
     with pytest.raises(NotAcceptableError):
         small.archive.retrieve.reencoded(row)
+
+
+@pytest.mark.parametrize("syntax", [IMPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN])
+def test_large_values_are_copied_in_pieces(small: Small, syntax: str) -> None:
+    """An encapsulated document or raw data has any length; memory has not."""
+    document = bytes(range(256)) * 12_289
+    words = bytearray(document[:-2])
+    if syntax == EXPLICIT_BIG_ENDIAN:  # which pydicom leaves to who writes
+        words[::2], words[1::2] = words[1::2], words[::2]
+    item = Dataset()
+    item.add_new(0x54001010, "OW", bytes(words))  # Waveform Data
+    item.add_new(0x54001004, "US", 16)
+    dataset = ct_dataset()
+    dataset.add_new(0x00420011, "OB", document)
+    dataset.add_new(0x54000100, "SQ", [item])
+    (row,) = small.take({"a": encode(dataset, transfer_syntax=syntax)}).indexed
+    written = small.archive.retrieve.reencoded(row)
+    chunks = list(written.chunks)
+    assert sum(map(len, chunks)) == written.length
+    assert max(map(len, chunks)) <= 1_048_576
+    again = dcmread(BytesIO(b"".join(chunks)))
+    assert again.EncapsulatedDocument == document
+    assert again.WaveformSequence[0].WaveformData == document[:-2]
+    assert again.WaveformSequence[0].WaveformBitsAllocated == 16

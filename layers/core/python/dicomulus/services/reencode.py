@@ -1,7 +1,8 @@
 """An object written anew as Explicit VR Little Endian, its pixels as they are (PS3.18 §8.7.3.4).
 
 Only headers and byte order change: no value is converted, so that text in a wrong character set
-and numbers that are none leave as they came. Pixel data is neither held in memory nor decoded.
+and numbers that are none leave as they came. Pixel data and other large values are neither held in
+memory nor decoded.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from dicomulus.dicom.element_tree import read_tree
 from dicomulus.dicom.encapsulation import ITEM_HEADER_BYTES, scan_fragments
@@ -27,11 +28,15 @@ from dicomulus.dicom.part10 import (
     swap_unit,
 )
 from dicomulus.dicom.part10_writing import (
+    LARGEST_LONG_BYTES,
+    LARGEST_SHORT_BYTES,
     SEQUENCE_END,
     element,
     element_head,
     file_meta,
+    is_short,
     item_head,
+    padding,
 )
 from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomulus.errors import NotAcceptableError
@@ -51,6 +56,9 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES: Final = 1_048_576
 """Bytes of pixel data read at a time; divisible by every unit that byte orders exchange."""
+
+MAX_ICON_BYTES: Final = 16_777_216
+"""Bytes of an icon as it is stored, which is whole in memory."""
 
 # What explicit encodings call a pixel element that is written without VR (PS3.5 §A.1, §A.2).
 _PIXEL_VRS: Final = {FLOAT_PIXEL_DATA: "OF", DOUBLE_FLOAT_PIXEL_DATA: "OD", PIXEL_DATA: "OW"}
@@ -162,15 +170,16 @@ class _Plain:
         """Put the object together, with these pixels in the place of its own."""
         context = _context(self.nodes, _NOT_SIGNED, self.writer)
         if self.pixel_node is None or pixels is None:
-            content = meta + self.writer.data_set(self.nodes, context, changes)
-            return Reencoded(len(content), iter([content]))
+            pieces = [meta, *self.writer.data_set(self.nodes, context, changes)]
+            return Reencoded(_length(pieces), self.writer.content(pieces))
         at = self.pixel_node.element.tag
         before = {tag: node for tag, node in self.nodes.items() if tag < at}
         after = {tag: node for tag, node in self.nodes.items() if tag > at}
-        head = meta + self.writer.data_set(before, context, changes) + pixels.head
-        tail = pixels.padding + self.writer.data_set(after, context)
-        length = len(head) + pixels.length + len(tail)
-        return Reencoded(length, chain([head], pixels.content, [tail] if tail else []))
+        head = [meta, *self.writer.data_set(before, context, changes), pixels.head]
+        tail = [pixels.padding, *self.writer.data_set(after, context)]
+        length = _length(head) + pixels.length + _length(tail)
+        content = self.writer.content
+        return Reencoded(length, chain(content(head), pixels.content, content(tail)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +202,18 @@ class _Pixels:
     padding: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Bytes of the object, which are copied when their turn comes."""
+
+    offset: int
+    length: int
+    swap_unit: int = 1
+
+
+_Piece: TypeAlias = "bytes | _Stretch"
+
+
 class _Writer:
     def __init__(
         self, source: ByteSource, encoding: Encoding, plain_icon: PlainIcon | None = None
@@ -203,35 +224,48 @@ class _Writer:
 
     def data_set(
         self, nodes: Mapping[int, Node], context: _Context, changes: Changes = _NO_CHANGES
-    ) -> bytes:
+    ) -> list[_Piece]:
         # Group lengths would be wrong now, and none are wanted (PS3.5 §7.2).
         kept = (tag for tag in nodes if tag & 0xFFFF and tag not in changes)
         written = {tag: self.element(nodes[tag], context) for tag in kept}
-        written |= {tag: element(tag, *each) for tag, each in changes.items() if each is not None}
-        return b"".join(written[tag] for tag in sorted(written))
+        written |= {tag: [element(tag, *each)] for tag, each in changes.items() if each is not None}
+        return _joined(chain.from_iterable(written[tag] for tag in sorted(written)))
 
-    def element(self, node: Node, context: _Context) -> bytes:
+    def content(self, pieces: Iterable[_Piece]) -> Iterator[bytes]:
+        for piece in pieces:
+            if isinstance(piece, _Stretch):
+                yield from self.copied(piece)
+            elif piece:
+                yield piece
+
+    def element(self, node: Node, context: _Context) -> list[_Piece]:
         if node.items is not None:
-            return element(node.element.tag, "SQ", self.items(node.items, context))
+            items = self.items(node.items, context)
+            return [element_head(node.element.tag, "SQ", _checked_length(items)), *items]
         if node.element.length is None:
             return self.fragments(node)
         if node.vr == "SQ" and node.element.length:
             raise NotAcceptableError("sequences nest too deep to be written anew")
         # Of an unknown VR the byte order is unknown too (PS3.5 §6.2.2).
         vr = "UN" if node.element.vr == "UN" else _settled_vr(node.vr, context)
-        value = self.value(node)
-        if self.encoding.big_endian:
-            value = swap_bytes(value, swap_unit(vr))
-        return element(node.element.tag, vr, value)
+        unit = swap_unit(vr) if self.encoding.big_endian else 1
+        if node.value is not None:
+            return [element(node.element.tag, vr, swap_bytes(node.value, unit))]
+        value = _Stretch(node.element.value_offset, self.held_length(node), unit)
+        end = padding(vr, value.length)
+        length = value.length + len(end)
+        if length > LARGEST_SHORT_BYTES and is_short(vr):
+            vr = "UN"
+        return [element_head(node.element.tag, vr, length), value, end]
 
-    def items(self, items: Sequence[Sequence[Node]], outer: _Context) -> bytes:
-        written: list[bytes] = []
+    def items(self, items: Sequence[Sequence[Node]], outer: _Context) -> list[_Piece]:
+        written: list[_Piece] = []
         for each in items:
             nodes = _by_tag(each)
             changes = self.icon(nodes)
             content = self.data_set(nodes, _context(nodes, outer, self), changes)
-            written.append(item_head(len(content)) + content)
-        return b"".join(written)
+            written += [item_head(_checked_length(content)), *content]
+        return written
 
     def icon(self, nodes: Mapping[int, Node]) -> Changes:
         """Give what becomes of an item's elements when its pixels no longer are compressed."""
@@ -239,6 +273,8 @@ class _Writer:
         if self.plain_icon is None or node is None or node.element.length is not None:
             return _NO_CHANGES
         found = scan_fragments(self.source, node.element.value_offset)
+        if sum(found.lengths) > MAX_ICON_BYTES:
+            raise NotAcceptableError(f"an icon of over {MAX_ICON_BYTES} bytes is not decoded")
         offsets = accumulate(
             (ITEM_HEADER_BYTES + length for length in found.lengths),
             initial=found.offset + ITEM_HEADER_BYTES,
@@ -253,19 +289,19 @@ class _Writer:
         vr = "OW" if numbers.get(_BITS_ALLOCATED, 0) > 8 else "OB"
         return {**changes, PIXEL_DATA: (vr, content)}
 
-    def fragments(self, node: Node) -> bytes:
+    def fragments(self, node: Node) -> list[_Piece]:
         """Copy fragments, which are little endian items already."""
         start, size = node.element.value_offset, self.source.size
         end = end_of(self.source, node.element, encoding=self.encoding, bound=size)
         if end is None or node.vr == "SQ" or self.encoding.big_endian:
             raise NotAcceptableError("a value of undefined length cannot be written anew")
         vr = node.vr if node.vr in ("OB", "OW", "UN") else "OB"
-        return element_head(node.element.tag, vr, None) + self.source.read(start, end - start)
+        return [element_head(node.element.tag, vr, None), _Stretch(start, end - start)]
 
-    def value(self, node: Node) -> bytes:
-        if node.value is not None:
-            return node.value
-        return self.source.read(node.element.value_offset, node.element.length or 0)
+    def held_length(self, node: Node) -> int:
+        """Give the bytes of a value that the object holds: it may end before."""
+        element = node.element
+        return max(0, min(element.length or 0, self.source.size - element.value_offset))
 
     def number(self, nodes: Mapping[int, Node], tag: int) -> int | None:
         """Give an element's first value of two bytes."""
@@ -279,10 +315,10 @@ class _Writer:
         if element.length is None:
             raise NotAcceptableError("compressed pixel data is given as stored only")
         vr = element.vr if element.vr not in ("", "UN") else _PIXEL_VRS[element.tag]
-        length = max(0, min(element.length, self.source.size - element.value_offset))
+        length = self.held_length(node)
         unit = self.pixel_swap_unit(vr, bits_allocated) if self.encoding.big_endian else 1
         head = element_head(element.tag, vr, length + length % 2)
-        content = self.pieces(element.value_offset, length, unit)
+        content = self.copied(_Stretch(element.value_offset, length, unit))
         return _Pixels(head, length, content, b"\0" * (length % 2))
 
     def pixel_swap_unit(self, vr: str, bits_allocated: int | None) -> int:
@@ -290,10 +326,34 @@ class _Writer:
             return bits_allocated // 8
         return swap_unit(vr)
 
-    def pieces(self, start: int, length: int, unit: int) -> Iterator[bytes]:
-        for offset in range(0, length, _CHUNK_BYTES):
-            piece = self.source.read(start + offset, min(_CHUNK_BYTES, length - offset))
-            yield swap_bytes(piece, unit)
+    def copied(self, stretch: _Stretch) -> Iterator[bytes]:
+        for at in range(0, stretch.length, _CHUNK_BYTES):
+            length = min(_CHUNK_BYTES, stretch.length - at)
+            yield swap_bytes(self.source.read(stretch.offset + at, length), stretch.swap_unit)
+
+
+def _joined(pieces: Iterable[_Piece]) -> list[_Piece]:
+    """Join bytes that follow one another."""
+    joined: list[_Piece] = []
+    held: list[bytes] = []
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            held.append(piece)
+            continue
+        joined += [b"".join(held), piece]
+        held = []
+    return [*joined, b"".join(held)]
+
+
+def _length(pieces: Iterable[_Piece]) -> int:
+    return sum(len(each) if isinstance(each, bytes) else each.length for each in pieces)
+
+
+def _checked_length(pieces: Iterable[_Piece]) -> int:
+    length = _length(pieces)
+    if length > LARGEST_LONG_BYTES:
+        raise NotAcceptableError("a sequence is too long to be written anew")
+    return length
 
 
 def _by_tag(nodes: Iterable[Node]) -> dict[int, Node]:
