@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,12 @@ from aws_lambda_powertools.logging.utils import copy_config_to_registered_logger
 
 from dicomulus.api.routes import answer
 from dicomulus.composition import aws_archive
-from dicomulus.http_server import listen, serve
-from dicomulus.settings import Settings
+from dicomulus.http_server import serve_behind_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dicomulus.settings import Settings
     from dicomulus.wire.message import Request, Response
 
 logger = Logger()
@@ -30,14 +29,5 @@ def build(settings: Settings) -> Callable[[Request], Response]:
     return partial(answer, aws_archive(settings))
 
 
-def main() -> None:
-    """Serve on the port that the adapter sends requests to."""
-    settings = Settings.from_env()
-    listener = listen("127.0.0.1", int(os.environ["AWS_LWA_PORT"]))
-    ready = partial(logger.info, "ready")
-    # An environment is handed one request at a time, so that one process is enough.
-    serve(partial(build, settings), settings=settings, listener=listener, workers=1, ready=ready)
-
-
 if __name__ == "__main__":
-    main()
+    serve_behind_adapter(build, ready=partial(logger.info, "ready"))

@@ -14,6 +14,7 @@ from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, Final
 
 from dicomulus.errors import ConfigurationError, DicomulusError, MethodNotAllowedError
+from dicomulus.settings import Settings
 from dicomulus.wire.base_url import Endpoint, base_url, own_origins
 from dicomulus.wire.bearer import Tokens
 from dicomulus.wire.cors import (
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from dicomulus.settings import Settings
     from dicomulus.wire.message import Headers, Request
 
     Handle = Callable[[Request], Response]
@@ -247,3 +247,19 @@ def serve(
         return application(build(), settings=settings, port=port, body_errors=BODY_ERRORS)
 
     run(make, options, ready=ready)
+
+
+def serve_behind_adapter(build: Callable[[Settings], Handle], *, ready: Callable[[], None]) -> None:
+    """Serve as what the Lambda Web Adapter starts: settings and port by the environment.
+
+    Args:
+        build: Makes what answers requests.
+        ready: Called once when requests will be answered.
+
+    Raises:
+        ConfigurationError: A setting is malformed, or the port is taken.
+    """
+    settings = Settings.from_env()
+    listener = listen("127.0.0.1", int(os.environ["AWS_LWA_PORT"]))
+    # An environment is handed one request at a time, so that one process is enough.
+    serve(partial(build, settings), settings=settings, listener=listener, workers=1, ready=ready)
