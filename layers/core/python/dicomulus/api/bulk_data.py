@@ -7,8 +7,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from dicomulus.api.retrieve import made_part, related_response, value_offers
+from dicomulus.api.route import instance_of, series_of
 from dicomulus.api.single import check_length
-from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomulus.errors import BulkDataNotFoundError, FrameNotFoundError, NotAcceptableError
 from dicomulus.wire.media_types import accept_of, parse_media_type, ranked
@@ -33,7 +33,7 @@ def study_bulk_data(archive: Archive, request: Request, variables: Mapping[str, 
 
 def series_bulk_data(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}/series/{series}/bulkdata``."""
-    rows = archive.retrieve.series_rows(_series(variables))
+    rows = archive.retrieve.series_rows(series_of(variables))
     return _response(archive, request, rows, _is_any)
 
 
@@ -42,7 +42,7 @@ def instance_bulk_data(
 ) -> Response:
     """Answer ``GET …/instances/{instance}/bulkdata``."""
     return archive.retrieve.of_current(
-        _instance(variables), lambda row: _response(archive, request, [row], _is_any)
+        instance_of(variables), lambda row: _response(archive, request, [row], _is_any)
     )
 
 
@@ -54,7 +54,7 @@ def study_pixel_data(archive: Archive, request: Request, variables: Mapping[str,
 
 def series_pixel_data(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}/series/{series}/pixeldata``."""
-    rows = archive.retrieve.series_rows(_series(variables))
+    rows = archive.retrieve.series_rows(series_of(variables))
     return _response(archive, request, rows, _is_pixel_data)
 
 
@@ -63,16 +63,8 @@ def instance_pixel_data(
 ) -> Response:
     """Answer ``GET …/instances/{instance}/pixeldata``."""
     return archive.retrieve.of_current(
-        _instance(variables), lambda row: _response(archive, request, [row], _is_pixel_data)
+        instance_of(variables), lambda row: _response(archive, request, [row], _is_pixel_data)
     )
-
-
-def _series(variables: Mapping[str, str]) -> SeriesResource:
-    return SeriesResource(variables["study"], variables["series"])
-
-
-def _instance(variables: Mapping[str, str]) -> InstanceResource:
-    return InstanceResource(variables["study"], variables["series"], variables["instance"])
 
 
 def _is_any(place: Place) -> bool:  # noqa: ARG001

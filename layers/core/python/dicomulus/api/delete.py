@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from dicomulus.dicom.resource import InstanceResource, SeriesResource
+from dicomulus.api.route import instance_of, series_of
 from dicomulus.errors import DeleteForbiddenError
 from dicomulus.wire.message import Response
 
@@ -26,16 +26,14 @@ def delete_study(archive: Archive, _request: Request, variables: Mapping[str, st
 def delete_series(archive: Archive, _request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``DELETE /studies/{study}/series/{series}``."""
     _check_allowed(archive)
-    archive.delete.series(SeriesResource(variables["study"], variables["series"]))
+    archive.delete.series(series_of(variables))
     return Response(HTTPStatus.NO_CONTENT)
 
 
 def delete_instance(archive: Archive, _request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``DELETE /studies/{study}/series/{series}/instances/{instance}``."""
     _check_allowed(archive)
-    archive.delete.instance(
-        InstanceResource(variables["study"], variables["series"], variables["instance"])
-    )
+    archive.delete.instance(instance_of(variables))
     return Response(HTTPStatus.NO_CONTENT)
 
 

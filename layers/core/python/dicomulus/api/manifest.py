@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from dicomulus.dicom.resource import InstanceResource, SeriesResource, resource_of, study_path
+from dicomulus.api.route import instance_of, series_of
+from dicomulus.dicom.resource import resource_of, study_path
 from dicomulus.dicom.transfer_syntax import NOT_ON_THE_WEB, on_the_web
 from dicomulus.errors import ResponseTooLargeError
 from dicomulus.wire.media_types import ANY_TRANSFER_SYNTAX, DICOM, JSON, Offer, accept_of, select
@@ -42,14 +43,14 @@ def study_manifest(archive: Archive, request: Request, variables: Mapping[str, s
 def series_manifest(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}/series/{series}/manifest``."""
     select(accept_of(request), [Offer(JSON)])
-    series = SeriesResource(variables["study"], variables["series"])
+    series = series_of(variables)
     return _manifest(archive, request, archive.retrieve.series_rows(series))
 
 
 def instance_manifest(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET …/instances/{instance}/manifest``."""
     select(accept_of(request), [Offer(JSON)])
-    instance = InstanceResource(variables["study"], variables["series"], variables["instance"])
+    instance = instance_of(variables)
     return _manifest(archive, request, [archive.retrieve.instance_row(instance)])
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.api.compression import CACHE_CONTROL, gzip_pieces, text_response
+from dicomulus.api.route import instance_of, series_of
 from dicomulus.api.xml_parts import TEXT_OFFERS, XML_CONTENT_TYPE, related_xml, xml_response
 from dicomulus.dicom.json_stream import parse_data_set, parse_data_sets
 from dicomulus.dicom.native_xml import native_xml
-from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.errors import InvalidQueryError
 from dicomulus.metadata.gzip_assembly import gzip, identity
 from dicomulus.services.modes import MetadataMode
@@ -46,7 +46,7 @@ def study_metadata(archive: Archive, request: Request, variables: Mapping[str, s
 
 def series_metadata(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}/series/{series}/metadata``."""
-    series = SeriesResource(variables["study"], variables["series"])
+    series = series_of(variables)
     view = archive.modes.series_view(_mode(request))
     return _answer(archive, request, archive.metadata.series_state(series), view=view)
 
@@ -54,7 +54,7 @@ def series_metadata(archive: Archive, request: Request, variables: Mapping[str, 
 def instance_metadata(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}/series/{series}/instances/{instance}/metadata``."""
     offer = select(accept_of(request), TEXT_OFFERS)
-    instance = InstanceResource(variables["study"], variables["series"], variables["instance"])
+    instance = instance_of(variables)
     text = archive.metadata.instance(instance, base_url=request.base_url)
     if offer.media_type != DICOM_XML:
         return text_response(request, text, media_type=offer.media_type)

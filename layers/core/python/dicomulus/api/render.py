@@ -6,8 +6,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.api.retrieve import frame_numbers
+from dicomulus.api.route import instance_of, series_of
 from dicomulus.api.single import VARIES, Single, not_modified, single_response
-from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.errors import (
     FrameNotFoundError,
     InvalidResourceError,
@@ -35,6 +35,7 @@ from dicomulus.wire.multipart import Part, PartHead, Related
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from dicomulus.dicom.resource import SeriesResource
     from dicomulus.ports import InstanceRow
     from dicomulus.services.archive import Archive
     from dicomulus.wire.message import Request
@@ -62,7 +63,7 @@ def rendered_study(archive: Archive, request: Request, variables: Mapping[str, s
 
 def rendered_series(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET …/series/{series}/rendered``: one image that stands for it, or one of each."""
-    series = SeriesResource(variables["study"], variables["series"])
+    series = series_of(variables)
     return _of_several(
         archive,
         request,
@@ -73,7 +74,7 @@ def rendered_series(archive: Archive, request: Request, variables: Mapping[str, 
 
 def rendered_instance(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET …/instances/{instance}/rendered``: in its own kind what is no image."""
-    row = archive.retrieve.instance_row(_instance(variables))
+    row = archive.retrieve.instance_row(instance_of(variables))
     if row.sop_class_uid in DOCUMENT_MEDIA_TYPES:
         return _document(archive, request, row)
     if _video_type(row):
@@ -91,7 +92,7 @@ def rendered_instance(archive: Archive, request: Request, variables: Mapping[str
 def rendered_frames(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET …/instances/{instance}/frames/{frames}/rendered``."""
     numbers = frame_numbers(variables["frames"])
-    row = archive.retrieve.instance_row(_instance(variables))
+    row = archive.retrieve.instance_row(instance_of(variables))
     parameters = _parameters(request)
     _refuse_video(row)
     if len(numbers) > 1:
@@ -112,7 +113,7 @@ def study_thumbnail(archive: Archive, request: Request, variables: Mapping[str, 
 
 def series_thumbnail(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET …/series/{series}/thumbnail``."""
-    rows = archive.retrieve.series_rows(SeriesResource(variables["study"], variables["series"]))
+    rows = archive.retrieve.series_rows(series_of(variables))
     return _thumbnail(archive, request, archive.render.representative(rows))
 
 
@@ -120,7 +121,7 @@ def instance_thumbnail(
     archive: Archive, request: Request, variables: Mapping[str, str]
 ) -> Response:
     """Answer ``GET …/instances/{instance}/thumbnail``."""
-    return _thumbnail(archive, request, archive.retrieve.instance_row(_instance(variables)))
+    return _thumbnail(archive, request, archive.retrieve.instance_row(instance_of(variables)))
 
 
 def frame_thumbnail(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
@@ -128,7 +129,7 @@ def frame_thumbnail(archive: Archive, request: Request, variables: Mapping[str, 
     numbers = frame_numbers(variables["frames"])
     if len(numbers) > 1:
         raise InvalidResourceError("frames: a thumbnail is of one frame")
-    row = archive.retrieve.instance_row(_instance(variables))
+    row = archive.retrieve.instance_row(instance_of(variables))
     return _thumbnail(archive, request, row, number=numbers[0])
 
 
@@ -327,10 +328,6 @@ def _refuse_video(row: InstanceRow) -> None:
 
 
 # --- targets -------------------------------------------------------------------------------------
-
-
-def _instance(variables: Mapping[str, str]) -> InstanceResource:
-    return InstanceResource(variables["study"], variables["series"], variables["instance"])
 
 
 def _series_of(archive: Archive, study_instance_uid: str) -> list[SeriesResource]:

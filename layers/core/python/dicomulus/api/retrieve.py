@@ -10,6 +10,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dicomulus.api.direct import direct_response
+from dicomulus.api.route import instance_of, series_of
 from dicomulus.api.single import (
     VARIES,
     Single,
@@ -28,7 +29,6 @@ from dicomulus.api.transfer_syntax import (
     object_syntaxes,
     ranked_frame_offers,
 )
-from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, NOT_ON_THE_WEB, on_the_web
 from dicomulus.errors import InvalidResourceError, NotAcceptableError
 from dicomulus.services.retrieve import PIXEL_PATHS
@@ -81,7 +81,7 @@ def retrieve_series(archive: Archive, request: Request, variables: Mapping[str, 
     """Answer ``GET /studies/{study}/series/{series}``."""
     accept = accept_of(request)
     select(accept, [_OBJECTS])
-    series = SeriesResource(variables["study"], variables["series"])
+    series = series_of(variables)
     return _objects(archive, accept, archive.retrieve.stored_of_series(series))
 
 
@@ -98,7 +98,7 @@ def retrieve_instance(archive: Archive, request: Request, variables: Mapping[str
         ]
         return _first_possible(forms, row, partial(_object, archive, request, row))[1]
 
-    return archive.retrieve.of_current(_instance(variables), give)
+    return archive.retrieve.of_current(instance_of(variables), give)
 
 
 def _object(archive: Archive, request: Request, row: InstanceRow, form: Offer) -> Response:
@@ -150,7 +150,7 @@ def retrieve_frames(archive: Archive, request: Request, variables: Mapping[str, 
 
         return _first_possible(offers, row, answer)[1]
 
-    return archive.retrieve.of_current(_instance(variables), give)
+    return archive.retrieve.of_current(instance_of(variables), give)
 
 
 def retrieve_bulk_data(
@@ -179,11 +179,7 @@ def retrieve_bulk_data(
 
         return _first_possible(offers, row, answer)[1]
 
-    return archive.retrieve.of_current(_instance(variables), give)
-
-
-def _instance(variables: Mapping[str, str]) -> InstanceResource:
-    return InstanceResource(variables["study"], variables["series"], variables["instance"])
+    return archive.retrieve.of_current(instance_of(variables), give)
 
 
 def frame_numbers(text: str) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from dicomulus.dicom.resource import is_addressable
+from dicomulus.dicom.resource import InstanceResource, SeriesResource, is_addressable
 from dicomulus.errors import (
     InvalidResourceError,
     MethodNotAllowedError,
@@ -105,6 +105,16 @@ def find_route(
             _check(variables)
             return route, variables
     raise MethodNotAllowedError(method, _methods(fitting))
+
+
+def series_of(variables: Mapping[str, str]) -> SeriesResource:
+    """Give the series that a path names."""
+    return SeriesResource(variables["study"], variables["series"])
+
+
+def instance_of(variables: Mapping[str, str]) -> InstanceResource:
+    """Give the instance that a path names."""
+    return InstanceResource(variables["study"], variables["series"], variables["instance"])
 
 
 def check_known(request: Request) -> None:

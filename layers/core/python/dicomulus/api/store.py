@@ -6,7 +6,6 @@ import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from dicomulus.api.store_bodies import read_objects
 from dicomulus.api.uploads import PATH as UPLOADS_PATH
 from dicomulus.api.xml_parts import TEXT_OFFERS, XML_CONTENT_TYPE, related_xml
 from dicomulus.dicom.native_xml import native_xml
@@ -37,6 +36,8 @@ def store_instances(archive: Archive, request: Request, variables: Mapping[str, 
         raise StoreForbiddenError(
             "this archive does not accept instances (serve --allow-store lets it)"
         )
+    from dicomulus.api.store_bodies import read_objects  # for those who store
+
     offer = select(accept_of(request), TEXT_OFFERS)
     try:
         _check_length(archive, request)

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.api.retrieve import objects, retrieve_instance, retrieve_series, retrieve_study
+from dicomulus.api.route import instance_of, series_of
 from dicomulus.api.single import check_length
-from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.dicom.transfer_syntax import on_the_web
 from dicomulus.errors import InvalidQueryError
 from dicomulus.imaging.parameters import only_value
@@ -64,7 +64,7 @@ def series_or_zip(archive: Archive, request: Request, variables: Mapping[str, st
     """Answer ``GET /studies/{study}/series/{series}``."""
     if not _is_zip(request, _MANY):
         return retrieve_series(archive, request, variables)
-    series = SeriesResource(variables["study"], variables["series"])
+    series = series_of(variables)
     return _zip(
         archive,
         request,
@@ -77,7 +77,7 @@ def instance_or_zip(archive: Archive, request: Request, variables: Mapping[str, 
     """Answer ``GET /studies/{study}/series/{series}/instances/{instance}``."""
     if not _is_zip(request, _ONE):
         return retrieve_instance(archive, request, variables)
-    instance = InstanceResource(variables["study"], variables["series"], variables["instance"])
+    instance = instance_of(variables)
     return _zip(
         archive,
         request,
