@@ -86,6 +86,12 @@ def test_studies_are_chosen_by_a_search(served: Served, tmp_path: Path) -> None:
     assert pull(served.base_url, tmp_path / "all", "--every-study")[1]["received"] == INSTANCES + 2
 
 
+def test_a_search_that_finds_nothing_is_told(served: Served, tmp_path: Path) -> None:
+    ended = run_command("pull", served.base_url, tmp_path, "--match", "PatientID=nobody")
+    assert ended.returncode == 0
+    assert ended.stdout.endswith("The server has nothing of that kind\n")
+
+
 def test_a_study_that_is_not_there_is_told(served: Served, tmp_path: Path) -> None:
     ended = run_command("pull", f"{served.base_url}/studies/1.2.3", tmp_path)
     assert ended.returncode == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -239,6 +241,29 @@ def test_a_folder_that_takes_no_file_is_a_failure_of_each(
     report = pulled(remote, tmp_path)
     assert report.counts == {Got.FAILED: 6}
     assert {note.reason for note in report.failed} == {"Not a directory"}
+
+
+def test_a_full_disk_ends_it(
+    remote: RemoteServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next file would not be written either; of a thousand, each would be told."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    report = pulled(remote, tmp_path)
+    assert report.stopped == f"{tmp_path}: No space left on device"
+    assert not report.failed
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_asked(
+    remote: RemoteServer, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="file/folder: Not a directory"):
+        pulled(remote, tmp_path / "file" / "folder")
+    assert remote.asked == []
 
 
 def test_the_same_without_a_manifest(plain: RemoteServer, tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ def _format_text(report: PullReport, folder: Path) -> Iterator[str]:
     )
     if present := report.counts[Got.PRESENT]:
         yield f"Already there: {counted(present, 'instance')}; --again receives them again"
+    if report.succeeded and not report.counts:
+        yield "The server has nothing of that kind"
     yield from listed("Failed", report.failed, everything=True)
     if report.stopped:
         yield f"Given up: {report.stopped}"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.client.http_client import CHUNK_BYTES
 from dicomulus.client.spool import sync_folder
 from dicomulus.dicom.resource import quote_uid, uids_of
+from dicomulus.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,8 +85,18 @@ class Files:
     """The folder, with a place for each instance."""
 
     def __init__(self, folder: Path) -> None:
-        """Fill a folder, which need not be there yet."""
+        """Fill a folder, which need not be there yet.
+
+        Raises:
+            ConfigurationError: It cannot be made, or takes no files.
+        """
         self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                pass
+        except OSError as exc:
+            raise ConfigurationError(f"{folder}: {exc.strerror}") from exc
 
     def place_of(self, instance: InstanceResource) -> Path:
         """Give the path of an instance: its UIDs, percent-encoded where they must be."""

@@ -20,7 +20,12 @@ from dicomulus.client.parallel import Parallel
 from dicomulus.client.progress import Note, Quiet
 from dicomulus.client.retrieve import FATAL, Got, Pulled, Retriever
 from dicomulus.dicom.resource import InstanceResource, SeriesResource
-from dicomulus.errors import RemoteAnswerError, RemoteError, RemoteRefusedError
+from dicomulus.errors import (
+    RemoteAnswerError,
+    RemoteError,
+    RemoteRefusedError,
+    StorageFullError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -168,7 +173,7 @@ class _Pull:
             return _Results(())
         try:
             return _Results((self._retriever.pull(holding),))
-        except RemoteError as exc:
+        except (RemoteError, StorageFullError) as exc:
             return _Results((), str(exc))
 
     def _series(self, resource: Resource, instances: list[InstanceResource]) -> _Results:
@@ -189,7 +194,7 @@ class _Pull:
                 if len(pulled) == before and not self._client.stopped.is_set():
                     reason = reason or "the answer does not have it"
                     pulled.append(Pulled(instance.path, Got.FAILED, reason=reason))
-        except RemoteError as exc:
+        except (RemoteError, StorageFullError) as exc:
             return _Results(tuple(pulled), str(exc))
         return _Results(tuple(pulled))
 

@@ -18,6 +18,8 @@ from dicomulus.errors import (
     RemoteAnswerError,
     RemoteRefusedError,
     RemoteUnavailableError,
+    StorageFullError,
+    unavailable,
 )
 from dicomulus.wire.media_types import DICOM, parse_media_type
 from dicomulus.wire.multipart import read_parts
@@ -100,7 +102,7 @@ class Retriever:
             except (RemoteAnswerError, WrongBytesError) as exc:
                 reason = str(exc)
             except OSError as exc:
-                reason = exc.strerror or "the file cannot be written"
+                reason = self._obstacle(exc)
                 break
         return Pulled(name, Got.FAILED, reason=reason)
 
@@ -183,9 +185,19 @@ class Retriever:
             incoming.write(chunks)
             incoming.finish()
         except OSError as exc:
-            reason = exc.strerror or "the file cannot be written"
-            return Pulled(instance.path, Got.FAILED, reason=reason)
+            return Pulled(instance.path, Got.FAILED, reason=self._obstacle(exc))
         return Pulled(instance.path, Got.RECEIVED, incoming.length)
+
+    def _obstacle(self, error: OSError) -> str:
+        """Give the reason why a file cannot be written.
+
+        Raises:
+            StorageFullError: No other file can be written either.
+        """
+        found = unavailable(error, str(self._files.folder))
+        if isinstance(found, StorageFullError):
+            raise found from error
+        return error.strerror or "the file cannot be written"
 
 
 class _Body:
