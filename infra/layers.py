@@ -147,7 +147,10 @@ def _version_of(interpreter: str) -> tuple[int, ...] | None:
 
 
 def main(arguments: list[str]) -> int:
-    """Build all layers into ``FOLDER/<name>``, for the architecture named second if any."""
+    """Build all layers into ``FOLDER/<name>``, for the architecture named second if any.
+
+    It fails where a function that has all of them would be too large for Lambda.
+    """
     if len(arguments) not in (1, 2):
         sys.stderr.write("usage: python -m infra.layers FOLDER [arm64|x86_64]\n")
         return 2
@@ -157,12 +160,20 @@ def main(arguments: list[str]) -> int:
     if architecture is None:
         sys.stderr.write(f"layers: {wanted!r} is not arm64 or x86_64\n")
         return 2
+    total_bytes = 0
     for layer in LAYERS:
         target = folder / layer.name
         shutil.rmtree(target, ignore_errors=True)
         build_layer(layer, target, architecture=architecture)
         size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
         sys.stdout.write(f"{target}: {size / 1e6:.1f} MB for {architecture}\n")
+        total_bytes += size
+    if total_bytes > MAX_UNPACKED_BYTES:
+        sys.stderr.write(
+            f"layers: {total_bytes / 1e6:.1f} MB together, a function may have "
+            f"{MAX_UNPACKED_BYTES / 1e6:.1f}\n"
+        )
+        return 1
     return 0
 
 

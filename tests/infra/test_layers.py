@@ -116,3 +116,21 @@ def test_an_interpreter_of_another_version_is_not_taken(
 @pytest.mark.parametrize("arguments", [[], ["a", "mips"], ["a", "arm64", "b"]])
 def test_the_command_refuses_what_it_does_not_know(arguments: list[str]) -> None:
     assert layers.main(arguments) == 2
+
+
+@pytest.mark.parametrize(("largest_bytes", "status"), [(8, 1), (9, 0)])
+def test_layers_that_are_too_large_together_are_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    largest_bytes: int,
+    status: int,
+) -> None:
+    def build(_layer: object, folder: Path, *, architecture: str) -> None:
+        (folder / "python").mkdir(parents=True)
+        (folder / "python" / architecture).write_bytes(b"abc")
+
+    monkeypatch.setattr(layers, "build_layer", build)
+    monkeypatch.setattr(layers, "MAX_UNPACKED_BYTES", largest_bytes)
+    assert layers.main([str(tmp_path), "x86_64"]) == status
+    assert bool(capsys.readouterr().err) == bool(status)

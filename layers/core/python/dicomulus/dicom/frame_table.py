@@ -101,7 +101,7 @@ class PixelDescription:
 class NativeFrames:
     """Frames of one size, one after the other.
 
-    A frame of single bits need not begin at a byte; ``frame_bytes`` shifts it into place.
+    A frame of single bits need not begin at a byte; ``part_bytes`` shifts it into place.
     """
 
     value_offset: int
@@ -125,18 +125,6 @@ class NativeFrames:
             FrameNotFoundError: There is no frame of that number.
         """
         return (self.part_range(number, start, length),)
-
-    def frame_range(self, number: int) -> ByteRange:
-        """Give the bytes to read for a frame, counted from 1; whole swap units.
-
-        Raises:
-            FrameNotFoundError: There is no frame of that number.
-        """
-        return self.part_range(number, 0, self.frame_length(number))
-
-    def frame_bytes(self, number: int, read: bytes) -> bytes:
-        """Make the frame of the bytes of its range: little endian, beginning at its first bit."""
-        return self.part_bytes(number, 0, self.frame_length(number), read)
 
     def part_range(self, number: int, start: int, length: int) -> ByteRange:
         """Give the bytes to read for bytes of a frame; whole swap units.
@@ -165,7 +153,7 @@ class NativeFrames:
         return first + 8 * start, min(first + 8 * (start + length), last)
 
     def frame_length(self, number: int) -> int:
-        """Give the length of ``frame_bytes`` without reading anything."""
+        """Give the bytes of a frame as it leaves, without reading anything."""
         first, last = self._bits(number)
         return _ceil_div(last - first, 8)
 
@@ -266,28 +254,8 @@ class EncapsulatedFrames:
                 break
         return tuple(found)
 
-    def frame_range(self, number: int) -> ByteRange:
-        """Give the bytes to read for a frame, counted from 1: its fragments and the headers between.
-
-        Raises:
-            FrameNotFoundError: There is no frame of that number.
-        """
-        ranges = self.fragments(number)
-        begin = ranges[0].offset
-        return ByteRange(begin, ranges[-1].offset + ranges[-1].length - begin)
-
-    def frame_bytes(self, number: int, read: bytes) -> bytes:
-        """Make the frame of the bytes of its range, leaving out the item headers."""
-        ranges = self.fragments(number)
-        begin = ranges[0].offset
-        if len(ranges) == 1:
-            return read
-        return b"".join(
-            read[item.offset - begin : item.offset - begin + item.length] for item in ranges
-        )
-
     def frame_length(self, number: int) -> int:
-        """Give the length of ``frame_bytes`` without reading anything."""
+        """Give the bytes of a frame as it leaves, without reading anything."""
         first, end = self._fragments_of(number)
         return sum(self.lengths.values[first:end])
 
