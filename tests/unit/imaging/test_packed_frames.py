@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from dicomulus.errors import NotAcceptableError
+from dicomulus.imaging import packed_frames
 from dicomulus.imaging.decode import decode_frame
 from dicomulus.imaging.image_pixel import ImagePixel
-from dicomulus.imaging.packed_frames import DEFLATED_IMAGE_FRAME, RLE
+from dicomulus.imaging.packed_frames import DEFLATED_IMAGE_FRAME, RLE, check_rle
+from dicomulus.imaging.pydicom_frames import decode_here
 
 BITS: Final = ImagePixel(
     rows=30,
@@ -86,3 +88,23 @@ def test_what_is_copied_is_copied_whole() -> None:
 def test_frames_that_are_not_packed_so_are_refused(frame: bytes, syntax: str) -> None:
     with pytest.raises(NotAcceptableError):
         decode_frame(frame, BITS, transfer_syntax_uid=syntax)
+
+
+def test_a_segment_that_unpacks_to_far_more_than_the_image_is_refused_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two bytes become 128: a frame of 200 MB would take 13 GB of memory."""
+    monkeypatch.setattr(packed_frames, "MAX_UNCHECKED_BYTES", 0)
+    grey = replace(BITS, bits_allocated=8, bits_stored=8)
+    check_rle(in_rle(bytes(1_500)), grey)
+    with pytest.raises(ValueError, match="more than the image has"):
+        check_rle(in_rle(bytes(5_000)), grey)
+
+
+def test_a_large_frame_in_rle_is_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed_frames, "MAX_UNCHECKED_BYTES", 0)
+    values = np.arange(1_500, dtype="<u2").reshape(30, 50)
+    planes = [values.tobytes()[1::2], values.tobytes()[::2]]
+    packed = [in_rle(plane)[64:] for plane in planes]
+    header = struct.pack("<16L", 2, 64, 64 + len(packed[0]), *[0] * 13)
+    assert np.array_equal(decode_here(b"".join([header, *packed]), WORDS, RLE), values)

@@ -1,4 +1,4 @@
-"""Native frames that are deflated, or single bits in RLE: what pydicom 3.0 has no decoder for."""
+"""Native frames that are packed: deflated, or in RLE, as far as pydicom 3.0 has no part of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 
 DEFLATED_IMAGE_FRAME: Final = "1.2.840.10008.1.2.8.1"
 RLE: Final = "1.2.840.10008.1.2.5"
+
+MAX_UNCHECKED_BYTES: Final = 67_108_864
+"""Bytes that a frame in RLE may unpack to without being looked at before: 64 times its own."""
+
+_LARGEST_RATIO: Final = 64
+"""Two bytes stand for at most 128 (PS3.5 §G.3.1)."""
 
 _RLE_HEADER: Final = struct.Struct("<16L")
 """The number of segments, and where each begins (PS3.5 §G.5)."""
@@ -58,3 +64,36 @@ def _of_one_segment(frame: bytes, length: int) -> bytes:
             native += frame[position + 1 : position + 2] * (257 - code if code > 128 else 0)
             position += 2 if code > 128 else 1
     return bytes(native[:length])
+
+
+def check_rle(frame: bytes, pixel: ImagePixel) -> None:
+    """Refuse a frame whose segments unpack to far more than the image has, before they do.
+
+    Raises:
+        ValueError: One does.
+        struct.error: The frame is shorter than its header.
+    """
+    if len(frame) * _LARGEST_RATIO <= MAX_UNCHECKED_BYTES:
+        return
+    count, *begins = _RLE_HEADER.unpack_from(frame)
+    begins = begins[:count]
+    # Some writers pad what they pack.
+    limit = 2 * pixel.rows * pixel.columns + 1_024
+    for begin, end in zip(begins, [*begins[1:], len(frame)], strict=True):
+        if _unpacked_length(frame, begin, end, limit=limit) > limit:
+            raise ValueError("a segment unpacks to more than the image has")
+
+
+def _unpacked_length(frame: bytes, begin: int, end: int, *, limit: int) -> int:
+    length, position, end = 0, begin, min(end, len(frame))
+    while position < end and length <= limit:
+        code = frame[position]
+        if code < 128:
+            length += code + 1
+            position += code + 2
+        elif code > 128:
+            length += 257 - code
+            position += 2
+        else:
+            position += 1
+    return length

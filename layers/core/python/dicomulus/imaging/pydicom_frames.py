@@ -11,7 +11,7 @@ from pydicom.uid import UID
 
 from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomulus.imaging.jpeg_extended import decode_12_bits, is_of_12_bits
-from dicomulus.imaging.packed_frames import RLE, is_packed, unpacked
+from dicomulus.imaging.packed_frames import RLE, check_rle, is_packed, unpacked
 
 if TYPE_CHECKING:
     from dicomulus.imaging.image_pixel import ImagePixel, Pixels
@@ -51,6 +51,8 @@ def decode_as(frame: bytes, pixel: ImagePixel, syntax: str, **options: bool) -> 
         return pixels, pixel.photometric_interpretation
     if is_packed(syntax, pixel):
         frame, syntax = unpacked(frame, syntax, pixel), EXPLICIT_VR_LITTLE_ENDIAN
+    if syntax == RLE:
+        check_rle(frame, pixel)
     decoder = get_decoder(UID(syntax))
     source = frame if decoder.is_native else encapsulate([frame], has_bot=False)
     pixels, described = decoder.as_array(
