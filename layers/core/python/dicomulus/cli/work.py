@@ -44,7 +44,7 @@ def look_at(settings: Settings, object_keys: tuple[str, ...]) -> Looked:
         indexed=len(report.indexed),
         gone=len(report.gone),
         rejected=dict(report.rejected),
-        failed={key: str(error) for key, error in report.failed.items()},
+        failed={key: str(error).removeprefix(f"{key}: ") for key, error in report.failed.items()},
     )
 
 

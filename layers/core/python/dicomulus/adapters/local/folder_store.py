@@ -372,7 +372,7 @@ class FolderStore:
             if exc.errno in _NOTHING_THERE and os.path.isdir(self._root):
                 raise ObjectNotFoundError(key) from exc
             # Without the folder itself, say on a disk not mounted, nothing is known of its files.
-            raise unavailable(exc, key) from exc
+            raise unavailable(exc, key or os.fsdecode(self._root)) from exc
 
 
 @contextmanager
