@@ -14,7 +14,7 @@ from dicomulus.errors import NotAcceptableError
 from dicomulus.imaging import packed_frames
 from dicomulus.imaging.decode import decode_frame
 from dicomulus.imaging.image_pixel import ImagePixel
-from dicomulus.imaging.packed_frames import DEFLATED_IMAGE_FRAME, RLE, check_rle
+from dicomulus.imaging.packed_frames import DEFLATED_IMAGE_FRAME, RLE, check_rle, unpacked
 from dicomulus.imaging.pydicom_frames import decode_here
 
 BITS: Final = ImagePixel(
@@ -108,3 +108,9 @@ def test_a_large_frame_in_rle_is_what_it_was(monkeypatch: pytest.MonkeyPatch) ->
     packed = [in_rle(plane)[64:] for plane in planes]
     header = struct.pack("<16L", 2, 64, 64 + len(packed[0]), *[0] * 13)
     assert np.array_equal(decode_here(b"".join([header, *packed]), WORDS, RLE), values)
+
+
+def test_a_deflated_frame_does_not_grow_to_what_no_image_has() -> None:
+    samples = replace(BITS, samples_per_pixel=60_000, bits_allocated=8, bits_stored=8)
+    with pytest.raises(ValueError, match="more bits"):
+        unpacked(deflated(bytes(90_000_000)), DEFLATED_IMAGE_FRAME, samples)

@@ -18,6 +18,9 @@ MAX_UNCHECKED_BYTES: Final = 67_108_864
 _LARGEST_RATIO: Final = 64
 """Two bytes stand for at most 128 (PS3.5 §G.3.1)."""
 
+MAX_PIXEL_BITS: Final = 128
+"""Bits of one pixel, all samples together: four of 32, or two of 64."""
+
 _RLE_HEADER: Final = struct.Struct("<16L")
 """The number of segments, and where each begins (PS3.5 §G.5)."""
 
@@ -37,7 +40,10 @@ def unpacked(frame: bytes, transfer_syntax_uid: str, pixel: ImagePixel) -> bytes
         struct.error: It is shorter than its header.
         zlib.error: It is not deflated.
     """
-    bits = pixel.rows * pixel.columns * pixel.samples_per_pixel * pixel.bits_allocated
+    pixel_bits = pixel.samples_per_pixel * pixel.bits_allocated
+    if pixel_bits > MAX_PIXEL_BITS:
+        raise ValueError("a pixel has more bits than there are images of")
+    bits = pixel.rows * pixel.columns * pixel_bits
     length = (bits + 7) // 8
     if transfer_syntax_uid == DEFLATED_IMAGE_FRAME:
         native = zlib.decompressobj(-zlib.MAX_WBITS).decompress(frame, length)
