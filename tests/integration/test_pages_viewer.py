@@ -104,3 +104,19 @@ def test_a_click_opens_the_viewer_and_it_shows_the_study(
             tab.wait_for("document.body.innerText.includes('Müller, Jürgen')")
             assert "Frames, Felix" in tab.evaluate("document.body.innerText")
             assert tab.failures == []
+
+
+def test_the_viewer_opened_by_itself_has_the_token_asked_for(
+    tab: Tab, viewer: Path, tmp_path: Path
+) -> None:
+    """A bookmark, or a tab of its own: OHIF itself could only say that it is refused."""
+    token = "0123456789abcdef"
+    with archive(viewer, tmp_path, "--token", token) as served:
+        site = served.base_url.removesuffix("/dicom-web")
+        study = Shown(tmp_path / "source").study
+        tab.open(f"{site}/viewer/viewer?StudyInstanceUIDs={study}")
+        give_token(tab, token)
+        tab.wait_for(LEVELS)
+        assert tab.evaluate("location.pathname + location.search") == (
+            f"/viewer/viewer?StudyInstanceUIDs={study}"
+        )

@@ -217,6 +217,7 @@ def test_the_viewer_is_set_up_for_this_archive(viewer: Settings) -> None:
     assert json.loads(facts.removeprefix("window.dicomulus = ").removesuffix(";")) == {
         "dicomweb": "/dicom-web",
         "routerBasename": "/viewer",
+        "asksForToken": False,
     }
     assert script.count("sourceName:") == 1
 

@@ -94,6 +94,7 @@ def _configuration(settings: Settings, request: Request) -> bytes:
     facts = {
         "dicomweb": service_path(request),
         "routerBasename": _path(settings, request).removesuffix("/"),
+        "asksForToken": bool(settings.token or settings.token_file),
     }
     script = (_PAGES / "viewer-config.js").read_bytes()
     return b"window.dicomulus = " + json.dumps(facts).encode() + b";\n" + script

@@ -18,7 +18,10 @@ async function show() {
   try {
     // Throws where the address is no text.
     const [kind, study, below, series] = path.split("/").map(decodeURIComponent);
-    if (kind === "studies" && study && below === "series" && series) {
+    if (kind === "viewer") {
+      await count("studies");
+      location.replace(`./viewer${decodeURIComponent(query)}`);
+    } else if (kind === "studies" && study && below === "series" && series) {
       const { seriesView } = await import("./series.js");
       await seriesView(place, { study, series }, stop.signal);
     } else if (kind === "studies" && study) {

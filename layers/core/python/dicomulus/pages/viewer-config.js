@@ -1,6 +1,6 @@
 // OHIF's configuration: this archive, and nothing else. The server writes window.dicomulus before.
 (() => {
-  const { dicomweb, routerBasename } = window.dicomulus;
+  const { dicomweb, routerBasename, asksForToken } = window.dicomulus;
   const service = new URL(dicomweb, location.href).href;
   const config = {
     routerBasename,
@@ -38,6 +38,9 @@
   const token = sessionStorage.getItem("dicomulus.token");
   if (!token) {
     window.config = config;
+    // OHIF could only say that it is refused. Our own page asks, and comes back.
+    const here = location.pathname.slice(routerBasename.length) + location.search;
+    if (asksForToken) location.replace(`${routerBasename.replace(/viewer$/, "")}#/viewer?${encodeURIComponent(here)}`);
     return;
   }
   window.config = ({ servicesManager }) => {

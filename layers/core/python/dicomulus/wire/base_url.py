@@ -114,7 +114,7 @@ def _check_host(settings: Settings, host: str) -> None:
     if _listens_everywhere(settings) and _address(host) is not None:
         return
     raise MisdirectedRequestError(
-        "The Host header names another server; set the public URL if it is a name of this one"
+        "The Host header names another server; set the public URL (--public-url) if it is a name of this one"
     )
 
 
