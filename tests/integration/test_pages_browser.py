@@ -313,6 +313,17 @@ def test_addresses_are_those_of_the_service(tab: Tab, shown: Shown, site: str) -
     assert f"curl -o series.zip '{series}?accept=application/zip;transfer-syntax=*'" in codes
 
 
+def test_who_comes_back_to_the_list_is_where_he_was(tab: Tab, shown: Shown, site: str) -> None:
+    tab.resize(1280, 300)
+    tab.open(f"{site}/")
+    tab.wait_for(f"{ROWS}.length === {STUDIES}")
+    tab.evaluate("scrollTo(0, 150)")
+    tab.evaluate(f"location.hash = '#/studies/{shown.study}'")
+    tab.wait_for("document.querySelector('.cards a')")
+    tab.evaluate("history.back()")
+    tab.wait_for(f"{ROWS}.length === {STUDIES} && scrollY === 150")
+
+
 def test_an_address_that_is_no_text_is_told(tab: Tab, site: str) -> None:
     tab.open(f"{site}/#/studies/1.2%E0%A4%A")
     tab.wait_for("document.querySelector('[role=alert]')")

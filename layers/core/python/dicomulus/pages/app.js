@@ -7,7 +7,14 @@ import { listView } from "./list.js";
 const main = document.getElementById("main");
 let leave = () => {};
 
-async function show() {
+// Where the list was left, for who comes back to it.
+let isList = false;
+let left = { list: null };
+const listOf = (url) => new URL(url).hash || "#/";
+
+async function show({ oldURL } = {}) {
+  if (isList && oldURL) left = { list: listOf(oldURL), scroll: scrollY, rows: main.querySelectorAll(".studies tbody tr").length };
+  isList = false;
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   leave();
   const stop = new AbortController();
@@ -28,7 +35,10 @@ async function show() {
       const { studyView } = await import("./study.js");
       await studyView(place, { study }, stop.signal);
     } else {
-      await listView(place, new URLSearchParams(query), stop.signal);
+      isList = true;
+      const again = left.list === listOf(location.href) ? left : { scroll: 0, rows: 0 };
+      await listView(place, new URLSearchParams(query), stop.signal, again.rows);
+      if (!stop.signal.aborted && !scrollY) scrollTo(0, again.scroll);
     }
   } catch (error) {
     if (!stop.signal.aborted) place.append(failure(error));

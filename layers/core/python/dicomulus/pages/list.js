@@ -5,6 +5,7 @@ import { date, kind, spellingsOf, text, time, value, values } from "./dicom.js";
 import { debounced, failure, h, plural } from "./dom.js";
 
 const PAGE = 50;
+const MOST_AGAIN = 1000;
 const FIELDS = [
   ["name", "Patient name", "search"],
   ["id", "Patient ID", "search"],
@@ -23,7 +24,8 @@ const ORDERS = [
 ];
 const MODALITIES = ["CT", "MR", "US", "CR", "DX", "MG", "NM", "PT", "XA", "RF", "OT", "SC", "SR", "SEG", "ECG"];
 
-export async function listView(place, asked, signal) {
+// `shown` studies were seen before, and are shown again.
+export async function listView(place, asked, signal, shown = 0) {
   const inputs = new Map(FIELDS.map(([key, label, type]) => [key, input(key, label, type, asked)]));
   const order = h("select", { name: "sort" }, ORDERS.map(([key, label]) => h("option", { value: key }, label)));
   order.value = asked.get("sort") ?? "";
@@ -128,6 +130,7 @@ export async function listView(place, asked, signal) {
   signal.addEventListener("abort", () => (running.abort(), nearEnd.disconnect()));
 
   await start();
+  while (next && rows.children.length < Math.min(shown, MOST_AGAIN) && !signal.aborted) await load(next, { fresh: false });
   follow(signal, async () => {
     // Files may still be being indexed, or arrive; who is searching is left alone.
     const wanted = state();
