@@ -51,10 +51,28 @@ def test_the_base_url_is_what_was_meant(given: str, meant: str) -> None:
     assert base_url_of(given) == meant
 
 
-@pytest.mark.parametrize("url", ["pacs", "ftp://pacs", "http://", "http://pacs/x?y=1"])
+@pytest.mark.parametrize(
+    "url", ["pacs", "ftp://pacs", "http://", "http://pacs/x?y=1", "http://[::1/x"]
+)
 def test_what_is_no_base_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError):
         base_url_of(url)
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "headers"),
+    [
+        ("GET", "/x", {"X": "a\r\nB: c"}),
+        ("GET", "/x", {"X y\n": "a"}),
+        ("GET", "/x", {"X": "\u20ac"}),
+        ("A B\r\nX", "/x", {}),
+    ],
+)
+def test_a_request_that_a_server_names_and_nobody_can_send_is_its_answer(
+    remote: RemoteServer, method: str, url: str, headers: dict[str, str]
+) -> None:
+    with pytest.raises(RemoteAnswerError):
+        HttpClient(remote.url).send(method, url, headers=headers)
 
 
 def test_an_unavailable_server_is_asked_again(remote: RemoteServer) -> None:

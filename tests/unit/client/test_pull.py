@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -210,6 +211,39 @@ def test_uids_cannot_lead_out_of_the_folder(remote: RemoteServer, tmp_path: Path
     pulled(remote, tmp_path / "folder")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
     assert len(list((tmp_path / "folder").rglob("..%2F..%2F..%2Fescaped.dcm"))) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"headers": {"X": "a\r\nB: c"}},
+        {"headers": {"X": "\u20ac"}},
+        {"url": "http://[/"},
+        {"url": "file:///etc/hostname"},
+        {"size": float("inf")},
+        {"size": -1},
+        {"SOPInstanceUID": "1" * 500},
+    ],
+)
+def test_whatever_a_manifest_says_it_is_no_more_than_a_failure(
+    remote: RemoteServer, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    def change_all(asked: Asked) -> Reply | None:
+        if not asked.path.endswith("/manifest"):
+            return None
+        told = json.loads(remote.own_answer(asked).body)
+        told["instances"] = [{**entry, **change} for entry in told["instances"][:1]]
+        return Reply(200, json.dumps(told).encode())
+
+    remote.interfere = change_all
+    assert not pulled(remote, tmp_path).succeeded
+    assert [path for path in tmp_path.rglob("*.dcm") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("body", [b"[" * 200_000, b"null", b'{"instances": {}}', b"\xff"])
+def test_a_manifest_that_is_none_ends_it(remote: RemoteServer, tmp_path: Path, body: bytes) -> None:
+    remote.interfere = lambda _: Reply(200, body)
+    assert pulled(remote, tmp_path).stopped == "the manifest is none"
 
 
 def test_a_server_that_wants_a_token_ends_it(remote: RemoteServer, tmp_path: Path) -> None:

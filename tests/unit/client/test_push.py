@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -401,6 +402,39 @@ def test_a_place_that_has_expired_is_asked_for_again(uploading: RemoteServer, fo
     uploading.interfere = refuse
     assert pushed(uploading, folder).counts == {Outcome.SENT: 9}
     assert len(uploading.requests("POST", "/uploads")) == 2
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"url": "http://[", "headers": {}},
+        {"url": "/there", "headers": {"A": "b\r\nc"}},
+        {"url": "/there", "headers": {}, "method": "A B\r\nC"},
+        {"url": "file:///etc/hostname", "headers": {}},
+    ],
+)
+def test_a_place_that_nothing_can_be_sent_to_ends_the_push(
+    uploading: RemoteServer, folder: Path, place: dict[str, Any]
+) -> None:
+    answer = json.dumps({"uploads": [{"state": "upload", **place}]}).encode()
+    uploading.interfere = lambda asked: (
+        Reply(200, answer) if asked.path.endswith("/uploads") else None
+    )
+    report = pushed(uploading, folder)
+    assert report.stopped
+    assert not report.succeeded
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 200_000, b'{"0008119A": {"Value": [{"00081197": {"Value": [1e999]}}]}}']
+)
+def test_a_report_that_cannot_be_read_is_a_failure_of_all(
+    remote: RemoteServer, folder: Path, body: bytes
+) -> None:
+    remote.interfere = lambda _: Reply(409, body, {"Content-Type": "application/dicom+json"})
+    report = pushed(remote, folder)
+    assert not report.counts[Outcome.SENT]
+    assert len(report.failed) == 8
 
 
 def test_what_was_uploaded_and_never_seen_is_a_failure(

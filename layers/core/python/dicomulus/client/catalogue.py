@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import unquote, urlencode
 
-from dicomulus.client.http_client import absolute, base_url_of
+from dicomulus.client.http_client import absolute, base_url_of, split_url
 from dicomulus.dicom.resource import (
     InstanceResource,
     SeriesResource,
@@ -77,7 +77,7 @@ def target_of(url: str) -> tuple[str, Resource | None]:
     Raises:
         ConfigurationError: It is no URL of HTTP.
     """
-    parts = urlsplit(url)
+    parts = split_url(url)
     found = _RESOURCE.fullmatch(parts.path)
     if found is None:
         return base_url_of(url), None
@@ -182,7 +182,7 @@ def _parse_manifest(value: Any, *, base_url: str) -> list[Holding]:
     try:
         expires = _parse_time(value["expires"])
         return [_holding(entry, expires, base_url) for entry in value["instances"]]
-    except (TypeError, KeyError, ValueError, AttributeError) as exc:
+    except (TypeError, KeyError, ValueError, OverflowError, AttributeError) as exc:
         raise RemoteAnswerError("the manifest is none") from exc
 
 

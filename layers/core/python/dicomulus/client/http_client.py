@@ -30,6 +30,7 @@ from dicomulus.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from urllib.parse import SplitResult
 
     from urllib3 import BaseHTTPResponse
 
@@ -78,7 +79,7 @@ class Answer:
         """Give the body's JSON; none if it is none."""
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     @property
@@ -263,6 +264,9 @@ class HttpClient:
             )
         except (HTTPError, LocationParseError) as exc:
             raise RemoteUnavailableError(f"{origin_of(target)}: {_cause(exc)}") from exc
+        except ValueError as exc:
+            # Of a URL, a method or headers that a server named: more than one line, say.
+            raise RemoteAnswerError("the server names a request that cannot be sent") from exc
         try:
             yield response
         except HTTPError as exc:
@@ -352,7 +356,7 @@ class _Patience(Retry):
 
 def _report_of(response: BaseHTTPResponse) -> Mapping[str, Any]:
     """Give the failures that an answer reports; other texts may hold anything of the request."""
-    with suppress(HTTPError, ValueError):
+    with suppress(HTTPError, ValueError, RecursionError):
         members = json.loads(response.read(_MAX_REPORT_BYTES))
         if isinstance(members, dict) and "detail" not in members and "Message" not in members:
             return members
@@ -365,13 +369,25 @@ def base_url_of(url: str) -> str:
     Raises:
         ConfigurationError: It is no URL of HTTP.
     """
-    parts = urlsplit(url)
+    parts = split_url(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(f"{url} is no http or https URL")
     if parts.query or parts.fragment or parts.username:
         raise ConfigurationError("the URL has more than scheme, host, port and path")
     path = parts.path.rstrip("/").removesuffix("/studies")
     return f"{parts.scheme}://{parts.netloc}{path or _PATH}"
+
+
+def split_url(url: str) -> SplitResult:
+    """Split a URL that a user gave.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    try:
+        return urlsplit(url)
+    except ValueError as exc:
+        raise ConfigurationError(f"{url} is no URL") from exc
 
 
 def origin_of(url: str) -> str:
@@ -381,8 +397,15 @@ def origin_of(url: str) -> str:
 
 
 def absolute(url: str, *, base_url: str) -> str:
-    """Give a URL that a server named, which may be relative to its base."""
-    return urljoin(base_url + "/", url)
+    """Give a URL that a server named, which may be relative to its base.
+
+    Raises:
+        RemoteAnswerError: It is none.
+    """
+    try:
+        return urljoin(base_url + "/", url)
+    except ValueError as exc:
+        raise RemoteAnswerError("the server names a URL that is none") from exc
 
 
 def headers_of(lines: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -104,7 +104,7 @@ def _uid(item: Mapping[str, Any]) -> str | None:
 def _number(value: Any) -> int:
     try:
         return int(value) & 0xFFFF
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0
 
 
