@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -125,6 +126,20 @@ def test_an_association_that_breaks_off_leaves_nothing(
     sending = subprocess.Popen([sys.executable, "-c", HALF, str(holding.port), str(path)])
     assert sending.wait(60) == 3
     assert holding.waiting() == known
+    with associated(holding.port) as association:
+        assert association.send_c_echo().Status == SUCCESS
+
+
+def test_a_pdu_that_says_it_is_larger_than_any_ends_its_connection(
+    holding: RunningGateway,
+) -> None:
+    """PS3.8 §9.3.1: its length may be of 4 GiB, and whoever sends it need not be known."""
+    head = b"\x01\x00" + (2**31 - 1).to_bytes(4, "big")
+    with (
+        socket.create_connection(("127.0.0.1", holding.port), timeout=10) as connection,
+        pytest.raises(ConnectionError),
+    ):
+        connection.sendall(head + bytes(67_108_864))
     with associated(holding.port) as association:
         assert association.send_c_echo().Status == SUCCESS
 

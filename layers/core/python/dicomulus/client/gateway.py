@@ -32,6 +32,10 @@ VERIFICATION: Final = "1.2.840.10008.1.1"
 MAX_PDU_BYTES: Final = 131_072
 """Bytes of a PDU, the most that DCMTK sends."""
 
+MAX_RECEIVED_BYTES: Final = 4_194_304
+"""Bytes of a PDU that are taken, from whoever heeds no maximum; requests for associations that name
+every class and syntax there is are below it."""
+
 MAX_ASSOCIATIONS: Final = 50
 IDLE_SECONDS: Final = 300.0
 """After which a silent association is ended."""
@@ -102,6 +106,7 @@ class Provider:
                 evt_handlers=[
                     (evt.EVT_C_STORE, self._store),
                     (evt.EVT_C_ECHO, lambda _: _SUCCESS),
+                    (evt.EVT_CONN_OPEN, _bound),
                     (evt.EVT_REJECTED, _note_rejection),
                     (evt.EVT_PDU_RECV, _acknowledge),
                     (evt.EVT_PDU_SENT, _acknowledge),
@@ -165,6 +170,22 @@ def _set_up(spool: Spool) -> None:
     # It has a temporary file in the system's folder for that, whose errors end the association
     # without an answer, and which could not be moved to another disk at once.
     vars(dimse_messages)["NamedTemporaryFile"] = spool.arriving
+
+
+def _bound(event: Event) -> None:
+    """Have the connection end where a PDU says that it is larger than any.
+
+    The library keeps all of a PDU in memory, up to 4 GiB, before it looks at anything but its length.
+    """
+    connection = event.assoc.dul.socket
+    if connection is None:
+        return
+    receive = connection.recv
+
+    def receive_some(count: int) -> bytearray:
+        return receive(count) if count <= MAX_RECEIVED_BYTES else bytearray()
+
+    vars(connection)["recv"] = receive_some
 
 
 def _acknowledge(event: Event) -> None:
