@@ -254,6 +254,27 @@ def test_the_access_log_has_no_values_of_the_query(caplog: pytest.LogCaptureFixt
     assert SECRET not in str(facts)
 
 
+@pytest.mark.parametrize(
+    ("path", "logged"),
+    [
+        (f"/dicom-web/patients/{SECRET}/studies", "/dicom-web/patients/-/studies"),
+        (f"/dicom-web/patients/{SECRET}", "/dicom-web/patients/-"),
+        (f"//dicom-web/Patients/{SECRET}/studies/count", "//dicom-web/patients/-/studies/count"),
+        ("/dicom-web/patients/count", "/dicom-web/patients/count"),
+        ("/dicom-web/patients", "/dicom-web/patients"),
+    ],
+)
+def test_no_log_has_the_patient_id_of_a_path(
+    caplog: pytest.LogCaptureFixture, path: str, logged: str
+) -> None:
+    with caplog.at_level(logging.INFO, logger="dicomulus.http_server"):
+        ask(plain, path)
+        ask(raising(ValueError("no")), path)
+        ask(raising(StudyNotFoundError("no")), path)
+    assert {vars(record)["path"] for record in caplog.records} == {logged}
+    assert SECRET not in str([vars(record) for record in caplog.records])
+
+
 def test_a_foreign_host_is_misdirected() -> None:
     answer = ask(plain, HTTP_HOST="evil.example")
     assert (answer.status, answer.problem["code"]) == (421, "misdirected-request")

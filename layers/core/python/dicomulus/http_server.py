@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import socket
 import time
 from dataclasses import dataclass, replace
@@ -53,6 +54,8 @@ MAX_REQUEST_LINE_BYTES: Final = 8_190
 
 MAX_HEADER_BYTES: Final = 32_768
 """Bytes of one header; bearer tokens with many groups come near half of it."""
+
+_PATIENT: Final = re.compile(r"/patients/(?!count$)[^/]*", re.IGNORECASE)
 
 logger = logging.getLogger(__name__)
 
@@ -153,8 +156,8 @@ class _Edge:
 
 
 def _facts(incoming: Incoming) -> dict[str, object]:
-    # The query stays away: what is searched for are names of patients.
-    return {"method": incoming.method, "path": incoming.path}
+    # The query stays away: what is searched for are names of patients. So does a Patient ID.
+    return {"method": incoming.method, "path": _PATIENT.sub("/patients/-", incoming.path)}
 
 
 def _log_answer(incoming: Incoming, response: Response, started: float, sent: int) -> None:
