@@ -9,16 +9,20 @@ from typing import Final
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.pixels.encoders.base import get_encoder
+from pydicom.uid import UID
 
 from dicomulus.errors import NotAcceptableError, ResponseTooLargeError
 from dicomulus.imaging import decode
 from dicomulus.imaging.code_stream import declared_pixels
 from dicomulus.imaging.decode import decode_frame
 from dicomulus.imaging.image_pixel import ImagePixel
+from dicomulus.imaging.pydicom_frames import decode_here
 
 NATIVE: Final = "1.2.840.10008.1.2.1"
 JPEG: Final = "1.2.840.10008.1.2.4.50"
 JPEG_2000: Final = "1.2.840.10008.1.2.4.90"
+JPEG_LS: Final = "1.2.840.10008.1.2.4.80"
 
 GREY: Final = ImagePixel(
     rows=4,
@@ -157,3 +161,22 @@ def test_fill_bytes_before_a_marker_are_passed_over() -> None:
 def test_what_is_no_code_stream_tells_no_size() -> None:
     assert declared_pixels(b"\xff\xd8\xff\xda" + bytes(20)) is None
     assert declared_pixels(b"GIF89a") is None
+
+
+def test_signed_values_of_jpeg_ls_have_their_sign_in_the_stored_bits() -> None:
+    """As native ones have: a writer may leave the bits above clear, and compress them too."""
+    values = np.array([[-2048, -1, 0, 1, 1000, 2047]] * 4, "<i2")
+    sixteen = get_encoder(UID(JPEG_LS)).encode(
+        (values & 0xFFF).astype("<u2"),
+        index=None,
+        rows=4,
+        columns=6,
+        samples_per_pixel=1,
+        number_of_frames=1,
+        photometric_interpretation="MONOCHROME2",
+        bits_allocated=16,
+        bits_stored=16,
+        pixel_representation=0,
+    )
+    pixel = replace(GREY, bits_allocated=16, bits_stored=12, is_signed=True)
+    assert np.array_equal(decode_here(bytes(sixteen), pixel, JPEG_LS), values)

@@ -16,6 +16,8 @@ from dicomulus.imaging.packed_frames import RLE, check_rle, is_packed, unpacked
 if TYPE_CHECKING:
     from dicomulus.imaging.image_pixel import ImagePixel, Pixels
 
+_JPEG_LS: Final = frozenset({"1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"})
+
 _OWN_PLUGIN: Final = "pydicom"
 """The plugin in Rust, where it is installed, panics at damaged frames, which is no Exception."""
 
@@ -61,7 +63,21 @@ def decode_as(frame: bytes, pixel: ImagePixel, syntax: str, **options: bool) -> 
         decoding_plugin=_OWN_PLUGIN if syntax == RLE else "",
         **(_options(_as_held(frame, pixel)) | options),
     )
+    if syntax in _JPEG_LS and pixel.is_signed:
+        pixels = _of_bits_stored(pixels, pixel.bits_stored)
     return pixels, str(described["photometric_interpretation"])
+
+
+def _of_bits_stored(pixels: Pixels, bits_stored: int) -> Pixels:
+    """Have the sign of a value where its stored bits have it, whatever is in the bits above.
+
+    The code stream may hold these, too, and pydicom then takes them for part of the value.
+    """
+    unused_bits = pixels.dtype.itemsize * 8 - bits_stored
+    if pixels.dtype.kind != "i" or unused_bits <= 0:
+        return pixels
+    corrected: Pixels = (pixels << unused_bits) >> unused_bits
+    return corrected
 
 
 def _as_held(frame: bytes, pixel: ImagePixel) -> ImagePixel:
