@@ -186,23 +186,8 @@ class Transcode:
             planar = b"\1\0" if _is_by_plane(pixel, target) else b"\0\0"
             changes[_PLANAR_CONFIGURATION] = ("US", planar)
         if target != EXPLICIT_VR_LITTLE_ENDIAN:
-            if native_bytes > MAX_ENCODED_BYTES:
-                raise NotAcceptableError(
-                    f"pixel data of over {MAX_ENCODED_BYTES} bytes is not compressed"
-                )
-            return _encapsulated(contents), changes
-        if native_bytes > MAX_NATIVE_BYTES:
-            raise NotAcceptableError("the pixel data is too long to be given uncompressed")
-        pieces = contents if bits % 8 == 0 else _joined_bits(contents, bits)
-        if native_bytes <= MAX_SPOOLED_BYTES:
-            length, pieces = _spooled(pieces)
-            if length != native_bytes:
-                raise NotAcceptableError("frames are not as long as the image says")
-        padding = native_bytes % 2
-        content = chain(pieces, (b"\0",) if padding else ())
-        return NewPixels(
-            vr, is_native=True, length=native_bytes + padding, content=content
-        ), changes
+            return _encapsulated(contents, native_bytes=native_bytes), changes
+        return _native(vr, contents, frame_bits=bits, native_bytes=native_bytes), changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +267,24 @@ def _changes(
 # --- values of Pixel Data --------------------------------------------------------------------------
 
 
-def _encapsulated(frames: Iterable[bytes]) -> NewPixels:
+def _native(vr: str, frames: Iterable[bytes], *, frame_bits: int, native_bytes: int) -> NewPixels:
+    """Give frames one after the other (PS3.5 §8.1.1), made before the first is sent if not large."""
+    if native_bytes > MAX_NATIVE_BYTES:
+        raise NotAcceptableError("the pixel data is too long to be given uncompressed")
+    pieces = frames if frame_bits % 8 == 0 else _joined_bits(frames, frame_bits)
+    if native_bytes <= MAX_SPOOLED_BYTES:
+        length, pieces = _spooled(pieces)
+        if length != native_bytes:
+            raise NotAcceptableError("frames are not as long as the image says")
+    padding = native_bytes % 2
+    content = chain(pieces, (b"\0",) if padding else ())
+    return NewPixels(vr, is_native=True, length=native_bytes + padding, content=content)
+
+
+def _encapsulated(frames: Iterable[bytes], *, native_bytes: int) -> NewPixels:
     """Give frames as a fragment each, behind a table of their offsets (PS3.5 §A.4)."""
+    if native_bytes > MAX_ENCODED_BYTES:
+        raise NotAcceptableError(f"pixel data of over {MAX_ENCODED_BYTES} bytes is not compressed")
     lengths: list[int] = []
 
     def items() -> Iterator[bytes]:
