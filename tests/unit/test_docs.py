@@ -282,6 +282,17 @@ def test_options_are_those_of_the_command(
     assert described == offered - {"--help", "--verbose"}
 
 
+def test_the_command_tells_which_variable_an_option_is(
+    configuration: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    told = " ".join(capsys.readouterr().out.partition("Settings can be given")[2].split())
+    for variable, option, _, _ in rows_of(configuration):
+        if option and option.upper().replace("--", PREFIX).replace("-", "_") != variable:
+            assert f"{option} by {variable}" in told
+
+
 def test_limits_on_aws_are_those_of_the_code(configuration: str) -> None:
     for limit in (MAX_STREAM_BYTES, MAX_STORE_BYTES):
         assert f"{limit:,}" in configuration

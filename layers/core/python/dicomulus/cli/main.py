@@ -36,9 +36,10 @@ LOCAL_COMPACT_DELAY_SECONDS: Final = 1
 """On one machine nothing is saved by waiting longer."""
 
 _EPILOG: Final = """\
-Every option can be given by the environment as well: --data-dir by DICOMULUS_DATA_FOLDER,
-FOLDER by DICOMULUS_SOURCE_FOLDER, --public-url by DICOMULUS_PUBLIC_BASE_URL, --allowed-origin by
-DICOMULUS_ALLOWED_ORIGINS (separated by commas), any other --x-y by DICOMULUS_X_Y.
+Settings can be given by the environment as well: FOLDER by DICOMULUS_SOURCE_FOLDER, --data-dir by
+DICOMULUS_DATA_FOLDER, --public-url by DICOMULUS_PUBLIC_BASE_URL, --viewer by
+DICOMULUS_VIEWER_FOLDER, --allowed-origin by DICOMULUS_ALLOWED_ORIGINS (separated by commas), any
+other --x-y of serve by DICOMULUS_X_Y.
 What is given on the command line wins.
 """
 

@@ -30,7 +30,6 @@ DEFAULTS: Final = {
 
 _SOF_SYNTAXES: Final = {0xC0: "1.2.840.10008.1.2.4.50", 0xC1: "1.2.840.10008.1.2.4.51"}
 _SOF_LOSSLESS: Final = 0xC3
-_SOF_JPEG_LS: Final = 0xF7
 _SOS: Final = 0xDA
 _COD: Final = 0x52
 _ADOBE: Final = 0xEE
