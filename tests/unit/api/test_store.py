@@ -123,10 +123,12 @@ def test_another_object_of_a_known_instance_is_a_duplicate(small: Small) -> None
     assert items(response, "00081198")[0]["00081197"]["Value"] == [0x0111]
 
 
-def test_instances_of_several_studies_have_no_common_url(small: Small) -> None:
-    response = post(small, body(FIRST, ct_instance()))
-    assert response.status == 200
-    assert "00081190" not in report(response)
+def test_without_one_study_the_common_url_is_empty(small: Small) -> None:
+    """PS3.18 Table I.1-1: Retrieve URL is of type 2."""
+    of_several = post(small, body(FIRST, ct_instance()))
+    of_none = post(small, body(b"no DICOM"))
+    assert (of_several.status, of_none.status) == (200, 409)
+    assert report(of_several)["00081190"] == report(of_none)["00081190"] == {"vr": "UR"}
 
 
 @pytest.mark.parametrize(

@@ -77,8 +77,10 @@ def store_report(
     if unnamed:
         elements["0008119A"] = _sequence([_why(each) for each in unnamed])
     studies = {each.instance.study_instance_uid for each in stored}
-    if len(studies) == 1:
-        elements["00081190"] = _url(base_url + study_path(studies.pop()))
+    # Of type 2: there in any case, without a value where there is no one study.
+    elements["00081190"] = (
+        _url(base_url + study_path(studies.pop())) if len(studies) == 1 else {"vr": "UR"}
+    )
     return dict(sorted(elements.items()))
 
 
