@@ -24,6 +24,7 @@ from dicomulus.dicom.attributes import (
 from dicomulus.dicom.dictionary import tag_from_keyword
 from dicomulus.dicom.matching import WILDCARD_VRS
 from dicomulus.dicom.query import PARAMETERS, STUDIES, parse_search
+from dicomulus.dicom.resource import MAX_UID_PART_LENGTH
 from dicomulus.dicom.store_report import FailureReason
 from dicomulus.errors import DicomulusError
 from dicomulus.services.search_keys import CARRIED_TAGS, PATH_BY_TAG
@@ -224,6 +225,10 @@ def test_the_most_that_is_sorted_is_that_of_the_code(conformance: str) -> None:
 def test_a_field_of_a_lower_level_is_noted_as_described(conformance: str) -> None:
     (note,) = parse_search([("includefield", "Modality")], STUDIES).notes
     assert note in " ".join(section(conformance, "Search").split())
+
+
+def test_the_longest_uid_is_that_of_the_code(conformance: str) -> None:
+    assert f"up to {MAX_UID_PART_LENGTH} characters as paths have them" in conformance
 
 
 def test_media_types_of_transfer_syntaxes_are_those_of_the_code(conformance: str) -> None:

@@ -10,11 +10,8 @@ from urllib.parse import quote, unquote
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAX_UID_LENGTH: Final = 64
-"""Characters in a UID, separators included (PS3.5 §9.1)."""
-
 MAX_UID_PART_LENGTH: Final = 240
-"""Characters of a UID as a path or key part. Real files break the 64 of the standard, but a file
+"""Characters of a UID as a path or key part. Real files break the 64 of PS3.5 §9.1, but a file
 name has at most 255 bytes, and a key of three UIDs at most 1,024."""
 
 
