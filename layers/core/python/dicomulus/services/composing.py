@@ -21,12 +21,10 @@ from dicomulus.dicom.store_report import Failed, FailureReason
 from dicomulus.dicom.stream_syntax import HEAD_BYTES, jpeg_image_of
 from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomulus.errors import RejectedObjectError
+from dicomulus.services.content import CHUNK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-COPY_BYTES: Final = 1_048_576
-"""Bytes of bulk data in memory at a time."""
 
 MAX_FRAGMENT_BYTES: Final = 1_073_741_824
 """Bytes of one fragment; a longer stream, such as a video, takes several."""
@@ -50,8 +48,8 @@ class BulkPart:
 
     def pieces(self) -> Iterator[bytes]:
         """Give the bytes from the start."""
-        for offset in range(0, self.length, COPY_BYTES):
-            yield self.read(offset, COPY_BYTES)
+        for offset in range(0, self.length, CHUNK_BYTES):
+            yield self.read(offset, CHUNK_BYTES)
 
     def read(self, offset: int, length: int) -> bytes:
         """Give some of the bytes."""
@@ -84,7 +82,7 @@ class BulkParts:
     ) -> None:
         """Keep a part; one that says nowhere where it belongs is never found."""
         start = self._file.seek(0, 2)
-        while chunk := content.read(COPY_BYTES):
+        while chunk := content.read(CHUNK_BYTES):
             self._file.write(chunk)
         length = self._file.tell() - start
         part = BulkPart(self._file, start, length, media_type, transfer_syntax_uid)
@@ -162,7 +160,7 @@ def compose(elements: Mapping[str, Any], bulk: BulkParts) -> IO[bytes] | Failed:
 
 def _written(encoded: Encoded) -> IO[bytes]:
     # Closed by whoever takes it.
-    file = SpooledTemporaryFile(max_size=COPY_BYTES)  # noqa: SIM115
+    file = SpooledTemporaryFile(max_size=CHUNK_BYTES)  # noqa: SIM115
     for piece in encoded.pieces():
         file.write(piece)
     file.seek(0)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, overload
+from typing import Final, TypeAlias, overload
 
 ReadPart: TypeAlias = Callable[[int, int], Iterator[bytes]]
+
+CHUNK_BYTES: Final = 1_048_576
+"""Bytes that are read, held and sent at a time; divisible by every unit of byte order."""
 
 
 @dataclass(frozen=True, slots=True)

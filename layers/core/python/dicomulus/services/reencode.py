@@ -40,6 +40,7 @@ from dicomulus.dicom.part10_writing import (
 )
 from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomulus.errors import NotAcceptableError
+from dicomulus.services.content import CHUNK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -53,9 +54,6 @@ if TYPE_CHECKING:
 
     PlainIcon = Callable[["Icon"], tuple[bytes, Changes]]
     """Gives the native pixels of an icon, and what its item has to say of them."""
-
-_CHUNK_BYTES: Final = 1_048_576
-"""Bytes of pixel data read at a time; divisible by every unit that byte orders exchange."""
 
 MAX_ICON_BYTES: Final = 16_777_216
 """Bytes of an icon as it is stored, which is whole in memory."""
@@ -327,8 +325,8 @@ class _Writer:
         return swap_unit(vr)
 
     def copied(self, stretch: _Stretch) -> Iterator[bytes]:
-        for at in range(0, stretch.length, _CHUNK_BYTES):
-            length = min(_CHUNK_BYTES, stretch.length - at)
+        for at in range(0, stretch.length, CHUNK_BYTES):
+            length = min(CHUNK_BYTES, stretch.length - at)
             yield swap_bytes(self.source.read(stretch.offset + at, length), stretch.swap_unit)
 
 

@@ -35,7 +35,7 @@ from dicomulus.errors import (
 )
 from dicomulus.ports import InstanceRow
 from dicomulus.services.absence import absence
-from dicomulus.services.content import Content, Contents, Frames
+from dicomulus.services.content import CHUNK_BYTES, Content, Contents, Frames
 from dicomulus.services.folds import choose, chosen
 from dicomulus.services.frame_tables import FrameTables
 from dicomulus.services.reencode import explicit_little_endian
@@ -53,9 +53,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 H = TypeVar("H", bound="HeldObject")
-
-_CHUNK_BYTES: Final = 1_048_576
-"""Bytes of bulk data read at a time; divisible by every unit that byte orders exchange."""
 
 PIXEL_PATHS: Final = frozenset((format_tag(tag),) for tag in PIXEL_TAGS)
 """The paths of an instance's pixel data among its bulk data."""
@@ -376,7 +373,7 @@ def _read_pieces(held: _Object, pieces: Sequence[ByteRange]) -> Iterator[bytes]:
     span = pieces[-1].offset + pieces[-1].length - begin if pieces else 0
     if span == 0:
         return
-    if span <= _CHUNK_BYTES:
+    if span <= CHUNK_BYTES:
         read = held.get(begin, span)
         cuts = [read[each.offset - begin : each.offset - begin + each.length] for each in pieces]
         yield read if len(cuts) == 1 else b"".join(cuts)
@@ -418,5 +415,5 @@ def _read_value(
 
 
 def _chunks_of(start: int, length: int) -> Iterator[tuple[int, int]]:
-    for begin in range(start, start + length, _CHUNK_BYTES):
-        yield begin, min(_CHUNK_BYTES, start + length - begin)
+    for begin in range(start, start + length, CHUNK_BYTES):
+        yield begin, min(CHUNK_BYTES, start + length - begin)

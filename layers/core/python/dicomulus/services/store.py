@@ -22,6 +22,7 @@ from dicomulus.errors import (
     UnavailableError,
     spooling,
 )
+from dicomulus.services.content import CHUNK_BYTES
 from dicomulus.services.folds import choose
 from dicomulus.services.ingest import Written
 
@@ -47,7 +48,6 @@ _ATTEMPTS: Final = 3
 _MAX_KEPT_BYTES: Final = 262_144
 """Bytes of an instance's JSON that are kept until its batch is indexed; a larger one is read again."""
 
-_CHUNK_BYTES: Final = 1_048_576
 _SHA256: Final = "sha256:"
 
 PREAMBLE_BYTES: Final = 128
@@ -331,7 +331,7 @@ class _Body:
         return digest.hexdigest()
 
     def _chunks(self) -> Iterator[bytes]:
-        while chunk := self.file.read(_CHUNK_BYTES):
+        while chunk := self.file.read(CHUNK_BYTES):
             yield chunk
 
 

@@ -16,7 +16,7 @@ from dicomulus.dicom.json_stream import parse_data_set
 from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, NOT_ON_THE_WEB
 from dicomulus.errors import FrameNotFoundError, NotAcceptableError, spooling
 from dicomulus.imaging.image_pixel import FrameForm, ImagePixel
-from dicomulus.services.content import Content
+from dicomulus.services.content import CHUNK_BYTES, Content
 from dicomulus.services.reencode import NewPixels, with_new_pixels
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ MAX_NATIVE_BYTES: Final = 0xFFFF_FFFE
 _MEMORY_BYTES: Final = 1_048_576
 """Of a temporary file, before it is one."""
 
-_CHUNK_BYTES: Final = 1_048_576
 
 # JPEG Baseline and Extended, which always lose something.
 _LOSSY_JPEG: Final = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
@@ -346,7 +345,7 @@ class _Spool:
         return self
 
     def __next__(self) -> bytes:
-        chunk = b"" if self._file.closed else self._file.read(_CHUNK_BYTES)
+        chunk = b"" if self._file.closed else self._file.read(CHUNK_BYTES)
         if not chunk:
             self._file.close()
             raise StopIteration
