@@ -161,6 +161,17 @@ def test_a_body_that_is_no_set_of_objects_is_refused(
         post(small, content, content_type=content_type)
 
 
+@pytest.mark.parametrize("part_type", ["image/jpeg", "application/octet-stream", ";;"])
+def test_a_part_of_another_type_fails_alone_after_what_was_stored(
+    small: Small, part_type: str
+) -> None:
+    mixed = body(FIRST).removesuffix(b"--b--\r\n") + body(SECOND, part_type=part_type)
+    response = post(small, mixed)
+    assert response.status == 202
+    assert len(items(response, "00081199")) == 1
+    assert items(response, "0008119A")[0]["00081197"]["Value"] == [0xC000]
+
+
 def test_parts_without_a_type_are_taken_for_dicom(small: Small) -> None:
     content = b"--b\r\nContent-Length: 1\r\n\r\n" + FIRST + b"\r\n--b--\r\n"
     assert post(small, content).status == 200

@@ -17,6 +17,7 @@ from dicomulus.dicom.value_encoding import NumberText
 from dicomulus.dicom.xml_reading import read_native_xml
 from dicomulus.errors import (
     InvalidBodyError,
+    InvalidHeaderError,
     PayloadTooLargeError,
     RejectedObjectError,
     UnsupportedMediaTypeError,
@@ -123,12 +124,28 @@ def _spool(request: Request, content: IO[bytes], max_bytes: int) -> int:
     return length
 
 
-def _whole_objects(parts: Iterator[ReceivedPart]) -> Iterator[IO[bytes]]:
-    for part in parts:
-        kind = parse_media_type(part.headers.get("Content-Type") or DICOM)
-        if kind.essence != DICOM:
-            raise UnsupportedMediaTypeError(f"a part is {kind.essence}, not {DICOM}")
+def _whole_objects(parts: Iterator[ReceivedPart]) -> Iterator[IO[bytes] | Failed]:
+    for number, part in enumerate(parts):
+        refusal = _refusal_of(part)
+        # After others, which may be stored by now, it has failed alone.
+        if refusal is not None and not number:
+            raise refusal
+        if refusal is not None:
+            yield Failed(FailureReason.CANNOT_UNDERSTAND, comment=str(refusal))
+            continue
         yield part.content
+
+
+def _refusal_of(
+    part: ReceivedPart,
+) -> InvalidHeaderError | UnsupportedMediaTypeError | None:
+    try:
+        kind = parse_media_type(part.headers.get("Content-Type") or DICOM)
+    except InvalidHeaderError as exc:
+        return exc
+    if kind.essence == DICOM:
+        return None
+    return UnsupportedMediaTypeError(f"a part is {kind.essence}, not {DICOM}")
 
 
 def _composed_objects(
