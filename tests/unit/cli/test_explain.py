@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dicomulus.cli.main import ERROR, main
+from dicomulus.cli.exit_status import ERROR
+from dicomulus.cli.main import main
 from tests.support.datasets import ct_instance
 
 if TYPE_CHECKING:

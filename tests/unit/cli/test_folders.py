@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dicomulus.cli import serve
+from dicomulus.cli.exit_status import ERROR
 from dicomulus.cli.folders import SOURCE_FILE
-from dicomulus.cli.main import ERROR, main
+from dicomulus.cli.main import main
 from tests.support.datasets import ct_instance
 
 if TYPE_CHECKING:

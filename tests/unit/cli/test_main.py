@@ -9,8 +9,9 @@ import pytest
 
 from dicomulus import __version__
 from dicomulus.cli import index, serve
+from dicomulus.cli.exit_status import ERROR, INTERRUPTED
 from dicomulus.cli.folders import default_data_folder
-from dicomulus.cli.main import ERROR, INTERRUPTED, main
+from dicomulus.cli.main import main
 from dicomulus.settings import Settings
 
 

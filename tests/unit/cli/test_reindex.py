@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dicomulus.cli.main import ERROR, main
+from dicomulus.cli.exit_status import ERROR
+from dicomulus.cli.main import main
 from dicomulus.composition import local_archive
 from dicomulus.settings import Settings
 from tests.support.datasets import ct_instance

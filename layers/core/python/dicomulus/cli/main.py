@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from dicomulus import __version__
+from dicomulus.cli.exit_status import ERROR, INTERRUPTED
 from dicomulus.cli.folders import (
     default_data_folder,
     default_viewer_folder,
@@ -25,12 +26,6 @@ from dicomulus.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-ERROR: Final = 2
-"""Exit status of what cannot be done as asked."""
-
-INTERRUPTED: Final = 130
-"""Exit status after Ctrl-C, as shells have it."""
 
 LOCAL_COMPACT_DELAY_SECONDS: Final = 1
 """On one machine nothing is saved by waiting longer."""

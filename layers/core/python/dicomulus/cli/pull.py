@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from dicomulus.cli.exit_status import exit_status_of
 from dicomulus.cli.notes import listed
 from dicomulus.cli.progress import TransferBar
 from dicomulus.cli.text import counted, format_size, printable
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
     from dicomulus.client.catalogue import Resource
     from dicomulus.client.http_client import ClientOptions
     from dicomulus.client.pull import PullReport
-
-FAILED: Final = 1
-"""Exit status when something is missing."""
-
-INTERRUPTED: Final = 130
 
 
 def run_pull(
@@ -64,9 +60,7 @@ def run_pull(
     else:
         for line in _format_text(report, folder):
             print(printable(line))
-    if report.interrupted:
-        return INTERRUPTED
-    return 0 if report.succeeded else FAILED
+    return exit_status_of(report)
 
 
 def _format_json(report: PullReport) -> str:

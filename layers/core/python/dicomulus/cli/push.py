@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from dicomulus.cli.exit_status import exit_status_of
 from dicomulus.cli.folders import user_folder
 from dicomulus.cli.notes import listed
 from dicomulus.cli.progress import TransferBar
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dicomulus.client.push import PushReport
-
-FAILED = 1
-"""Exit status when something was not stored."""
-
-INTERRUPTED = 130
 
 
 def run_push(
@@ -54,9 +50,7 @@ def run_push(
     else:
         for line in _format_text(report, everything=everything):
             print(printable(line))
-    if report.interrupted:
-        return INTERRUPTED
-    return 0 if report.succeeded else FAILED
+    return exit_status_of(report)
 
 
 def _format_json(report: PushReport) -> str:
