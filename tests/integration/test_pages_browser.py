@@ -351,6 +351,15 @@ def test_the_page_fits_a_phone(tab: Tab, shown: Shown, site: str) -> None:
         assert tab.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+def test_a_name_without_an_end_fits_a_phone(tab: Tab, shown: Shown, site: str) -> None:
+    tab.resize(360, 700, phone=True)
+    tab.open(f"{site}/#/studies/{shown.study}")
+    tab.wait_for("document.querySelector('.cards a')")
+    for each in (".title h1", ".title p", ".cards strong"):
+        tab.evaluate(f"document.querySelector('{each}').textContent = 'A'.repeat(300)")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+
+
 def test_a_problem_is_shown_in_its_own_words(
     only_tab: Tab, shown: Shown, site: str, archive: tuple[Shown, Served]
 ) -> None:

@@ -197,7 +197,7 @@ function row(found) {
     h("td", { class: "description", dir: "auto" }, description, what.length ? h("small", {}, what.join(", ")) : null),
     h("td", { class: "accession" }, text(found, "AccessionNumber")),
     h("td", { class: "count", "data-unit": "series" }, text(found, "NumberOfStudyRelatedSeries")),
-    h("td", { class: "count", "data-unit": "instances" }, text(found, "NumberOfStudyRelatedInstances")),
+    h("td", { class: "count", "data-unit": value(found, "NumberOfStudyRelatedInstances") === 1 ? "instance" : "instances" }, text(found, "NumberOfStudyRelatedInstances")),
   );
   line.addEventListener("click", (event) => {
     if (!event.target.closest("a") && !getSelection().toString()) location.hash = link;
