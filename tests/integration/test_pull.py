@@ -95,7 +95,7 @@ def test_a_search_that_finds_nothing_is_told(served: Served, tmp_path: Path) -> 
 def test_a_study_that_is_not_there_is_told(served: Served, tmp_path: Path) -> None:
     ended = run_command("pull", f"{served.base_url}/studies/1.2.3", tmp_path)
     assert ended.returncode == 1
-    assert "Failed: 1 file\n" in ended.stdout
+    assert "Failed: 1 resource\n" in ended.stdout
     assert "404 Not Found" in ended.stdout
 
 

@@ -24,46 +24,61 @@ if TYPE_CHECKING:
     from dicomulus.wire.media_types import Accept, Offer
     from dicomulus.wire.message import Request, Response
 
+    IsWanted = Callable[[Place], bool]
+
 
 def study_bulk_data(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}/bulkdata``."""
-    rows = archive.retrieve.study_rows(variables["study"])
-    return _response(archive, request, rows, _is_any)
+    return _of_study(archive, request, variables, _is_any)
 
 
 def series_bulk_data(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}/series/{series}/bulkdata``."""
-    rows = archive.retrieve.series_rows(series_of(variables))
-    return _response(archive, request, rows, _is_any)
+    return _of_series(archive, request, variables, _is_any)
 
 
 def instance_bulk_data(
     archive: Archive, request: Request, variables: Mapping[str, str]
 ) -> Response:
     """Answer ``GET …/instances/{instance}/bulkdata``."""
-    return archive.retrieve.of_current(
-        instance_of(variables), lambda row: _response(archive, request, [row], _is_any)
-    )
+    return _of_instance(archive, request, variables, _is_any)
 
 
 def study_pixel_data(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}/pixeldata``."""
-    rows = archive.retrieve.study_rows(variables["study"])
-    return _response(archive, request, rows, _is_pixel_data)
+    return _of_study(archive, request, variables, _is_pixel_data)
 
 
 def series_pixel_data(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``GET /studies/{study}/series/{series}/pixeldata``."""
-    rows = archive.retrieve.series_rows(series_of(variables))
-    return _response(archive, request, rows, _is_pixel_data)
+    return _of_series(archive, request, variables, _is_pixel_data)
 
 
 def instance_pixel_data(
     archive: Archive, request: Request, variables: Mapping[str, str]
 ) -> Response:
     """Answer ``GET …/instances/{instance}/pixeldata``."""
+    return _of_instance(archive, request, variables, _is_pixel_data)
+
+
+def _of_study(
+    archive: Archive, request: Request, variables: Mapping[str, str], is_wanted: IsWanted
+) -> Response:
+    return _response(archive, request, archive.retrieve.study_rows(variables["study"]), is_wanted)
+
+
+def _of_series(
+    archive: Archive, request: Request, variables: Mapping[str, str], is_wanted: IsWanted
+) -> Response:
+    rows = archive.retrieve.series_rows(series_of(variables))
+    return _response(archive, request, rows, is_wanted)
+
+
+def _of_instance(
+    archive: Archive, request: Request, variables: Mapping[str, str], is_wanted: IsWanted
+) -> Response:
     return archive.retrieve.of_current(
-        instance_of(variables), lambda row: _response(archive, request, [row], _is_pixel_data)
+        instance_of(variables), lambda row: _response(archive, request, [row], is_wanted)
     )
 
 
@@ -79,7 +94,7 @@ def _response(
     archive: Archive,
     request: Request,
     rows: Sequence[InstanceRow],
-    is_wanted: Callable[[Place], bool],
+    is_wanted: IsWanted,
 ) -> Response:
     """Answer with a part for each value, or for each frame of one that is compressed.
 

@@ -16,14 +16,16 @@ EXAMPLES: Final = 5
 """Files named of each reason, unless all are asked for."""
 
 
-def listed(title: str, notes: Sequence[Note], *, everything: bool) -> Iterator[str]:
-    """Group files by reason, the commonest first; nothing for none."""
+def listed(
+    title: str, notes: Sequence[Note], *, everything: bool, noun: str = "file"
+) -> Iterator[str]:
+    """Group files, or what the noun says, by reason, the commonest first; nothing for none."""
     if not notes:
         return
     by_reason: defaultdict[str, list[str]] = defaultdict(list)
     for note in sorted(notes, key=lambda note: note.name):
         by_reason[note.reason].append(note.name)
-    yield f"{title}: {counted(len(notes), 'file')}"
+    yield f"{title}: {counted(len(notes), noun)}"
     for reason, names in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
         yield f"  {reason}: {len(names):,}"
         shown = names if everything else names[:EXAMPLES]

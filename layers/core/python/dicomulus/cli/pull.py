@@ -86,7 +86,7 @@ def _format_text(report: PullReport, folder: Path) -> Iterator[str]:
         yield f"Already there: {counted(present, 'instance')}; --again receives them again"
     if report.succeeded and not report.counts:
         yield "The server has nothing of that kind"
-    yield from listed("Failed", report.failed, everything=True)
+    yield from listed("Failed", report.failed, everything=True, noun="resource")
     if report.stopped:
         yield f"Given up: {report.stopped}"
     if report.stopped or report.interrupted:
