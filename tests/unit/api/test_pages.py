@@ -169,7 +169,7 @@ def test_below_the_base_path_is_the_service_whatever_it_is_called(tmp_path: Path
 # --- the viewer ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/viewer", "/viewer/"])
+@pytest.mark.parametrize("path", ["/viewer", "/viewer/", "/viewer/viewer"])
 def test_without_a_viewer_there_is_a_word_on_how_to_get_it(without: Settings, path: str) -> None:
     response = ask(path, without, base="https://pacs.example/archive/dicom-web")
     assert response.status == 200

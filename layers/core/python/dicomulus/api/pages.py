@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus import __version__
 from dicomulus.api.routes import answer, is_of_service
-from dicomulus.api.static_files import MEDIA_TYPES, FileBody, Text, text_file
+from dicomulus.api.static_files import MEDIA_TYPES, FileBody, Text, is_file_name, text_file
 from dicomulus.api.viewer import VIEWER, has_viewer, no_viewer, service_path, viewer_page
 from dicomulus.dicom.dictionary import DICTIONARY_PATH
 from dicomulus.errors import MethodNotAllowedError, RouteNotFoundError
@@ -70,7 +70,7 @@ def _page(settings: Settings, request: Request) -> Response:
             return _own_file(request, name)
         case (segment, *rest) if segment == VIEWER and has_viewer(settings):
             return viewer_page(settings, request, rest)
-        case (segment,) if segment == VIEWER:
+        case (segment, *rest) if segment == VIEWER and not is_file_name(rest):
             return text_file(request, no_viewer(settings, request), suffix=".html", policy=_POLICY)
     raise RouteNotFoundError(f"no page is here; the service lies under {settings.base_path}")
 

@@ -1,5 +1,7 @@
 // The archive behind the page: requests by DICOMweb, problems as errors, the token if it asks for one.
 
+import { failure } from "./dom.js";
+
 const TOKEN = "dicomulus.token";
 
 export class Problem extends Error {
@@ -166,10 +168,18 @@ export function opener(link, address, { accept, name }) {
   link.href = "#";
   link.addEventListener("click", async (event) => {
     event.preventDefault();
-    const blob = await (await get(address, { accept })).blob();
-    const made = URL.createObjectURL(blob);
-    Object.assign(document.createElement("a"), { href: made, download: name }).click();
-    setTimeout(() => URL.revokeObjectURL(made), 60000);
+    try {
+      await save(address, { accept, name });
+    } catch (error) {
+      link.after(failure(error));
+    }
   });
   return link;
+}
+
+async function save(address, { accept, name }) {
+  const blob = await (await get(address, { accept })).blob();
+  const made = URL.createObjectURL(blob);
+  Object.assign(document.createElement("a"), { href: made, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(made), 60000);
 }
