@@ -82,7 +82,7 @@ def _of_instance(
     )
 
 
-def _is_any(place: Place) -> bool:  # noqa: ARG001
+def _is_any(place: Place) -> bool:  # noqa: ARG001 - one of several tests
     return True
 
 

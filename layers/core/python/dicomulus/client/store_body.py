@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from dicomulus.client.http_client import CHUNK_BYTES
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from dicomulus.client.sources import Source
 
 
-class ChunkedBody:
+class ChunkedBody(ABC):
     """Chunks as a file that can be read again from its start; it holds one chunk."""
 
     def __init__(self, length: int, *, stopped: Event, move: Move) -> None:
@@ -61,8 +62,9 @@ class ChunkedBody:
         """Give the bytes read so far."""
         return self._position
 
+    @abstractmethod
     def _chunks(self) -> Iterator[bytes]:
-        raise NotImplementedError
+        """Give the content from its start."""
 
     def _next(self) -> bytes | None:
         chunk = next(self._left, None)

@@ -311,7 +311,7 @@ def _sequence(attributes: Attributes, tag: str) -> bytes:
     return b"".join(written)
 
 
-def _nothing(attributes: Attributes, tag: str) -> bytes:  # noqa: ARG001
+def _nothing(attributes: Attributes, tag: str) -> bytes:  # noqa: ARG001 - one of several
     return b""
 
 

@@ -171,7 +171,7 @@ class FolderStore:
                     raise ObjectChangedError(f"{key} changed while it was read")
                 yield chunk
 
-    def presigned_get(self, key: str, **_: object) -> None:  # noqa: ARG002
+    def presigned_get(self, key: str, **_: object) -> None:  # noqa: ARG002 - of no key
         """See ``ObjectStore``: nobody else reaches a folder."""
         return
 
@@ -250,15 +250,7 @@ class FolderStore:
             except OSError as exc:
                 raise unavailable(exc, key) from exc
 
-    def presigned_put(
-        self,
-        key: str,  # noqa: ARG002
-        *,
-        size: int,  # noqa: ARG002
-        sha256: str,  # noqa: ARG002
-        expires_seconds: int,  # noqa: ARG002
-        if_none_match: bool = False,  # noqa: ARG002
-    ) -> None:
+    def presigned_put(self, key: str, **_: object) -> None:  # noqa: ARG002 - of no key
         """Give nothing: there is no way into a folder but through the archive."""
         return
 
