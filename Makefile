@@ -186,3 +186,6 @@ lock: ## remake the locks, keeping versions that still fit (UPGRADE=1 takes the 
 	$(call compile_lock,requirements/infra.txt,--python-version 3.11 --group infra -c requirements/dev.txt,What synthesising the template needs besides dev.txt and Node.,pyproject.toml)
 	$(call compile_lock,layers/dependencies/requirements.txt,--python-version 3.13 layers/dependencies/requirements.in -c requirements/dev.txt,The dependencies layer.,layers/dependencies/requirements.in)
 	$(call compile_lock,layers/imaging/requirements.txt,--python-version 3.13 layers/imaging/requirements.in -c requirements/dev.txt,The imaging layer.,layers/imaging/requirements.in)
+	$(call compile_lock,layers/authorization/requirements.txt,--python-version 3.13 layers/authorization/requirements.in -c requirements/dev.txt,The authorization layer.,layers/authorization/requirements.in)
+	$(call compile_lock,requirements/lambda-runtime.txt,--python-version 3.13 --group lambda-runtime -c requirements/dev.txt,What Lambda itself provides to functions.,pyproject.toml)
+	$(call compile_lock,requirements/second-emulator.txt,--python-version 3.11 --group second-emulator,A second emulator of AWS in an environment of its own.,pyproject.toml)
