@@ -13,6 +13,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from dicomulus.adapters.aws.limits import COMPACT_BATCH, INGEST_BATCH, function_settings
+from dicomulus.adapters.aws.metrics import NAMESPACE, service_name
 from infra import limits
 from infra.layers import ROOT
 from infra.packages import RUNTIME, architecture_of
@@ -178,7 +179,8 @@ class Functions(Construct):
             ephemeral_storage_size=None if temporary_mb is None else Size.mebibytes(temporary_mb),
             timeout=Duration.seconds(size.timeout_seconds),
             environment={
-                "POWERTOOLS_SERVICE_NAME": f"dicomulus-{name}",
+                "POWERTOOLS_METRICS_NAMESPACE": NAMESPACE,
+                "POWERTOOLS_SERVICE_NAME": service_name(name, stage=self._deployment.stage),
                 "POWERTOOLS_LOG_LEVEL": "INFO",
                 **environment,
             },

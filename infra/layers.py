@@ -46,7 +46,10 @@ class Layer:
 CORE: Final = Layer("core", ROOT / "layers" / "core" / "python")
 DEPENDENCIES: Final = Layer("dependencies", ROOT / "layers" / "dependencies" / "requirements.txt")
 IMAGING: Final = Layer("imaging", ROOT / "layers" / "imaging" / "requirements.txt")
-LAYERS: Final = (CORE, DEPENDENCIES, IMAGING)
+AUTHORIZATION: Final = Layer(
+    "authorization", ROOT / "layers" / "authorization" / "requirements.txt"
+)
+LAYERS: Final = (CORE, DEPENDENCIES, IMAGING, AUTHORIZATION)
 
 
 def build_layer(layer: Layer, folder: Path, *, architecture: Architecture) -> None:
@@ -121,12 +124,14 @@ def compile_sources(folder: Path) -> None:
 
 @cache
 def runtime_interpreter() -> str | None:
-    """Find an interpreter of the runtime's version: ``LAMBDA_PYTHON``, this one, or on the path.
+    """Find an interpreter of the runtime's version.
 
-    If there is none, say once that layers will hold sources alone.
+    That is what ``LAMBDA_PYTHON`` names, this one, one on the path, or one of pyenv's. If there is
+    none, say once that layers will hold sources alone.
     """
     major, minor = PYTHON_VERSION
-    candidates = (os.environ.get("LAMBDA_PYTHON"), sys.executable, f"python{major}.{minor}")
+    command = f"python{major}.{minor}"
+    candidates = (os.environ.get("LAMBDA_PYTHON"), sys.executable, command, *_of_pyenv(command))
     for candidate in candidates:
         path = shutil.which(candidate) if candidate else None
         if path is not None and _version_of(path) == PYTHON_VERSION:
@@ -136,6 +141,13 @@ def runtime_interpreter() -> str | None:
         "take longer; name one with LAMBDA_PYTHON\n"
     )
     return None
+
+
+def _of_pyenv(command: str) -> list[str]:
+    """Give a command of all versions that pyenv has; its shim on the path runs a chosen one only."""
+    root = os.environ.get("PYENV_ROOT")
+    versions = (Path(root) if root else Path.home() / ".pyenv") / "versions"
+    return sorted(map(str, versions.glob(f"*/bin/{command}")), reverse=True)
 
 
 def _version_of(interpreter: str) -> tuple[int, ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from aws_cdk import AssetHashType, BundlingOptions, DockerImage, ILocalBundling
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.layers import CORE, DEPENDENCIES, IMAGING, build_layer, layer_hash
+from infra.layers import AUTHORIZATION, CORE, DEPENDENCIES, IMAGING, build_layer, layer_hash
 
 if TYPE_CHECKING:
     from infra.deployment import Deployment
@@ -50,6 +51,11 @@ class Packages(Construct):
         self.core = self._version(CORE, "The package dicomulus")
         self.dependencies = self._version(DEPENDENCIES, "What the package needs")
         self.imaging = self._version(IMAGING, "What decodes and encodes pixels")
+
+    @cached_property
+    def authorization(self) -> lambda_.LayerVersion:
+        """What checks bearer tokens; only a deployment that does so has it."""
+        return self._version(AUTHORIZATION, "What checks bearer tokens")
 
     def _version(self, layer: Layer, description: str) -> lambda_.LayerVersion:
         code = lambda_.Code.from_asset(

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from infra import layers
-from infra.layers import CORE, DEPENDENCIES, IMAGING, build_layer, compile_sources, layer_hash
+from infra.layers import (
+    AUTHORIZATION,
+    CORE,
+    DEPENDENCIES,
+    IMAGING,
+    build_layer,
+    compile_sources,
+    layer_hash,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,10 +99,10 @@ def test_a_layer_is_built_anew_only_when_it_would_be_another(
     assert layer_hash(CORE, architecture="arm64") == layer_hash(CORE, architecture="x86_64")
     packages = {
         layer_hash(layer, architecture=architecture)
-        for layer in (DEPENDENCIES, IMAGING)
+        for layer in (DEPENDENCIES, IMAGING, AUTHORIZATION)
         for architecture in layers.RUNTIME_ARCHITECTURES
     }
-    assert len(packages) == 4
+    assert len(packages) == 6
     before = layer_hash(CORE, architecture="arm64")
     monkeypatch.setattr(layers, "runtime_interpreter", lambda: sys.executable)
     assert layer_hash(CORE, architecture="arm64") != before
@@ -113,12 +121,38 @@ def test_an_interpreter_of_another_version_is_not_taken(
     assert capsys.readouterr().err.count("LAMBDA_PYTHON") == 1
 
 
+def test_an_interpreter_of_pyenv_is_found_behind_a_shim_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shim on the path fails unless that version is chosen for the folder."""
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    monkeypatch.setattr(layers, "PYTHON_VERSION", sys.version_info[:2])
+    shim = _program(tmp_path / "shims" / name, "exit 127")
+    real = _program(tmp_path / "versions" / "9.9.9" / "bin" / name, f'exec "{sys.executable}" "$@"')
+    monkeypatch.setenv("PATH", f"{shim.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    monkeypatch.delenv("LAMBDA_PYTHON", raising=False)
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    layers.runtime_interpreter.cache_clear()
+    try:
+        assert layers.runtime_interpreter() == str(real)
+    finally:
+        layers.runtime_interpreter.cache_clear()
+
+
+def _program(path: Path, script: str) -> Path:
+    path.parent.mkdir(parents=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
 @pytest.mark.parametrize("arguments", [[], ["a", "mips"], ["a", "arm64", "b"]])
 def test_the_command_refuses_what_it_does_not_know(arguments: list[str]) -> None:
     assert layers.main(arguments) == 2
 
 
-@pytest.mark.parametrize(("largest_bytes", "status"), [(8, 1), (9, 0)])
+@pytest.mark.parametrize(("largest_bytes", "status"), [(11, 1), (12, 0)])
 def test_layers_that_are_too_large_together_are_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

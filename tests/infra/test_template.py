@@ -23,11 +23,13 @@ FUNCTIONS = sorted(RIGHTS)
 
 def function(synthesised: Synthesised, name: str) -> dict[str, Any]:
     """Give the properties of a function."""
-    service = f"dicomulus-{name}"
+    service = f"-{name}"
     found = [
         each["Properties"]
         for each in synthesised.resources("AWS::Lambda::Function").values()
-        if each["Properties"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == service
+        if each["Properties"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"].endswith(
+            service
+        )
     ]
     assert len(found) == 1
     properties: dict[str, Any] = found[0]
