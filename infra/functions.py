@@ -225,7 +225,12 @@ class Functions(Construct):
 
     def _queue(self, name: str) -> sqs.Queue:
         queues = self._stateful.queues
-        return {"ingest": queues.ingest, "compact": queues.compact}[name]
+        return {
+            "ingest": queues.ingest,
+            "compact": queues.compact,
+            "ingest_dead_letters": queues.ingest_dead_letters,
+            "compact_dead_letters": queues.compact_dead_letters,
+        }[name]
 
     def _feed(self, function: lambda_.Function, queue: sqs.Queue, *, batch: BatchLimits) -> None:
         function.add_event_source_mapping(

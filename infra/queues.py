@@ -10,14 +10,12 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from dicomulus.adapters.aws.limits import MAX_RECEIVES
 from infra.limits import COMPACT, INGEST, VISIBILITY_FACTOR
 
 if TYPE_CHECKING:
     from infra.limits import FunctionLimits
     from infra.storage import Storage
-
-_MAX_RECEIVES: Final = 5
-"""Deliveries of a message before it goes to the dead-letter queue."""
 
 _DEAD_LETTER_DAYS: Final = 14
 
@@ -31,11 +29,15 @@ class ChangeQueues(Construct):
     def __init__(self, scope: Construct, construct_id: str) -> None:
         """Make the queues."""
         super().__init__(scope, construct_id)
-        self.ingest = self._queue("Ingest", limits=INGEST)
-        self.compact = self._queue("Compact", limits=COMPACT)
+        self.ingest_dead_letters = self._dead_letters("Ingest")
+        self.ingest = self._queue("Ingest", limits=INGEST, dead_letters=self.ingest_dead_letters)
+        self.compact_dead_letters = self._dead_letters("Compact")
+        self.compact = self._queue(
+            "Compact", limits=COMPACT, dead_letters=self.compact_dead_letters
+        )
 
-    def _queue(self, name: str, *, limits: FunctionLimits) -> sqs.Queue:
-        dead_letters = sqs.Queue(
+    def _dead_letters(self, name: str) -> sqs.Queue:
+        return sqs.Queue(
             self,
             f"{name}DeadLetters",
             # S3 may send to a queue that SQS itself encrypts; to one with AWS's key it may not.
@@ -43,6 +45,8 @@ class ChangeQueues(Construct):
             enforce_ssl=True,
             retention_period=Duration.days(_DEAD_LETTER_DAYS),
         )
+
+    def _queue(self, name: str, *, limits: FunctionLimits, dead_letters: sqs.Queue) -> sqs.Queue:
         return sqs.Queue(
             self,
             f"{name}Queue",
@@ -50,7 +54,7 @@ class ChangeQueues(Construct):
             enforce_ssl=True,
             visibility_timeout=Duration.seconds(VISIBILITY_FACTOR * limits.timeout_seconds),
             dead_letter_queue=sqs.DeadLetterQueue(
-                queue=dead_letters, max_receive_count=_MAX_RECEIVES
+                queue=dead_letters, max_receive_count=MAX_RECEIVES
             ),
         )
 

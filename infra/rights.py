@@ -33,7 +33,7 @@ class Rights:
     storage: tuple[str, ...] = ()
     cache: tuple[str, ...] = ()
     send_to: tuple[str, ...] = ()
-    """Queues, ``ingest`` or ``compact``, that it sends to."""
+    """Queues, ``ingest`` or ``compact`` or the dead-letter queue of one, that it sends to."""
     receive_from: tuple[str, ...] = ()
 
 
@@ -42,7 +42,7 @@ RIGHTS: Final[dict[str, Rights]] = {
         table=_INDEX_OBJECTS,
         storage=_FIND_OBJECTS,
         cache=("s3:PutObject",),
-        send_to=("compact",),
+        send_to=("compact", "ingest_dead_letters"),
         receive_from=("ingest",),
     ),
     "compact": Rights(
@@ -55,7 +55,7 @@ RIGHTS: Final[dict[str, Rights]] = {
         ),
         cache=_KEEP_OBJECTS,
         # What it finds damaged is looked at again; what it compacts is stable later.
-        send_to=("ingest", "compact"),
+        send_to=("ingest", "compact", "compact_dead_letters"),
         receive_from=("compact",),
     ),
     "read": Rights(

@@ -46,6 +46,8 @@ class ServiceStack(Stack):
             cache_bucket=stateful.storage.cache_bucket.bucket_name,
             ingest_queue_url=stateful.queues.ingest.queue_url,
             compact_queue_url=stateful.queues.compact.queue_url,
+            ingest_dead_letters_url=stateful.queues.ingest_dead_letters.queue_url,
+            compact_dead_letters_url=stateful.queues.compact_dead_letters.queue_url,
             search_shards=deployment.search_shards,
         )
         functions = Functions(

@@ -32,3 +32,11 @@ class StatefulStack(Stack):
         self.queues.follow(self.storage, prefix=deployment.storage_prefix)
         CfnOutput(self, "StorageBucketName", value=self.storage.bucket.bucket_name)
         CfnOutput(self, "TableName", value=self.index.table.table_name)
+        # By these `dicomulus redrive` finds the queues.
+        for name, queue in (
+            ("IngestQueueUrl", self.queues.ingest),
+            ("IngestDeadLettersUrl", self.queues.ingest_dead_letters),
+            ("CompactQueueUrl", self.queues.compact),
+            ("CompactDeadLettersUrl", self.queues.compact_dead_letters),
+        ):
+            CfnOutput(self, name, value=queue.queue_url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
@@ -14,6 +15,7 @@ from aws_lambda_powertools.utilities.batch import (
 )
 
 from dicomulus.adapters.aws.changes import parse_changes
+from dicomulus.adapters.aws.dead_letters import DeadLetters
 from dicomulus.composition import aws_archive
 from dicomulus.ports import CompactSeries, StabiliseSeries
 from dicomulus.settings import Settings
@@ -28,6 +30,7 @@ package_logger = logging.getLogger("dicomulus")
 copy_config_to_registered_loggers(logger, include={package_logger.name})
 settings = Settings.from_env()
 archive = aws_archive(settings)
+dead_letters = DeadLetters(settings.compact_dead_letters_url, "compact")
 processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
 
@@ -48,7 +51,12 @@ def compact(record: SQSRecord) -> None:
             archive.stability.handle(message)
 
 
+def compact_or_explain(record: SQSRecord) -> None:
+    """Compact what one message names; the last failure is told in the dead-letter queue."""
+    dead_letters.explain(record.raw_event, partial(compact, record))
+
+
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """Compact message by message; give back those that are not done."""
-    return process_partial_response(event, compact, processor, context)
+    return process_partial_response(event, compact_or_explain, processor, context)

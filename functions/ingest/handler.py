@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
@@ -14,6 +15,7 @@ from aws_lambda_powertools.utilities.batch import (
 )
 
 from dicomulus.adapters.aws.changes import parse_changes
+from dicomulus.adapters.aws.dead_letters import DeadLetters
 from dicomulus.composition import aws_archive
 from dicomulus.errors import InvalidBodyError
 from dicomulus.ports import LookAtObjects
@@ -31,6 +33,7 @@ package_logger = logging.getLogger("dicomulus")
 copy_config_to_registered_loggers(logger, include={package_logger.name})
 settings = Settings.from_env()
 archive = aws_archive(settings)
+dead_letters = DeadLetters(settings.ingest_dead_letters_url, "ingest")
 processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
 
@@ -79,4 +82,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
             if key in failed:
                 raise failed[key]
 
-    return process_partial_response(event, settle, processor, context)
+    def settle_or_explain(record: SQSRecord) -> None:
+        dead_letters.explain(record.raw_event, partial(settle, record))
+
+    return process_partial_response(event, settle_or_explain, processor, context)

@@ -54,6 +54,8 @@ def recorded(system: Deployed) -> Iterator[Used]:
         settings.cache_bucket: "cache",
         settings.ingest_queue_url: "ingest",
         settings.compact_queue_url: "compact",
+        settings.ingest_dead_letters_url: "ingest_dead_letters",
+        settings.compact_dead_letters_url: "compact_dead_letters",
     }
 
     def call(self: Any, operation: str, arguments: dict[str, Any]) -> Any:

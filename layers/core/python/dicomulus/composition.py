@@ -33,8 +33,9 @@ from dicomulus.wire.base_url import CANONICAL_LOOPBACK, Endpoint, base_url
 from dicomulus.wire.message import Headers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from dicomulus.adapters.aws.redrive import Redrive
     from dicomulus.adapters.local.file_lock import FileLock
     from dicomulus.adapters.local.folder_store import FolderStore
     from dicomulus.adapters.local.sqlite_queue import SqliteQueue
@@ -287,6 +288,18 @@ def has_events(folder: Path) -> bool:
     from dicomulus.adapters.local.network_file_system import network_file_system_of
 
     return network_file_system_of(folder) is None
+
+
+def redrives(*, stage: str = "", url: str = "", target_url: str = "") -> Mapping[str, Redrive]:
+    """Give what walks over dead-letter queues, by name: those of a deployment, or one by its URL.
+
+    Raises:
+        ConfigurationError: They cannot be found.
+    """
+    from dicomulus.adapters.aws.redrive import Redrive, queue_of_url, queues_of_stage
+
+    queues = (queue_of_url(url, target_url=target_url),) if url else queues_of_stage(stage)
+    return {queue.name: Redrive(queue) for queue in queues}
 
 
 def aws_archive(settings: Settings, *, index_here: bool = True) -> Archive:

@@ -89,6 +89,10 @@ class Settings:
     """SQS queue of object events."""
     compact_queue_url: str = ""
     """SQS queue of series to compact."""
+    ingest_dead_letters_url: str = ""
+    """SQS queue of object events that failed for good, where they are put with the reason."""
+    compact_dead_letters_url: str = ""
+    """The same for series to compact."""
     search_shards: int = 4
     """Shards of each ordered index over studies; fixed once there is data."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from dicomulus import __version__
+from dicomulus.cli.deployments import add_deployments
 from dicomulus.cli.exit_status import ERROR, INTERRUPTED
 from dicomulus.cli.folders import (
     default_data_folder,
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_viewer(commands)
     add_transfers(commands, _add_command)
     _add_emulate(commands)
+    add_deployments(commands, _add_command)
     return parser
 
 

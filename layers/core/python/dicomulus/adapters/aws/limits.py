@@ -38,6 +38,10 @@ DELETE_SECONDS: Final = 20
 """Time that one request deletes for: a last batch fits in before the gateway's 29 s are over."""
 
 
+MAX_RECEIVES: Final = 5
+"""Deliveries of a message before it goes to the dead-letter queue."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchLimits:
     """What a queue hands to its function at once."""

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from dicomulus.adapters.aws.limits import MAX_RECEIVES
 from dicomulus.adapters.aws.schema import create_table_arguments
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ TABLE: Final = "dicomulus-index"
 VISIBILITY_SECONDS: Final = 60
 """Seconds after which a message whose function failed is delivered again; deployed it is minutes,
 but here somebody waits."""
-
-MAX_RECEIVES: Final = 5
-"""Deliveries of a message before it goes to the dead-letter queue."""
 
 EVENTS: Final = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
 """What the storage bucket tells the ingest queue."""
@@ -51,8 +49,8 @@ def make_resources(clients: Clients, settings: Settings) -> Settings:
         else:
             clients.s3.create_bucket(Bucket=bucket)
     # Without versions, as moto tells nothing of an object that only gets a delete marker.
-    ingest_queue_url = _make_queue(clients.sqs, "ingest")
-    compact_queue_url = _make_queue(clients.sqs, "compact")
+    ingest_queue_url, ingest_dead_letters_url = _make_queue(clients.sqs, "ingest")
+    compact_queue_url, compact_dead_letters_url = _make_queue(clients.sqs, "compact")
     clients.s3.put_bucket_notification_configuration(
         Bucket=STORAGE_BUCKET,
         NotificationConfiguration={
@@ -68,22 +66,26 @@ def make_resources(clients: Clients, settings: Settings) -> Settings:
         cache_bucket=CACHE_BUCKET,
         ingest_queue_url=ingest_queue_url,
         compact_queue_url=compact_queue_url,
+        ingest_dead_letters_url=ingest_dead_letters_url,
+        compact_dead_letters_url=compact_dead_letters_url,
     )
 
 
-def _make_queue(sqs: SQSClient, name: str) -> str:
+def _make_queue(sqs: SQSClient, name: str) -> tuple[str, str]:
+    """Make a queue and its dead-letter queue; give their URLs."""
     dead_letters = sqs.create_queue(QueueName=f"dicomulus-{name}-dead-letters")["QueueUrl"]
     redrive = {
         "deadLetterTargetArn": _arn_of(sqs, dead_letters),
         "maxReceiveCount": MAX_RECEIVES,
     }
-    return sqs.create_queue(
+    queue = sqs.create_queue(
         QueueName=f"dicomulus-{name}",
         Attributes={
             "VisibilityTimeout": str(VISIBILITY_SECONDS),
             "RedrivePolicy": json.dumps(redrive),
         },
     )["QueueUrl"]
+    return queue, dead_letters
 
 
 def _arn_of(sqs: SQSClient, queue_url: str) -> str:
