@@ -109,6 +109,35 @@ integration: $(DEV_STAMP) ## event in, HTTP response out
 unit contract integration:
 	$(PYTEST) tests/$@
 
+# What speaks to AWS, for another emulator of it than moto; the rest of the suites would say the same again.
+SECOND_VENV := build/second-emulator-venv
+SECOND_STAMP := $(SECOND_VENV)/.stamp
+SPEAKS_TO_AWS := tests/contract/test_aws_meter.py tests/contract/test_dynamodb_index.py \
+	tests/contract/test_s3_store.py tests/contract/test_search_prices.py tests/contract/test_sqs_queue.py \
+	tests/integration/test_coherency_dynamodb.py tests/integration/test_emulate.py \
+	$(wildcard tests/integration/test_functions*.py)
+SEARCHES_ON_AWS := tests/contract/test_search_oddities.py tests/contract/test_search_reference.py \
+	tests/integration/test_search_at_scale.py tests/integration/test_search_paging.py \
+	tests/integration/test_whole_path.py tests/unit/services/test_modes.py
+
+# ministack names one version of botocore, so it has an environment of its own.
+$(SECOND_STAMP): requirements/second-emulator.txt
+	@rm -rf $(SECOND_VENV)
+	$(PYTHON) -m venv $(SECOND_VENV)
+	$(SECOND_VENV)/bin/python -m pip --disable-pip-version-check --no-input install --quiet --no-deps --require-hashes -r $<
+	@touch $@
+
+.PHONY: second-emulator
+second-emulator: $(SECOND_STAMP) ## make the environment of a second, stricter emulator of AWS [network]
+
+.PHONY: second
+second: $(DEV_STAMP) $(SECOND_STAMP) ## what speaks to AWS, against the second emulator, as CI does [network]
+	DICOMULUS_TEST_AWS=second $(PYTEST) $(SPEAKS_TO_AWS) -k "not everything_ends_with_the_command"
+
+.PHONY: second-all
+second-all: $(DEV_STAMP) $(SECOND_STAMP) ## all that speaks to AWS, searches too, against the second emulator [network]
+	DICOMULUS_TEST_AWS=second $(PYTEST) $(SPEAKS_TO_AWS) $(SEARCHES_ON_AWS)
+
 .PHONY: infra
 infra: $(TEST_STAMP) ## template, permissions, layers (skipped without Node)
 ifeq ($(NODE),)

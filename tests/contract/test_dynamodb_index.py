@@ -49,6 +49,7 @@ from tests.support.builders import (
     series_row,
     study_row,
 )
+from tests.support.emulators import only_with
 from tests.support.index_contract import IndexContract, add_studies, carrying_studies, pages_of
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def index(table: DynamoDbTable) -> DynamoDbIndex:
 
 NOW_MS = 1_800_000_000_000
 DUE_MS = NOW_MS + 5_000
+pages_of_moto = only_with("moto", reason="answers of 400 bytes are moto's alone")
 LONG = "9" * 700
 """Longer than any UID, and than two of them may be in one sort key."""
 
@@ -195,6 +197,7 @@ def test_a_page_of_a_path_is_one_query(index: DynamoDbIndex) -> None:
     assert requests.counts == {"Query": 1}
 
 
+@pages_of_moto
 def test_a_scan_that_finds_little_goes_on_over_empty_answers(
     table: DynamoDbTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +218,7 @@ def test_a_scan_that_finds_little_goes_on_over_empty_answers(
     assert requests.total < 15
 
 
+@pages_of_moto
 def test_a_scan_that_finds_much_ends_after_an_answer(
     table: DynamoDbTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +236,7 @@ def test_a_scan_that_finds_much_ends_after_an_answer(
     assert len({entry.sort_key for page in pages for entry in page.items}) == 20
 
 
+@pages_of_moto
 def test_a_count_goes_on_over_answers_and_transfers_no_items(
     table: DynamoDbTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ from dicomulus.errors import (
     UnavailableError,
 )
 from tests.support.aws import REGION, counted_requests, moto_aws
+from tests.support.emulators import fault_of_second, only_with
 from tests.support.store_contract import ObjectStoreContract
 
 if TYPE_CHECKING:
@@ -147,9 +148,15 @@ def telling(checksum: dict[str, str]) -> Callable[..., None]:
     return tell
 
 
-def test_s3_keeps_the_checksum_of_what_was_put(store: S3Store) -> None:
+@fault_of_second("checksum of a put")
+def test_s3_tells_the_checksum_of_what_was_put(store: S3Store) -> None:
     checksum = "sha256:" + hashlib.sha256(b"DICM").hexdigest()
     assert store.put("a", b"DICM").checksum == checksum
+
+
+def test_s3_keeps_the_checksum_of_what_was_put(store: S3Store) -> None:
+    checksum = "sha256:" + hashlib.sha256(b"DICM").hexdigest()
+    store.put("a", b"DICM")
     head = store.head("a")
     assert head is not None
     assert head.checksum == checksum
@@ -309,7 +316,6 @@ def test_a_presigned_request_gives_the_object_under_the_name_asked_for(store: S3
 
 
 def test_the_entity_tag_is_part_of_what_is_signed(store: S3Store) -> None:
-    """A client that leaves the header away is refused by S3; moto lets it pass."""
     etag = store.put("a", b"1").etag
     presigned = store.presigned_get("a", expires_seconds=61, if_match=etag)
     assert presigned is not None
@@ -319,6 +325,17 @@ def test_the_entity_tag_is_part_of_what_is_signed(store: S3Store) -> None:
     store.put("a", b"2")
     answer = requests.get(presigned.url, headers=presigned.headers, timeout=10)
     assert answer.status_code == 412
+
+
+@only_with("second", reason="moto does not look at signatures")
+def test_a_presigned_request_without_what_is_signed_is_refused(store: S3Store) -> None:
+    etag = store.put("a", b"1").etag
+    presigned = store.presigned_get("a", expires_seconds=61, if_match=etag)
+    assert presigned is not None
+    assert requests.get(presigned.url, timeout=10).status_code == 403
+    for other in (presigned.url.replace("/a?", "/b?"), presigned.url + "0"):
+        refused = requests.get(other, headers=presigned.headers, timeout=10)
+        assert refused.status_code == 403
 
 
 # --- failures ------------------------------------------------------------------------------------

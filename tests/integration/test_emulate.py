@@ -16,6 +16,7 @@ import boto3
 import httpx
 import pytest
 
+from dicomulus.cli.emulate.system import CREDENTIALS
 from dicomulus.client.http_client import HttpClient
 from dicomulus.client.journal import Journal
 from dicomulus.client.pull import pull
@@ -30,6 +31,7 @@ from tests.support.datasets import (
     native_frame,
     uid_of,
 )
+from tests.support.emulators import chosen, second_emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +56,8 @@ class Emulation:
             service,  # type: ignore[call-overload]
             endpoint_url=self.endpoint,
             region_name="us-east-1",
-            aws_access_key_id="any",
-            aws_secret_access_key="any",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
         )
 
     def put(self, key: str, content: bytes) -> None:
@@ -75,13 +77,20 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "dicomulus.cli.main", "emulate", *arguments]
 
 
+def emulator() -> list[str]:
+    """Say which emulator of AWS is to be used, unless it is moto."""
+    if chosen() == "moto":
+        return []
+    return ["--aws-endpoint", second_emulator(**CREDENTIALS)]
+
+
 def start(folder: Path) -> Emulation:
     """Start an emulation and wait until it says that it answers."""
     # None of this may reach it: it would lead to a real account.
     misleading = {"AWS_PROFILE": "nobody", "AWS_ENDPOINT_URL_S3": "https://s3.invalid"}
     with (folder / "errors.txt").open("w") as errors:
         process = subprocess.Popen(
-            command("--port", "0"),
+            command("--port", "0", *emulator()),
             cwd=folder,
             env={**os.environ, **misleading},
             stdout=subprocess.PIPE,
@@ -296,6 +305,21 @@ def test_a_taken_port_is_told_in_one_line() -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert port in done.stderr
+
+
+def test_an_endpoint_where_nothing_answers_is_told_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+    done = subprocess.run(
+        command("--port", "0", "--aws-endpoint", endpoint),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert endpoint in done.stderr
 
 
 def test_what_is_missing_is_told_in_one_line(tmp_path: Path) -> None:

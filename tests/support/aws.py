@@ -1,4 +1,4 @@
-"""AWS as moto plays it, and what tests do to it: counting requests, crashing between them."""
+"""AWS as an emulator plays it, and what tests do to it: counting requests, crashing between them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import boto3
-import moto.core.botocore_stubber
-from moto import mock_aws
 
 from dicomulus.adapters.aws.schema import create_table_arguments
+from tests.support.emulators import played_aws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +30,7 @@ class CrashError(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class MotoAws:
-    """What moto plays: names and URLs, and a client of each service."""
+    """What is played: names and URLs, and a client of each service."""
 
     dynamodb: Any
     s3: Any
@@ -45,11 +44,11 @@ class MotoAws:
 
 @contextmanager
 def moto_aws() -> Iterator[MotoAws]:
-    """Play AWS in this process, with an empty table, two buckets and two queues.
+    """Play AWS with an empty table, two buckets and two queues.
 
     Keep a table under 2,000 items: every query of moto walks all of it.
     """
-    with mock_aws(), _one_request_at_a_time():
+    with played_aws():
         dynamodb = boto3.client("dynamodb", region_name=REGION)
         dynamodb.create_table(**create_table_arguments(TABLE_NAME))
         s3 = boto3.client("s3", region_name=REGION)
@@ -74,24 +73,6 @@ def empty_table(aws: MotoAws) -> None:
     """Make the table anew, which is quicker than starting all over."""
     aws.dynamodb.delete_table(TableName=aws.table_name)
     aws.dynamodb.create_table(**create_table_arguments(aws.table_name))
-
-
-@contextmanager
-def _one_request_at_a_time() -> Iterator[None]:
-    """Make moto's requests atomic, as those of AWS are: it checks conditions, then writes."""
-    stubber = moto.core.botocore_stubber.BotocoreStubber
-    original = stubber.__call__
-    lock = threading.RLock()
-
-    def serialised(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with lock:
-            return original(self, *args, **kwargs)
-
-    stubber.__call__ = serialised  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        stubber.__call__ = original  # type: ignore[method-assign]
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The deployed functions over moto, in this process: handlers as they are, queues pumped by hand."""
+"""The deployed functions over an emulator of AWS: handlers as they are, queues pumped by hand."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import boto3
-from moto import mock_aws
 
 from dicomulus.adapters.aws.limits import COMPACT_BATCH, INGEST_BATCH, function_settings
 from dicomulus.cli.emulate.event_source import EventSource, load_handler
 from dicomulus.cli.emulate.resources import Clients, make_resources
 from dicomulus.settings import Settings
 from tests.support.aws import REGION
+from tests.support.emulators import played_aws
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,7 +100,7 @@ class Deployed:
 @contextmanager
 def deployed(**settings: Any) -> Iterator[Deployed]:
     """Make an empty deployment with these settings besides the usual ones."""
-    with mock_aws():
+    with played_aws():
         clients = Clients(
             boto3.client("dynamodb", region_name=REGION),
             boto3.client("s3", region_name=REGION),

@@ -32,6 +32,7 @@ from dicomulus.services.search_order import MAX_SORTED
 from dicomulus.settings import PREFIX, Settings
 from dicomulus.wire.media_types import FRAME_MEDIA_TYPES
 from dicomulus.wire.problem import status_of, unexpected_problem
+from tests.support.emulators import EMULATOR_FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -301,3 +302,8 @@ def test_the_command_tells_which_variable_an_option_is(
 def test_limits_on_aws_are_those_of_the_code(configuration: str) -> None:
     for limit in (MAX_STREAM_BYTES, MAX_STORE_BYTES):
         assert f"{limit:,}" in configuration
+
+
+def test_faults_of_the_second_emulator_are_those_that_tests_know() -> None:
+    told = section(text_of("docs", "development.md"), "Two emulators of AWS")
+    assert dict(rows_of(told)) == EMULATOR_FAULTS

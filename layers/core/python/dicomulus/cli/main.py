@@ -266,6 +266,11 @@ def _add_emulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="port of S3, SQS and DynamoDB (default: any that is free)",
     )
     parser.add_argument(
+        "--aws-endpoint",
+        metavar="URL",
+        help="another emulator of AWS, which runs already, instead of moto",
+    )
+    parser.add_argument(
         "--functions",
         type=Path,
         metavar="DIR",
@@ -376,7 +381,13 @@ def _emulate(parsed: argparse.Namespace) -> None:
     settings = Settings.from_env()
     if parsed.port is not None:
         settings = replace(settings, port=parsed.port)
-    emulate(settings, aws_port=parsed.aws_port, functions=parsed.functions, verbose=parsed.verbose)
+    emulate(
+        settings,
+        aws_port=parsed.aws_port,
+        aws_endpoint=parsed.aws_endpoint,
+        functions=parsed.functions,
+        verbose=parsed.verbose,
+    )
 
 
 def _settings(parsed: argparse.Namespace) -> Settings:

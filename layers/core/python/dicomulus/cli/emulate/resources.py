@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,8 +39,9 @@ class Clients:
 
 
 def make_resources(clients: Clients, settings: Settings) -> Settings:
-    """Make everything; give the settings with the names of what was made."""
-    clients.dynamodb.create_table(**create_table_arguments(TABLE))
+    """Make what is not there yet; give the settings with the names of everything."""
+    with suppress(clients.dynamodb.exceptions.ResourceInUseException):
+        clients.dynamodb.create_table(**create_table_arguments(TABLE))
     region = clients.s3.meta.region_name
     # The oldest region must not be named.
     where: Any = {} if region == "us-east-1" else {"LocationConstraint": region}

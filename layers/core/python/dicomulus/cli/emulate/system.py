@@ -1,4 +1,4 @@
-"""``dicomulus emulate``: moto as AWS, the functions as deployed, the gateway, on one machine."""
+"""``dicomulus emulate``: an emulator of AWS, the functions as deployed, the gateway, on one machine."""
 
 from __future__ import annotations
 
@@ -46,25 +46,34 @@ START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 8.0
 """Time that a process has to end before it is killed."""
 
-# Any will do for moto; none of them is known to AWS.
-CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+# Any will do for moto, and most emulators know these; none of them is known to AWS.
+CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 NEEDED: Final = ("moto", "boto3", "pynamodb", "aws_lambda_powertools")
 
 _SPAWN: Final = multiprocessing.get_context("spawn")
 
 
-def emulate(settings: Settings, *, aws_port: int, functions: Path | None, verbose: bool) -> None:
+def emulate(
+    settings: Settings,
+    *,
+    aws_port: int,
+    functions: Path | None,
+    verbose: bool,
+    aws_endpoint: str | None = None,
+) -> None:
     """Run the deployed system until SIGINT or SIGTERM.
 
     Args:
         settings: Those of the deployment; what is made adds its names.
         aws_port: Where moto listens; 0 for any free port.
+        aws_endpoint: URL of an emulator of AWS that runs already, instead of moto.
         functions: The folder of the functions; by default that of the clone this is.
         verbose: Log all that happens.
 
     Raises:
-        ConfigurationError: Something needed is missing, or a port is taken.
+        ConfigurationError: Something needed is missing, a port is taken, or nothing answers at
+            the endpoint.
     """
     _check_needed()
     _forget_account()
@@ -77,14 +86,14 @@ def emulate(settings: Settings, *, aws_port: int, functions: Path | None, verbos
         port=port,
         public_base_url=f"http://{ADDRESS}:{port}{settings.base_path}",
     )
-    endpoint = _start_aws(aws_port)
-    settings = make_resources(_clients(endpoint), settings)
+    endpoint = aws_endpoint or _start_aws(aws_port)
+    settings = _make_resources(endpoint, settings)
     system = _System(settings, endpoint, functions=folder, verbose=verbose)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with suppress(KeyboardInterrupt):
             system.start(listener)
-            _tell(settings, endpoint)
+            _tell(settings, endpoint, is_ours=aws_endpoint is None)
             system.wait()
     finally:
         system.stop()
@@ -144,9 +153,16 @@ def _clients(endpoint: str) -> Clients:
     )
 
 
-def _tell(settings: Settings, endpoint: str) -> None:
+def _make_resources(endpoint: str, settings: Settings) -> Settings:
+    from dicomulus.adapters.aws.failures import translated_failures
+
+    with translated_failures(f"AWS at {endpoint}"):
+        return make_resources(_clients(endpoint), settings)
+
+
+def _tell(settings: Settings, endpoint: str, *, is_ours: bool) -> None:
     credentials = " ".join(f"{name}={value}" for name, value in CREDENTIALS.items())
-    print(f"AWS, by moto and gone when this ends: {endpoint}")
+    print(f"{'AWS, by moto and gone when this ends' if is_ours else 'AWS'}: {endpoint}")
     print(f"Storage bucket: {STORAGE_BUCKET}")
     print("Put a file into it:")
     print(
