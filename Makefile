@@ -182,7 +182,9 @@ synth: $(if $(NODE),$(INFRA_STAMP)) ## write the CloudFormation templates to cdk
 ifeq ($(NODE),)
 	@echo "synth: needs Node on the PATH" >&2; exit 1
 else
-	@CDK_OUTDIR=cdk.out CDK_CONTEXT_JSON="$$($(BIN)/python -c 'import json; print(json.dumps(json.load(open("cdk.json"))["context"]))')" \
+	@# jsii has let go of Node 20, which many still have, and which writes the same templates.
+	@JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION=20 \
+		CDK_OUTDIR=cdk.out CDK_CONTEXT_JSON="$$($(BIN)/python -c 'import json; print(json.dumps(json.load(open("cdk.json"))["context"]))')" \
 		$(BIN)/python -m infra.app
 	@ls cdk.out/*.template.json
 endif

@@ -6,6 +6,7 @@ import sys
 
 from aws_cdk import App, Tags
 
+from infra.checks import add_checks
 from infra.deployment import Deployment
 from infra.service_stack import ServiceStack
 from infra.stateful_stack import StatefulStack
@@ -38,7 +39,13 @@ def main() -> int:
         sys.stderr.write(f"deployment: {exc}\n")
         return 2
     compose(app, deployment)
-    app.synth()
+    add_checks(app)
+    try:
+        app.synth()
+    except RuntimeError as exc:
+        # What the rules found has been written already; a trace of the CDK's says nothing more.
+        sys.stderr.write(f"synthesis: {str(exc).splitlines()[0]}\n")
+        return 1
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -14,6 +15,8 @@ Authorization = Literal["iam", "none"]
 
 WEB_ADAPTER_LAYER_VERSION: Final = 27
 """Version of the Lambda Web Adapter's public layers that holds the adapter 1.0.0."""
+
+_KEY_ARN: Final = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-)?[0-9a-f-]{32,36}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,19 @@ class Deployment:
     web_adapter_layer_arn: str = ""
     """A copy of the Lambda Web Adapter layer; empty: the public one of the region."""
     log_retention_days: int = 90
-    """Days that the functions' logs are kept."""
+    """Days that logs are kept: the functions', the gateway's and the buckets'."""
+    kms: str = "managed"
+    """Key of data at rest: the services' own, ``customer`` for one of ours, or a key's ARN."""
+    waf: bool = False
+    """Put AWS WAF before the gateway."""
+    waf_rate: int = 60_000
+    """Requests of one address in five minutes above which WAF refuses more."""
+    throttle_rate: int = 2_000
+    """Requests a second of all callers above which the gateway refuses more."""
+    throttle_burst: int = 4_000
+    """Requests at once that the gateway takes above that rate."""
+    api_log_role: bool = True
+    """Make the role by which API Gateway writes logs: one for an account and region."""
 
     def __post_init__(self) -> None:
         """Refuse what no deployment can be."""
@@ -51,6 +66,8 @@ class Deployment:
             raise ValueError(f"architecture: {self.architecture!r} is not arm64 or x86_64")
         if self.authorization not in get_args(Authorization):
             raise ValueError(f"authorization: {self.authorization!r} is not iam or none")
+        if self.kms not in ("managed", "customer") and not _KEY_ARN.fullmatch(self.kms):
+            raise ValueError(f"kms: {self.kms!r} is not managed, customer or the ARN of a key")
 
     @property
     def is_retained(self) -> bool:

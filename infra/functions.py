@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aws_cdk import Aws, Duration, RemovalPolicy, Size
+from aws_cdk import Aws, Duration, Size
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from dicomulus.adapters.aws.limits import COMPACT_BATCH, INGEST_BATCH, function_settings
 from dicomulus.adapters.aws.metrics import NAMESPACE, service_name
 from infra import limits
+from infra.access_logs import log_group
+from infra.checks import accept, accept_wildcard
+from infra.encryption import key_statements
 from infra.layers import ROOT
 from infra.packages import RUNTIME, architecture_of
 from infra.rights import BUCKET_ACTIONS, DELETE_OBJECTS, RIGHTS
@@ -22,6 +24,7 @@ from infra.rights import BUCKET_ACTIONS, DELETE_OBJECTS, RIGHTS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from aws_cdk import aws_logs as logs
     from aws_cdk import aws_s3 as s3
     from aws_cdk import aws_sqs as sqs
 
@@ -36,6 +39,28 @@ HTTP_PORT: Final = 8080
 
 _WEB_ADAPTER_ACCOUNT: Final = "753240598075"
 """AWS account in which the Lambda Web Adapter's layers are published."""
+
+_ACCEPTED: Final = {
+    "AwsSolutions-L1": (
+        "The layers are built for one version of Python, under support until 2029; it moves with "
+        "the locks, when all wheels are there"
+    ),
+    "HIPAA.Security-IAMNoInlinePolicy": (
+        "A function's rights are its own: what could be attached elsewhere would be shared"
+    ),
+    "HIPAA.Security-LambdaConcurrency": (
+        "A reservation is taken from the whole account; queues bound what they start, and the "
+        "stage's throttling what requests start"
+    ),
+    "HIPAA.Security-LambdaDLQ": (
+        "It is for events that nobody waits for; messages have their queues' dead-letter queues, "
+        "requests are answered, and what a schedule misses it does at the next time"
+    ),
+    "HIPAA.Security-LambdaInsideVPC": (
+        "It calls AWS's services alone, over TLS with a role of its own; a network of one's own "
+        "keeps nobody out that IAM lets in, and adds gateways to pay and run"
+    ),
+}
 
 
 class Functions(Construct):
@@ -62,6 +87,7 @@ class Functions(Construct):
             settings: What all functions are told.
         """
         super().__init__(scope, construct_id)
+        accept(self, _ACCEPTED)
         self._deployment = deployment
         self._stateful = stateful
         self._packages = packages
@@ -157,13 +183,11 @@ class Functions(Construct):
         more_layers: Sequence[lambda_.ILayerVersion] = (),
         temporary_mb: int | None = None,
     ) -> lambda_.Function:
-        log = logs.LogGroup(
+        log = log_group(
             self,
             f"{name.capitalize()}Log",
-            retention=_retention(self._deployment.log_retention_days),
-            removal_policy=(
-                RemovalPolicy.RETAIN if self._deployment.is_retained else RemovalPolicy.DESTROY
-            ),
+            deployment=self._deployment,
+            key=self._stateful.encryption.key,
         )
         return lambda_.Function(
             self,
@@ -206,8 +230,9 @@ class Functions(Construct):
                 )
                 for each in rights.receive_from
             ),
+            *key_statements(rights, self._stateful.encryption.key),
         ]
-        return iam.Role(
+        role = iam.Role(
             self,
             f"{name.capitalize()}Role",
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
@@ -217,6 +242,22 @@ class Functions(Construct):
                 )
             },
         )
+        for granted, resource, reason in (
+            (rights.indexes, f"{table.table_arn}/index/*", "The indexes of this one table"),
+            (
+                rights.storage,
+                storage.bucket.arn_for_objects(prefix + "*"),
+                "The archive's objects in one bucket, whose names nobody knows beforehand",
+            ),
+            (
+                rights.cache,
+                storage.cache_bucket.arn_for_objects("*"),
+                "Derived objects in one bucket, named by the studies they are of",
+            ),
+        ):
+            if granted:
+                accept_wildcard(role, resource, reason=reason)
+        return role
 
     def _granted(self, actions: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(
@@ -260,15 +301,3 @@ def _allow_bucket(
         _allow(on_bucket, bucket.bucket_arn),
         _allow(on_objects, bucket.arn_for_objects(prefix + "*")),
     )
-
-
-def _retention(days: int) -> logs.RetentionDays:
-    kinds = {
-        30: logs.RetentionDays.ONE_MONTH,
-        90: logs.RetentionDays.THREE_MONTHS,
-        365: logs.RetentionDays.ONE_YEAR,
-        2192: logs.RetentionDays.SIX_YEARS,
-    }
-    if days not in kinds:
-        raise ValueError(f"log_retention_days: {days} is not one of {', '.join(map(str, kinds))}")
-    return kinds[days]

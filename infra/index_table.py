@@ -9,8 +9,11 @@ from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
 from dicomulus.adapters.aws.schema import TABLE_SCHEMA
+from infra.checks import accept
 
 if TYPE_CHECKING:
+    from aws_cdk import aws_kms as kms
+
     from dicomulus.adapters.aws.schema import IndexSchema, KeyAttribute
     from infra.deployment import Deployment
 
@@ -18,17 +21,26 @@ if TYPE_CHECKING:
 class IndexTable(Construct):
     """An on-demand table that can be restored to any second of the last 35 days."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, deployment: Deployment) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        deployment: Deployment,
+        key: kms.IKey | None = None,
+    ) -> None:
         """Make the table and its secondary indexes."""
         super().__init__(scope, construct_id)
         retained = deployment.is_retained
+        kinds = dynamodb.TableEncryption
         self.table = dynamodb.Table(
             self,
             "Table",
             partition_key=_attribute(TABLE_SCHEMA.partition_key),
             sort_key=_attribute(TABLE_SCHEMA.sort_key),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
-            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            encryption=kinds.AWS_MANAGED if key is None else kinds.CUSTOMER_MANAGED,
+            encryption_key=key,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),
@@ -37,6 +49,15 @@ class IndexTable(Construct):
         )
         for index in TABLE_SCHEMA.indexes:
             self._add_index(index)
+        accept(
+            self.table,
+            {
+                "HIPAA.Security-DynamoDBInBackupPlan": (
+                    "It can be restored to any second of the last 35 days, and all of it can be "
+                    "made again from the storage bucket"
+                )
+            },
+        )
 
     def _add_index(self, index: IndexSchema) -> None:
         kinds = dynamodb.ProjectionType

@@ -14,6 +14,8 @@ from dicomulus.adapters.aws.limits import MAX_RECEIVES
 from infra.limits import COMPACT, INGEST, VISIBILITY_FACTOR
 
 if TYPE_CHECKING:
+    from aws_cdk import aws_kms as kms
+
     from infra.limits import FunctionLimits
     from infra.storage import Storage
 
@@ -26,9 +28,13 @@ _EVENTS: Final = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleExpir
 class ChangeQueues(Construct):
     """The ingest queue, told by the bucket, and the compact queue, told by ingest with a delay."""
 
-    def __init__(self, scope: Construct, construct_id: str) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, key: kms.IKey | None = None) -> None:
         """Make the queues."""
         super().__init__(scope, construct_id)
+        # S3 may send to a queue that SQS itself encrypts; to one with AWS's key it may not.
+        kinds = sqs.QueueEncryption
+        self._encryption = kinds.SQS_MANAGED if key is None else kinds.KMS
+        self._key = key
         self.ingest_dead_letters = self._dead_letters("Ingest")
         self.ingest = self._queue("Ingest", limits=INGEST, dead_letters=self.ingest_dead_letters)
         self.compact_dead_letters = self._dead_letters("Compact")
@@ -40,8 +46,8 @@ class ChangeQueues(Construct):
         return sqs.Queue(
             self,
             f"{name}DeadLetters",
-            # S3 may send to a queue that SQS itself encrypts; to one with AWS's key it may not.
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            encryption=self._encryption,
+            encryption_master_key=self._key,
             enforce_ssl=True,
             retention_period=Duration.days(_DEAD_LETTER_DAYS),
         )
@@ -50,7 +56,8 @@ class ChangeQueues(Construct):
         return sqs.Queue(
             self,
             f"{name}Queue",
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            encryption=self._encryption,
+            encryption_master_key=self._key,
             enforce_ssl=True,
             visibility_timeout=Duration.seconds(VISIBILITY_FACTOR * limits.timeout_seconds),
             dead_letter_queue=sqs.DeadLetterQueue(

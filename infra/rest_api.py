@@ -14,9 +14,13 @@ from dicomulus.api.uploads import PATH as UPLOADS_PATH
 from dicomulus.settings import Settings
 from dicomulus.wire.cors import ALLOWED_HEADERS, EVERY_ORIGIN, PREFLIGHT_SECONDS
 from dicomulus.wire.problem import PROBLEM_JSON, TYPE_PREFIX
+from infra.access_logs import StageLog
+from infra.checks import accept
+from infra.firewall import Firewall
 from infra.limits import READ
 
 if TYPE_CHECKING:
+    from aws_cdk import aws_kms as kms
     from aws_cdk import aws_lambda as lambda_
 
     from infra.deployment import Deployment
@@ -48,14 +52,61 @@ _OWN_ANSWERS: Final = (
     ("DEFAULT_5XX", None, "unavailable", "The gateway cannot answer"),
 )
 
+_ACCEPTED: Final = {
+    "AwsSolutions-APIG2": (
+        "The service itself checks paths, parameters and bodies, and says in its answer what is "
+        "wrong; the gateway's validation looks for missing parameters and into JSON alone"
+    ),
+    "AwsSolutions-APIG4": (
+        "Preflights carry no credentials, and what the service is able to do is no secret; all "
+        "other methods are authorized unless a deployment is asked not to"
+    ),
+    "AwsSolutions-APIG6": (
+        "Execution logs hold paths and queries, and so names of patients; the access log says why "
+        "the gateway refused"
+    ),
+    "AwsSolutions-COG4": (
+        "Requests are signed (IAM) or carry a token of any OpenID provider, not of Cognito alone"
+    ),
+    "HIPAA.Security-APIGWCacheEnabledAndEncrypted": (
+        "No shared cache holds patient data; each request is authorized and answered anew"
+    ),
+    "HIPAA.Security-APIGWExecutionLoggingEnabled": (
+        "Execution logs hold paths and queries, and so names of patients"
+    ),
+    "HIPAA.Security-APIGWSSLEnabled": (
+        "A client certificate is for servers behind the gateway; here are functions, which it "
+        "calls with IAM"
+    ),
+    "HIPAA.Security-APIGWXrayEnabled": (
+        "The gateway's segments hold the URL with its query, and so names of patients; the "
+        "functions trace themselves"
+    ),
+}
+
+_ACCEPTED_WITHOUT_FIREWALL: Final = {
+    "AwsSolutions-APIG3": (
+        "Requests are authorized before they reach a function, and throttled; waf=true adds the "
+        "firewall, for USD 9 a month and 0.60 for a million requests"
+    ),
+}
+
 
 class RestApi(Construct):
     """The REST API; its routes come once there are functions to answer them."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, deployment: Deployment) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        deployment: Deployment,
+        key: kms.IKey | None = None,
+    ) -> None:
         """Make the API with what it answers by itself."""
         super().__init__(scope, construct_id)
         self._deployment = deployment
+        log = StageLog(self, "Log", deployment=deployment, key=key)
         self.api = apigateway.RestApi(
             self,
             "Api",
@@ -65,9 +116,23 @@ class RestApi(Construct):
             binary_media_types=list(BINARY_MEDIA_TYPES),
             cloud_watch_role=False,
             deploy_options=apigateway.StageOptions(
-                stage_name=deployment.stage, metrics_enabled=True
+                stage_name=deployment.stage,
+                metrics_enabled=True,
+                access_log_destination=apigateway.LogGroupLogDestination(log.group),
+                access_log_format=log.format,
+                throttling_rate_limit=deployment.throttle_rate,
+                throttling_burst_limit=deployment.throttle_burst,
             ),
         )
+        if log.account is not None:
+            # A stage that logs is refused before the account has a role for that.
+            self.api.deployment_stage.node.add_dependency(log.account)
+        accept(self, _ACCEPTED)
+        if deployment.waf:
+            stage = self.api.deployment_stage
+            Firewall(self, "Firewall", deployment=deployment, stage=stage, key=key)
+        else:
+            accept(self, _ACCEPTED_WITHOUT_FIREWALL)
         for kind, status, code, detail in (*_OWN_ANSWERS, self._unknown_route()):
             self._answer_alone(kind, status, code=code, detail=detail)
 

@@ -33,7 +33,7 @@ class ServiceStack(Stack):
         """Compose the stack over the stateful one."""
         super().__init__(scope, construct_id, **options)
         base_path = Settings().base_path
-        gateway = RestApi(self, "Gateway", deployment=deployment)
+        gateway = RestApi(self, "Gateway", deployment=deployment, key=stateful.encryption.key)
         base_url = deployment.public_base_url or self._gateway_url(gateway, deployment) + base_path
         settings = Settings(
             public_base_url=base_url,

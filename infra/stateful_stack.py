@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aws_cdk import CfnOutput, Stack
 
+from infra.encryption import Encryption
 from infra.index_table import IndexTable
 from infra.queues import ChangeQueues
 from infra.storage import Storage
@@ -26,9 +27,11 @@ class StatefulStack(Stack):
         super().__init__(
             scope, construct_id, termination_protection=deployment.is_retained, **options
         )
-        self.storage = Storage(self, "Storage", deployment=deployment)
-        self.index = IndexTable(self, "Index", deployment=deployment)
-        self.queues = ChangeQueues(self, "Changes")
+        self.encryption = Encryption(self, "Encryption", deployment=deployment)
+        key = self.encryption.key
+        self.storage = Storage(self, "Storage", deployment=deployment, key=key)
+        self.index = IndexTable(self, "Index", deployment=deployment, key=key)
+        self.queues = ChangeQueues(self, "Changes", key=key)
         self.queues.follow(self.storage, prefix=deployment.storage_prefix)
         CfnOutput(self, "StorageBucketName", value=self.storage.bucket.bucket_name)
         CfnOutput(self, "TableName", value=self.index.table.table_name)

@@ -8,7 +8,12 @@ from aws_cdk import Aws, Duration, Fn, RemovalPolicy
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from infra.access_logs import OWN_KEYS, AccessLogBucket
+from infra.checks import accept
+
 if TYPE_CHECKING:
+    from aws_cdk import aws_kms as kms
+
     from infra.deployment import Deployment
 
 _NONCURRENT_DAYS: Final = 90
@@ -16,13 +21,29 @@ _NONCURRENT_DAYS: Final = 90
 
 _ABANDONED_UPLOAD_DAYS: Final = 7
 
+_ACCEPTED: Final = {
+    "HIPAA.Security-S3BucketReplicationEnabled": (
+        "S3 keeps each object in three zones; a copy in another region doubles the price and "
+        "needs a bucket there, so that it is the operator's decision (docs/operations.md)"
+    ),
+}
+
 
 class Storage(Construct):
-    """Two private, encrypted buckets that answer over TLS only."""
+    """Two private, encrypted buckets that answer over TLS only, and one for the log of access."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, deployment: Deployment) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        deployment: Deployment,
+        key: kms.IKey | None = None,
+    ) -> None:
         """Make the buckets."""
         super().__init__(scope, construct_id)
+        self._key = key
+        self.access_logs = AccessLogBucket(self, "AccessLogs", deployment=deployment)
         removal = RemovalPolicy.RETAIN if deployment.is_retained else RemovalPolicy.DESTROY
         # The queue's policy names the bucket and the bucket's notifications name the queue. Made
         # of the stack's own id, the name is known to both without a circle, and is used by no other.
@@ -42,6 +63,14 @@ class Storage(Construct):
         )
         self.cache_bucket = self._bucket("CacheBucket", removal=removal)
         self.bucket_name = Fn.join("-", ["dicomulus-storage", stack_uuid])
+        accept(
+            self.cache_bucket,
+            {
+                "HIPAA.Security-S3BucketVersioningEnabled": (
+                    "All of it can be made again; old versions would keep what was deleted"
+                )
+            },
+        )
 
     def _bucket(
         self,
@@ -52,11 +81,15 @@ class Storage(Construct):
         versioned: bool = False,
         lifecycle_rules: list[s3.LifecycleRule] | None = None,
     ) -> s3.Bucket:
-        return s3.Bucket(
+        kinds = s3.BucketEncryption
+        bucket = s3.Bucket(
             self,
             construct_id,
             bucket_name=bucket_name,
-            encryption=s3.BucketEncryption.S3_MANAGED,
+            encryption=kinds.S3_MANAGED if self._key is None else kinds.KMS,
+            encryption_key=self._key,
+            # One data key serves many objects, else every read would be a call of KMS, too.
+            bucket_key_enabled=None if self._key is None else True,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             enforce_ssl=True,
@@ -65,3 +98,8 @@ class Storage(Construct):
             lifecycle_rules=lifecycle_rules,
             removal_policy=removal,
         )
+        self.access_logs.follow(bucket, prefix=construct_id)
+        accept(bucket, _ACCEPTED)
+        if self._key is None:
+            accept(bucket, OWN_KEYS)
+        return bucket

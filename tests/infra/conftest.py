@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
+    from aws_cdk import Stack
     from aws_cdk.assertions import Template
 
 
@@ -27,6 +31,83 @@ class Synthesised:
         for template in (self.stateful, self.service):
             found |= template.find_resources(kind)
         return found
+
+
+OPEN: Final = {"stage": "dev", "authorization": "none"}
+"""The context of a stage with as little protection as one can ask for."""
+
+HARDENED: Final = {"stage": "prod", "kms": "customer", "waf": "true"}
+"""The context of a stage with all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The templates of one deployment, held to the rules, and what the rules found."""
+
+    templates: Synthesised
+    findings: list[tuple[str, list[str]]]
+    """Rule and the paths of constructs that break it."""
+    accepted: dict[str, dict[str, str]]
+    """Path of a construct to the rules that are accepted there, with their reasons."""
+
+    def reasons(self) -> Iterator[tuple[str, str]]:
+        """Give every accepted rule with its reason."""
+        for rules in self.accepted.values():
+            yield from rules.items()
+
+    def accepting(self, rule: str = "") -> list[str]:
+        """Give the paths of constructs where a rule, or any, is accepted."""
+        return [path for path, rules in self.accepted.items() if not rule or rule in rules]
+
+
+def checked(
+    context: Mapping[str, str] | None, folder: Path, *, add: Callable[[Stack], None] | None = None
+) -> Checked:
+    """Write the templates of a deployment, or of one stack with what is added, and check them."""
+    from aws_cdk import App, Stack
+    from aws_cdk.assertions import Template
+
+    from infra.app import compose
+    from infra.checks import add_checks
+    from infra.deployment import Deployment
+
+    app = App(
+        context={"aws:cdk:bundling-stacks": [], **(context or {})},
+        analytics_reporting=False,
+        outdir=str(folder),
+    )
+    if add is None:
+        stacks: tuple[Stack, ...] = compose(app, Deployment.from_context(app.node.try_get_context))
+    else:
+        stacks = (Stack(app, "One"),) * 2
+        add(stacks[0])
+    add_checks(app)
+    with contextlib.suppress(RuntimeError):
+        app.synth()
+    # A pack that has found nothing is not in the report.
+    report = json.loads((folder / "validation-report.json").read_text())
+    accepted: dict[str, dict[str, str]] = {}
+    for metadata in folder.glob("*.metadata.json"):
+        for path, entries in json.loads(metadata.read_text()).items():
+            for entry in entries:
+                if entry["type"] == "aws:cdk:acknowledged-rules":
+                    for rule, reason in entry["data"].items():
+                        name = rule.removeprefix("Annotation::")
+                        accepted.setdefault(path.strip("/"), {})[name] = reason
+    stateful, service = (
+        Template.from_json(json.loads((folder / stack.template_file).read_text()))
+        for stack in stacks
+    )
+    return Checked(
+        Synthesised(stateful, service),
+        [
+            (violation["ruleName"], [each["constructPath"] for each in constructs])
+            for pack in report["pluginReports"]
+            for violation in pack["violations"]
+            for constructs in (violation["violatingConstructs"],)
+        ],
+        accepted,
+    )
 
 
 def synthesise(context: Mapping[str, str] | None = None) -> Synthesised:
@@ -51,7 +132,7 @@ def _node() -> Iterator[None]:
     pytest.importorskip("aws_cdk", reason="the CDK is not installed: make infra installs it")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CDK_DOCKER", "/nonexistent/docker")
-        patch.setenv("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "1")
+        patch.setenv("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20")
         yield
 
 
@@ -59,3 +140,9 @@ def _node() -> Iterator[None]:
 def synthesised(_node: None) -> Synthesised:
     """Give the templates of a stage that keeps its data."""
     return synthesise({"stage": "prod"})
+
+
+@pytest.fixture(scope="session")
+def hardened(_node: None, tmp_path_factory: pytest.TempPathFactory) -> Checked:
+    """Give the templates of a stage with every protection."""
+    return checked(HARDENED, tmp_path_factory.mktemp("hardened"))

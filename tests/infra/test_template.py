@@ -59,7 +59,7 @@ def actions(statement: dict[str, Any]) -> list[str]:
 
 def test_buckets_are_private_and_encrypted(synthesised: Synthesised) -> None:
     buckets = synthesised.resources("AWS::S3::Bucket")
-    assert len(buckets) == 2
+    assert len(buckets) >= 3
     for bucket in buckets.values():
         properties = bucket["Properties"]
         assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
@@ -316,7 +316,7 @@ def test_every_function_has_a_role_of_its_own(synthesised: Synthesised) -> None:
 
 def test_logs_are_not_kept_for_ever(synthesised: Synthesised) -> None:
     logs = synthesised.resources("AWS::Logs::LogGroup")
-    assert len(logs) == len(FUNCTIONS)
+    assert len(logs) > len(FUNCTIONS)
     assert {each["Properties"]["RetentionInDays"] for each in logs.values()} == {90}
 
 
