@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 Authorization = Literal["iam", "none"]
 
-WEB_ADAPTER_LAYER_VERSION: Final = 27
-"""Version of the Lambda Web Adapter's public layers that holds the adapter 1.0.0."""
+WEB_ADAPTER_LAYER_VERSION: Final = 30
+"""Version of the Lambda Web Adapter's public layers that holds the adapter 1.1.0."""
 
 _KEY_ARN: Final = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-)?[0-9a-f-]{32,36}")
 

@@ -8,6 +8,7 @@ from aws_cdk import Aws, Duration, Fn, RemovalPolicy
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from dicomulus.adapters.aws.bucket_cors import storage_cors_rule
 from infra.access_logs import OWN_KEYS, AccessLogBucket
 from infra.checks import accept
 
@@ -53,6 +54,7 @@ class Storage(Construct):
             removal=removal,
             bucket_name=Fn.join("-", ["dicomulus-storage", stack_uuid]),
             versioned=True,
+            cors=[_cors_rule(deployment)],
             lifecycle_rules=[
                 s3.LifecycleRule(
                     noncurrent_version_expiration=Duration.days(_NONCURRENT_DAYS),
@@ -79,6 +81,7 @@ class Storage(Construct):
         removal: RemovalPolicy,
         bucket_name: str | None = None,
         versioned: bool = False,
+        cors: list[s3.CorsRule] | None = None,
         lifecycle_rules: list[s3.LifecycleRule] | None = None,
     ) -> s3.Bucket:
         kinds = s3.BucketEncryption
@@ -95,6 +98,7 @@ class Storage(Construct):
             enforce_ssl=True,
             minimum_tls_version=1.2,
             versioned=versioned,
+            cors=cors,
             lifecycle_rules=lifecycle_rules,
             removal_policy=removal,
         )
@@ -103,3 +107,14 @@ class Storage(Construct):
         if self._key is None:
             accept(bucket, OWN_KEYS)
         return bucket
+
+
+def _cors_rule(deployment: Deployment) -> s3.CorsRule:
+    rule = storage_cors_rule(deployment.allowed_origins, public_base_url=deployment.public_base_url)
+    return s3.CorsRule(
+        allowed_origins=rule["AllowedOrigins"],
+        allowed_methods=[s3.HttpMethods(method) for method in rule["AllowedMethods"]],
+        allowed_headers=rule["AllowedHeaders"],
+        exposed_headers=rule["ExposeHeaders"],
+        max_age=rule["MaxAgeSeconds"],
+    )

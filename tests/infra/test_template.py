@@ -320,6 +320,34 @@ def test_logs_are_not_kept_for_ever(synthesised: Synthesised) -> None:
     assert {each["Properties"]["RetentionInDays"] for each in logs.values()} == {90}
 
 
+# --- storage bucket ------------------------------------------------------------------------------
+
+
+def cors_rules(synthesised: Synthesised) -> list[dict[str, Any]]:
+    """Give the rules of all buckets about pages."""
+    return [
+        rule
+        for bucket in synthesised.resources("AWS::S3::Bucket").values()
+        for rule in bucket["Properties"].get("CorsConfiguration", {}).get("CorsRules", ())
+    ]
+
+
+def test_pages_may_use_presigned_requests_and_read_what_they_tell(
+    synthesised: Synthesised, open_stage: Synthesised
+) -> None:
+    (rule,) = cors_rules(synthesised)
+    assert set(rule["AllowedMethods"]) == {"GET", "HEAD", "PUT"}
+    assert "http://localhost:*" in rule["AllowedOrigins"]
+    assert {"ETag", "Content-Range", "Accept-Ranges", "x-amz-checksum-sha256"} <= set(
+        rule["ExposedHeaders"]
+    )
+    # S3 takes one wildcard in an origin and none in what is exposed.
+    assert all(origin.count("*") <= 1 for origin in rule["AllowedOrigins"])
+    assert not any("*" in header for header in rule["ExposedHeaders"])
+    (rule,) = cors_rules(open_stage)
+    assert "https://viewer.example" in rule["AllowedOrigins"]
+
+
 # --- gateway -------------------------------------------------------------------------------------
 
 

@@ -247,6 +247,28 @@ def test_pages_of_this_machine_may_read_and_others_may_not(emulation: Emulation)
         assert allowed == ([origin] if status == 200 else [])
 
 
+def test_pages_of_this_machine_may_use_the_bucket_with_presigned_requests(
+    emulation: Emulation,
+) -> None:
+    """A viewer that follows a manifest, or a page that uploads past the gateway."""
+    emulation.put("for a page.dcm", b"content")
+    url = emulation.client("s3").generate_presigned_url(
+        "get_object", Params={"Bucket": emulation.bucket, "Key": "for a page.dcm"}
+    )
+    page = {"Origin": "http://localhost:3000"}
+    asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "if-match"}
+    preflight = httpx.options(url, headers=page | asked, timeout=30)
+    assert preflight.status_code == 200
+    assert "GET" in preflight.headers["Access-Control-Allow-Methods"]
+    answer = httpx.get(url, headers=page, timeout=30)
+    assert answer.headers["Access-Control-Allow-Origin"] in ("*", page["Origin"])
+    assert "etag" in answer.headers["Access-Control-Expose-Headers"].lower()
+    foreign = httpx.options(
+        url, headers={"Origin": "https://elsewhere.example"} | asked, timeout=30
+    )
+    assert foreign.headers.get("Access-Control-Allow-Origin") != "https://elsewhere.example"
+
+
 def test_head_is_answered_without_a_body(emulation: Emulation) -> None:
     answer = httpx.head(f"{emulation.base_url}/studies", timeout=30)
     assert answer.status_code == 200

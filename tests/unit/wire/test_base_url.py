@@ -172,6 +172,16 @@ def test_a_malformed_forwarding_header_is_refused(headers: dict[str, str]) -> No
         base(Settings(trusted_proxies=(PROXY,)), peer=PROXY, forwarded=headers)
 
 
+def test_behind_a_gateway_every_name_that_leads_to_it_is_a_right_one() -> None:
+    """A distribution before the gateway asks it by the gateway's own name, not by the public one."""
+    settings = Settings(public_base_url="https://pacs.example/dicom-web")
+    headers = Headers.of({"Host": "abc.execute-api.eu-central-1.amazonaws.com"})
+    endpoint = Endpoint(port=8080, peer="127.0.0.1", behind_gateway=True)
+    assert base_url(settings, headers, endpoint=endpoint) == settings.public_base_url
+    with pytest.raises(MisdirectedRequestError):
+        base_url(settings, headers, endpoint=Endpoint(port=8080))
+
+
 def test_pages_of_this_server_have_the_origin_of_its_base_or_of_the_host_asked() -> None:
     headers = Headers.of({"Host": "LOCALHOST:8080"})
     found = own_origins("https://pacs.example/x", headers, endpoint=Endpoint(port=8080))

@@ -78,6 +78,7 @@ def ask(
     method: str = "GET",
     body: bytes = b"",
     settings: Settings | None = None,
+    behind_gateway: bool = False,
     **headers: str,
 ) -> Answer:
     environ: dict[str, Any] = {"REQUEST_METHOD": method, "HTTP_HOST": "localhost", "RAW_URI": uri}
@@ -94,9 +95,12 @@ def ask(
     def start_response(status: str, lines: list[tuple[str, str]], *_: object) -> Any:
         answer.status = int(status.split()[0])
         answer.headers = dict(lines)
+        assert len(answer.headers) == len(lines)
         return answer.body.__add__
 
-    app = application(handle, settings=settings or Settings(), port=8080)
+    app = application(
+        handle, settings=settings or Settings(), port=8080, behind_gateway=behind_gateway
+    )
     chunks = (validator(app) if checked else app)(environ, start_response)
     try:
         for chunk in chunks:
@@ -275,6 +279,30 @@ def test_no_log_has_the_patient_id_of_a_path(
     assert SECRET not in str([vars(record) for record in caplog.records])
 
 
+def test_behind_a_gateway_no_host_is_foreign() -> None:
+    settings = Settings(public_base_url="https://pacs.example/dicom-web")
+    answer = ask(
+        lambda request: Response(200, (("Content-Type", "text/plain"),), request.base_url.encode()),
+        settings=settings,
+        behind_gateway=True,
+        HTTP_HOST="abc.execute-api.eu-central-1.amazonaws.com",
+    )
+    assert (answer.status, answer.body.decode()) == (200, settings.public_base_url)
+
+
+def test_a_name_of_a_header_is_sent_once() -> None:
+    """RFC 9110 §5.3: the lines of one name are a list; Lambda's streams know one value a name."""
+    lines = (
+        ("Content-Type", "a/b"),
+        ("Vary", "Accept"),
+        ("Warning", '299 a "b, c"'),
+        ("vary", "Accept-Encoding"),
+    )
+    answer = ask(lambda _: Response(200, lines, b""))
+    assert answer.headers["Vary"] == "Accept, Accept-Encoding, Origin"
+    assert answer.headers["Warning"] == '299 a "b, c"'
+
+
 def test_a_foreign_host_is_misdirected() -> None:
     answer = ask(plain, HTTP_HOST="evil.example")
     assert (answer.status, answer.problem["code"]) == (421, "misdirected-request")
@@ -407,7 +435,7 @@ def test_a_body_longer_than_the_archive_takes_is_refused() -> None:
     small = Settings(max_request_bytes=3)
     assert ask(echo, method="POST", body=b"abc", settings=small).status == 200
     assert ask(echo, method="POST", body=b"abcd", settings=small).status == 413
-    chunked = {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
+    chunked: dict[str, Any] = {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
     assert ask(echo, method="POST", body=b"abc", settings=small, **chunked).body == b"abc"
     assert ask(echo, method="POST", body=b"abcd", settings=small, **chunked).status == 413
 

@@ -66,6 +66,7 @@ def application(
     settings: Settings,
     port: int,
     body_errors: tuple[type[Exception], ...] = (OSError,),
+    behind_gateway: bool = False,
 ) -> WSGIApplication:
     """Wrap the routes into a WSGI application.
 
@@ -78,18 +79,20 @@ def application(
         settings: Where the archive is and who may use it.
         port: The port that is listened on.
         body_errors: What the server's input raises for a body that breaks off or does not parse.
+        behind_gateway: Whether requests come from a gateway alone, by whatever name it has.
 
     Raises:
         ConfigurationError: The tokens of the settings cannot be read.
     """
-    return _Edge(handle, settings, port, body_errors, Tokens.of(settings))
+    endpoint = Endpoint(port=port, behind_gateway=behind_gateway)
+    return _Edge(handle, settings, endpoint, body_errors, Tokens.of(settings))
 
 
 @dataclass(frozen=True, slots=True)
 class _Edge:
     handle: Handle
     settings: Settings
-    port: int
+    endpoint: Endpoint
     body_errors: tuple[type[Exception], ...]
     tokens: Tokens
 
@@ -112,7 +115,7 @@ class _Edge:
         )
 
     def _respond(self, incoming: Incoming) -> Response:
-        endpoint = Endpoint(port=self.port, peer=incoming.peer)
+        endpoint = replace(self.endpoint, peer=incoming.peer)
         origin = incoming.headers.get("Origin")
         allowed = self.settings.allowed_origins
         own: Collection[str] = ()
@@ -135,7 +138,7 @@ class _Edge:
 
     def refused(self, response: Response, headers: Headers, peer: str) -> Response:
         """Let allowed pages read an answer to what the server itself could not understand."""
-        endpoint = Endpoint(port=self.port, peer=peer)
+        endpoint = replace(self.endpoint, peer=peer)
         try:
             base = base_url(self.settings, headers, endpoint=endpoint)
         except DicomulusError:
@@ -217,6 +220,7 @@ def serve(
     workers: int,
     ready: Callable[[], None],
     threads: int = DEFAULT_THREADS,
+    behind_gateway: bool = False,
 ) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP, from processes that are forked here.
 
@@ -229,6 +233,7 @@ def serve(
         workers: Processes.
         ready: Called once when requests will be answered, in the calling process.
         threads: Requests that one process answers at the same time.
+        behind_gateway: See ``application``.
 
     Raises:
         SystemExit: A process could not be started.
@@ -247,7 +252,13 @@ def serve(
     }
 
     def make() -> WSGIApplication:
-        return application(build(), settings=settings, port=port, body_errors=BODY_ERRORS)
+        return application(
+            build(),
+            settings=settings,
+            port=port,
+            body_errors=BODY_ERRORS,
+            behind_gateway=behind_gateway,
+        )
 
     run(make, options, ready=ready)
 
@@ -265,4 +276,11 @@ def serve_behind_adapter(build: Callable[[Settings], Handle], *, ready: Callable
     settings = Settings.from_env()
     listener = listen("127.0.0.1", int(os.environ["AWS_LWA_PORT"]))
     # An environment is handed one request at a time, so that one process is enough.
-    serve(partial(build, settings), settings=settings, listener=listener, workers=1, ready=ready)
+    serve(
+        partial(build, settings),
+        settings=settings,
+        listener=listener,
+        workers=1,
+        ready=ready,
+        behind_gateway=True,
+    )

@@ -36,6 +36,8 @@ class Endpoint:
     port: int
     peer: str = ""
     scheme: str = "http"
+    behind_gateway: bool = False
+    """Whether requests come from a gateway alone, which has a name of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,15 @@ def base_url(settings: Settings, headers: Headers, *, endpoint: Endpoint) -> str
 
     It is the configured one; else what a trusted proxy forwards; else made of the Host header's
     name, every loopback name being one, and its port, or the listening port where it has none.
+    Behind a gateway nothing but the configured one is looked at: whatever name it was found by,
+    the address that a page could rebind to is the gateway's, whose certificate has another.
 
     Raises:
         InvalidHeaderError: The Host header or a trusted forwarding header does not parse.
         MisdirectedRequestError: The Host header names another server.
     """
+    if endpoint.behind_gateway and settings.public_base_url:
+        return settings.public_base_url
     forwarded = _forwarded(settings, headers, endpoint=endpoint)
     if forwarded is None:
         host = parse_authority(headers.get("Host", "") or "")

@@ -201,11 +201,18 @@ def status_line(status: int) -> str:
 
 
 def header_lines(response: Response) -> list[tuple[str, str]]:
-    """List the headers, Content-Length among them where the length is known."""
-    lines = list(response.headers)
+    """List the headers, each name once, Content-Length among them where the length is known.
+
+    Several lines of one name are one list (RFC 9110 §5.3). What starts a streamed answer of a
+    function has a place for one value of each name.
+    """
+    lines: dict[str, tuple[str, str]] = {}
+    for name, value in response.headers:
+        first, before = lines.get(name.lower(), (name, ""))
+        lines[name.lower()] = (first, f"{before}, {value}" if before else value)
     if response.length is not None and not is_bodiless(response.status):
-        lines.append(("Content-Length", str(response.length)))
-    return lines
+        lines["content-length"] = ("Content-Length", str(response.length))
+    return list(lines.values())
 
 
 class _Opened:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from dicomulus.adapters.aws.bucket_cors import storage_cors_rule
 from dicomulus.adapters.aws.limits import MAX_RECEIVES
 from dicomulus.adapters.aws.schema import create_table_arguments
 
@@ -50,6 +51,8 @@ def make_resources(clients: Clients, settings: Settings) -> Settings:
             clients.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
         else:
             clients.s3.create_bucket(Bucket=bucket)
+    rule = storage_cors_rule(settings.allowed_origins, public_base_url=settings.public_base_url)
+    clients.s3.put_bucket_cors(Bucket=STORAGE_BUCKET, CORSConfiguration={"CORSRules": [rule]})
     # Without versions, as moto tells nothing of an object that only gets a delete marker.
     ingest_queue_url, ingest_dead_letters_url = _make_queue(clients.sqs, "ingest")
     compact_queue_url, compact_dead_letters_url = _make_queue(clients.sqs, "compact")

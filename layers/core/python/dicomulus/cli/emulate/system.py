@@ -133,6 +133,8 @@ def _functions_folder(given: Path | None) -> Path:
 
 def _start_aws(port: int) -> str:
     """Start moto in a thread of this process; give its URL."""
+    # Otherwise it lets pages of any origin read everything; with it buckets' own rules hold.
+    os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
     # Told now and in our words: in moto's thread nobody would hear of it.
