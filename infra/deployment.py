@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Authorization = Literal["iam", "none"]
+PriceClass = Literal["100", "200", "all"]
 
 WEB_ADAPTER_LAYER_VERSION: Final = 30
 """Version of the Lambda Web Adapter's public layers that holds the adapter 1.1.0."""
@@ -36,7 +37,21 @@ class Deployment:
     allowed_origins: tuple[str, ...] = ()
     """Origins besides loopback whose pages may use the archive; ``*`` for all."""
     public_base_url: str = ""
-    """Base URL on a domain of one's own, up to ``/dicom-web``; empty: the gateway's."""
+    """Base URL as a proxy of one's own has it, up to ``/dicom-web``; empty: the deployment's."""
+    one_origin: bool = False
+    """CloudFront before pages, viewer and gateway, so that they are of one origin."""
+    viewer: bool = True
+    """OHIF beside the pages of ``one_origin``."""
+    domain_name: str = ""
+    """Name of one's own for ``one_origin``, or else for the gateway."""
+    certificate_arn: str = ""
+    """Certificate of that name: in us-east-1 for ``one_origin``, else where the gateway is."""
+    hosted_zone_id: str = ""
+    """Hosted zone that records of the name are put into; empty: they are made elsewhere."""
+    price_class: PriceClass = "100"
+    """Where ``one_origin`` answers from: North America and Europe, further, or all."""
+    countries: tuple[str, ...] = ()
+    """Countries that ``one_origin`` answers to, by two letters; empty: all."""
     storage_prefix: str = ""
     """Keys outside this prefix of the storage bucket are not the archive's."""
     search_shards: int = 4
@@ -68,6 +83,39 @@ class Deployment:
             raise ValueError(f"authorization: {self.authorization!r} is not iam or none")
         if self.kms not in ("managed", "customer") and not _KEY_ARN.fullmatch(self.kms):
             raise ValueError(f"kms: {self.kms!r} is not managed, customer or the ARN of a key")
+        self._check_origin()
+        self._check_name()
+
+    def _check_origin(self) -> None:
+        if self.price_class not in get_args(PriceClass):
+            raise ValueError(f"price_class: {self.price_class!r} is not 100, 200 or all")
+        if any(
+            not (each.isalpha() and each.isupper() and len(each) == 2) for each in self.countries
+        ):
+            raise ValueError(f"countries: {', '.join(self.countries)} are not all two letters")
+        if self.one_origin and self.authorization == "iam":
+            raise ValueError(
+                "one_origin: a signature holds for one host, and CloudFront asks another; "
+                "say another authorization than iam"
+            )
+
+    def _check_name(self) -> None:
+        if bool(self.domain_name) != bool(self.certificate_arn):
+            raise ValueError("domain_name: it and certificate_arn need each other")
+        if self.hosted_zone_id and not self.domain_name:
+            raise ValueError("hosted_zone_id: there is no domain_name to put into it")
+        if self.one_origin and self.domain_name and ":us-east-1:" not in self.certificate_arn:
+            raise ValueError("certificate_arn: CloudFront takes certificates of us-east-1 alone")
+
+    @property
+    def has_api_domain(self) -> bool:
+        """Whether the gateway itself has the name of one's own."""
+        return bool(self.domain_name) and not self.one_origin
+
+    @property
+    def sign_in_origins(self) -> tuple[str, ...]:
+        """Origins that pages ask for tokens."""
+        return ()
 
     @property
     def is_retained(self) -> bool:

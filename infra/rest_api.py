@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from aws_cdk import Duration
 from aws_cdk import aws_apigateway as apigateway
+from aws_cdk import aws_certificatemanager as acm
 from constructs import Construct
 
 from dicomulus.api.routes import ROUTES
@@ -18,6 +19,7 @@ from infra.access_logs import StageLog
 from infra.checks import accept
 from infra.firewall import Firewall
 from infra.limits import READ
+from infra.names import alias_records
 
 if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
@@ -92,6 +94,10 @@ _ACCEPTED_WITHOUT_FIREWALL: Final = {
 }
 
 
+# The stage's URL would be a circle of resources.
+_OWN_BASE_URL: Final = f"https://$context.domainName/$context.stage{Settings().base_path}"
+
+
 class RestApi(Construct):
     """The REST API; its routes come once there are functions to answer them."""
 
@@ -103,7 +109,7 @@ class RestApi(Construct):
         deployment: Deployment,
         key: kms.IKey | None = None,
     ) -> None:
-        """Make the API with what it answers by itself."""
+        """Make the API."""
         super().__init__(scope, construct_id)
         self._deployment = deployment
         log = StageLog(self, "Log", deployment=deployment, key=key)
@@ -115,6 +121,8 @@ class RestApi(Construct):
             endpoint_types=[apigateway.EndpointType.REGIONAL],
             binary_media_types=list(BINARY_MEDIA_TYPES),
             cloud_watch_role=False,
+            # With a name of its own it has one address; behind CloudFront that is where it is.
+            disable_execute_api_endpoint=deployment.has_api_domain or None,
             deploy_options=apigateway.StageOptions(
                 stage_name=deployment.stage,
                 metrics_enabled=True,
@@ -133,8 +141,38 @@ class RestApi(Construct):
             Firewall(self, "Firewall", deployment=deployment, stage=stage, key=key)
         else:
             accept(self, _ACCEPTED_WITHOUT_FIREWALL)
+        if deployment.has_api_domain:
+            self._name()
+
+    def _name(self) -> None:
+        deployment = self._deployment
+        domain = apigateway.DomainName(
+            self,
+            "Domain",
+            domain_name=deployment.domain_name,
+            certificate=acm.Certificate.from_certificate_arn(
+                self, "Certificate", deployment.certificate_arn
+            ),
+            endpoint_type=apigateway.EndpointType.REGIONAL,
+            security_policy=apigateway.SecurityPolicy.TLS_1_2,
+        )
+        domain.add_base_path_mapping(self.api)
+        if deployment.hosted_zone_id:
+            alias_records(
+                self,
+                deployment,
+                host=domain.domain_name_alias_domain_name,
+                zone=domain.domain_name_alias_hosted_zone_id,
+            )
+
+    def answer_refusals(self, base_url: str) -> None:
+        """Have what the gateway answers by itself look like the archive's own answers.
+
+        Args:
+            base_url: The archive's, where it is another than the gateway's own address.
+        """
         for kind, status, code, detail in (*_OWN_ANSWERS, self._unknown_route()):
-            self._answer_alone(kind, status, code=code, detail=detail)
+            self._answer_alone(kind, status, code=code, detail=detail, base_url=base_url)
 
     def _unknown_route(self) -> tuple[str, int, str, str]:
         # A path without a method; where requests are signed, a request without a signature too.
@@ -147,12 +185,14 @@ class RestApi(Construct):
             "The request is not signed, or there is no such resource",
         )
 
-    def _answer_alone(self, kind: str, status: int | None, *, code: str, detail: str) -> None:
+    def _answer_alone(
+        self, kind: str, status: int | None, *, code: str, detail: str, base_url: str
+    ) -> None:
         problem = {"type": TYPE_PREFIX + code, "title": detail, "code": code, "detail": detail}
         if status is not None:
             problem["status"] = status  # type: ignore[assignment]
         if kind == "REQUEST_TOO_LARGE":
-            problem["uploads"] = self._uploads_url()
+            problem["uploads"] = (base_url or _OWN_BASE_URL) + UPLOADS_PATH
         apigateway.CfnGatewayResponse(
             self,
             f"Answer{kind.title().replace('_', '')}",
@@ -167,11 +207,6 @@ class RestApi(Construct):
             },
             response_templates={"application/json": json.dumps(problem)},
         )
-
-    def _uploads_url(self) -> str:
-        # Of the gateway's own address, the stage's URL would be a circle of resources.
-        own = f"https://$context.domainName/$context.stage{Settings().base_path}"
-        return (self._deployment.public_base_url or own) + UPLOADS_PATH
 
     def base_url(self, base_path: str) -> str:
         """Give the base URL at the gateway's own address."""

@@ -8,6 +8,7 @@ from aws_cdk import CfnOutput, Stack
 
 from dicomulus.settings import Settings
 from infra.functions import Functions
+from infra.one_origin import OneOrigin
 from infra.packages import Packages
 from infra.rest_api import RestApi
 
@@ -34,7 +35,9 @@ class ServiceStack(Stack):
         super().__init__(scope, construct_id, **options)
         base_path = Settings().base_path
         gateway = RestApi(self, "Gateway", deployment=deployment, key=stateful.encryption.key)
-        base_url = deployment.public_base_url or self._gateway_url(gateway, deployment) + base_path
+        known_url = self._known_base_url(gateway, deployment, stateful, base_path=base_path)
+        gateway.answer_refusals(known_url)
+        base_url = known_url or self._gateway_url(gateway, deployment) + base_path
         settings = Settings(
             public_base_url=base_url,
             base_path=base_path,
@@ -61,8 +64,34 @@ class ServiceStack(Stack):
         gateway.connect(functions, base_path=base_path)
         CfnOutput(self, "DicomWeb", value=base_url)
 
-    def _gateway_url(self, gateway: RestApi, deployment: Deployment) -> str:
+    def _known_base_url(
+        self,
+        gateway: RestApi,
+        deployment: Deployment,
+        stateful: StatefulStack,
+        *,
+        base_path: str,
+    ) -> str:
+        """Give the base URL where it is not at the gateway's own address, else nothing."""
+        host = deployment.domain_name
+        if deployment.one_origin:
+            one_origin = OneOrigin(
+                self,
+                "OneOrigin",
+                deployment=deployment,
+                api_host=self._gateway_host(gateway),
+                base_path=base_path,
+                storage_bucket=stateful.storage.bucket.bucket_name,
+                key=stateful.encryption.key,
+            )
+            host = one_origin.host
+            CfnOutput(self, "Site", value=f"https://{host}/")
+        return deployment.public_base_url or (f"https://{host}{base_path}" if host else "")
+
+    def _gateway_host(self, gateway: RestApi) -> str:
         # Of the API's id, not of its stage: the stage waits for the methods and they for the
         # functions, which are told this URL.
-        host = f"{gateway.api.rest_api_id}.execute-api.{self.region}.{self.url_suffix}"
-        return f"https://{host}/{deployment.stage}"
+        return f"{gateway.api.rest_api_id}.execute-api.{self.region}.{self.url_suffix}"
+
+    def _gateway_url(self, gateway: RestApi, deployment: Deployment) -> str:
+        return f"https://{self._gateway_host(gateway)}/{deployment.stage}"

@@ -33,8 +33,8 @@ class Synthesised:
         return found
 
 
-OPEN: Final = {"stage": "dev", "authorization": "none"}
-"""The context of a stage with as little protection as one can ask for."""
+OPEN: Final = {"stage": "dev", "authorization": "none", "one_origin": "true"}
+"""The context of a stage with as little protection as one can ask for, and all else."""
 
 HARDENED: Final = {"stage": "prod", "kms": "customer", "waf": "true"}
 """The context of a stage with all of it."""
@@ -146,3 +146,18 @@ def synthesised(_node: None) -> Synthesised:
 def hardened(_node: None, tmp_path_factory: pytest.TempPathFactory) -> Checked:
     """Give the templates of a stage with every protection."""
     return checked(HARDENED, tmp_path_factory.mktemp("hardened"))
+
+
+@pytest.fixture(scope="session")
+def open_stage(_node: None) -> Synthesised:
+    """Give a development stage on x86_64 that everybody may call, at one origin with its viewer."""
+    return synthesise(
+        {
+            "authorization": "none",
+            "architecture": "x86_64",
+            "allowed_origins": "https://viewer.example",
+            "storage_prefix": "archive/",
+            "allow_delete": "true",
+            "one_origin": "true",
+        }
+    )

@@ -13,7 +13,6 @@ from dicomulus.services.transcode import MAX_ENCODED_BYTES, MAX_SPOOLED_BYTES
 from dicomulus.settings import PREFIX, Settings
 from infra.limits import VISIBILITY_FACTOR
 from infra.rights import RIGHTS
-from tests.infra.conftest import synthesise
 
 if TYPE_CHECKING:
     from tests.infra.conftest import Synthesised
@@ -494,20 +493,6 @@ def test_the_gateway_is_regional_and_takes_dicom_as_bytes(synthesised: Synthesis
 
 
 # --- what one may ask for ------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def open_stage(_node: None) -> Synthesised:
-    """A development stage on x86_64 that everybody may call."""
-    return synthesise(
-        {
-            "authorization": "none",
-            "architecture": "x86_64",
-            "allowed_origins": "https://viewer.example",
-            "storage_prefix": "archive/",
-            "allow_delete": "true",
-        }
-    )
 
 
 def test_everybody_may_call_only_where_that_is_asked_for(open_stage: Synthesised) -> None:

@@ -84,13 +84,13 @@ def emulator() -> list[str]:
     return ["--aws-endpoint", second_emulator(**CREDENTIALS)]
 
 
-def start(folder: Path) -> Emulation:
+def start(folder: Path, *arguments: str) -> Emulation:
     """Start an emulation and wait until it says that it answers."""
     # None of this may reach it: it would lead to a real account.
     misleading = {"AWS_PROFILE": "nobody", "AWS_ENDPOINT_URL_S3": "https://s3.invalid"}
     with (folder / "errors.txt").open("w") as errors:
         process = subprocess.Popen(
-            command("--port", "0", *emulator()),
+            command("--port", "0", *emulator(), *arguments),
             cwd=folder,
             env={**os.environ, **misleading},
             stdout=subprocess.PIPE,

@@ -57,6 +57,8 @@ class Tab:
     """Errors in the console, exceptions, and requests that failed."""
     requests: list[str] = field(default_factory=list)
     """URLs asked for."""
+    preflights: list[str] = field(default_factory=list)
+    """URLs that the browser asked for permission to ask for."""
 
     def send(self, method: str, **parameters: Any) -> Json:
         """Give the protocol's answer to a command."""
@@ -148,6 +150,8 @@ class Tab:
     def _note(self, method: str, told: Json) -> None:
         if method == "Network.requestWillBeSent":
             self.requests.append(told["request"]["url"])
+            if told["request"]["method"] == "OPTIONS":
+                self.preflights.append(told["request"]["url"])
         elif method == "Runtime.consoleAPICalled" and told["type"] in ("error", "assert"):
             said = [each.get("value", each.get("description")) for each in told["args"]]
             self.failures.append(f"console: {said}")

@@ -28,7 +28,7 @@ FOLDER: Final = Path(__file__).resolve().parent.parent / "pages"
 
 _METHODS: Final = ("GET", "HEAD", "OPTIONS")
 
-_POLICY: Final = (
+PAGES_POLICY: Final = (
     "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; object-src 'none'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
@@ -66,28 +66,31 @@ def _page(settings: Settings, request: Request) -> Response:
             return _own_file(request, "index.html")
         case ("config.json",):
             return _config(settings, request)
-        case ("pages", name) if name in _own_files():
+        case ("pages", name) if name in own_files():
             return _own_file(request, name)
         case (segment, *rest) if segment == VIEWER and has_viewer(settings):
             return viewer_page(settings, request, rest)
         case (segment, *rest) if segment == VIEWER and not is_file_name(rest):
-            return text_file(request, no_viewer(settings, request), suffix=".html", policy=_POLICY)
+            return text_file(
+                request, no_viewer(settings, request), suffix=".html", policy=PAGES_POLICY
+            )
     raise RouteNotFoundError(f"no page is here; the service lies under {settings.base_path}")
 
 
 @cache
-def _own_files() -> dict[str, Path]:
+def own_files() -> dict[str, Path]:
+    """Give the files of our own page by their names; ``index.html`` lies at the root."""
     files = {path.name: path for path in FOLDER.iterdir() if path.suffix in MEDIA_TYPES}
     return files | {"dictionary.txt": DICTIONARY_PATH}
 
 
 @cache
 def _own_text(name: str) -> Text:
-    return Text.of(_own_files()[name].read_bytes())
+    return Text.of(own_files()[name].read_bytes())
 
 
 def _own_file(request: Request, name: str) -> Response:
-    return text_file(request, _own_text(name), suffix=Path(name).suffix, policy=_POLICY)
+    return text_file(request, _own_text(name), suffix=Path(name).suffix, policy=PAGES_POLICY)
 
 
 def _config(settings: Settings, request: Request) -> Response:
@@ -98,4 +101,4 @@ def _config(settings: Settings, request: Request) -> Response:
         "version": __version__,
     }
     text = Text.of(json.dumps(facts).encode())
-    return text_file(request, text, suffix=".json", policy=_POLICY)
+    return text_file(request, text, suffix=".json", policy=PAGES_POLICY)

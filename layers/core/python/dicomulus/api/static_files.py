@@ -102,6 +102,11 @@ def file_below(folder: Path, segments: Sequence[str]) -> Path | None:
     return found if found.is_file() and found.is_relative_to(folder.resolve()) else None
 
 
+def cache_control(name: str) -> str:
+    """Tell how long a browser may keep a file of a viewer without asking, by its name."""
+    return _NEVER_CHANGES if _HASHED.search(name) else _ASK_AGAIN
+
+
 def is_file_name(segments: Sequence[str]) -> bool:
     """Tell whether a path ends like a file's that would be served."""
     return bool(segments) and segments[-1].endswith(tuple(MEDIA_TYPES))
@@ -121,7 +126,7 @@ def large_file(request: Request, path: Path, *, policy: str) -> Response:
     etag = format_etag(f"{status.st_mtime_ns:x}-{status.st_size:x}-{coding}")
     headers = [
         ("ETag", etag),
-        ("Cache-Control", _NEVER_CHANGES if _HASHED.search(path.name) else _ASK_AGAIN),
+        ("Cache-Control", cache_control(path.name)),
         ("Content-Security-Policy", policy),
     ]
     if has_zipped:

@@ -27,9 +27,9 @@ _PAGES: Final = Path(__file__).resolve().parent.parent / "pages"
 
 # OHIF compiles WebAssembly and functions, starts workers from blobs and sets styles in place. What
 # it loads, and whom it tells anything, are this server alone.
-_POLICY: Final = (
+VIEWER_POLICY: Final = (
     "default-src 'self' blob: data:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; connect-src 'self' blob: data: {origin}; "
+    "style-src 'self' 'unsafe-inline'; connect-src 'self' blob: data: {connect}; "
     "object-src 'none'; base-uri 'self'; form-action 'none'; frame-ancestors 'self'"
 )
 
@@ -60,7 +60,7 @@ def viewer_page(settings: Settings, request: Request, rest: Sequence[str]) -> Re
     if is_file_name(rest) and path is None:
         raise RouteNotFoundError("the viewer has no such file")
     # Any other path is a page of the viewer's, which reads from the address which one it is.
-    document = _placed((folder / INDEX).read_bytes(), _path(settings, request))
+    document = placed((folder / INDEX).read_bytes(), _path(settings, request))
     return text_file(request, Text.of(document), suffix=".html", policy=policy)
 
 
@@ -87,20 +87,31 @@ def _path(settings: Settings, request: Request) -> str:
 
 def _policy(request: Request) -> str:
     parts = urlsplit(request.base_url)
-    return _POLICY.format(origin=f"{parts.scheme}://{parts.netloc}")
+    return VIEWER_POLICY.format(connect=f"{parts.scheme}://{parts.netloc}")
 
 
 def _configuration(settings: Settings, request: Request) -> bytes:
-    facts = {
-        "dicomweb": service_path(request),
-        "routerBasename": _path(settings, request).removesuffix("/"),
-        "asksForToken": bool(settings.token or settings.token_file),
-    }
+    return viewer_configuration(
+        dicomweb=service_path(request),
+        basename=_path(settings, request).removesuffix("/"),
+        asks_for_token=bool(settings.token or settings.token_file),
+    )
+
+
+def viewer_configuration(*, dicomweb: str, basename: str, asks_for_token: bool) -> bytes:
+    """Write OHIF's ``app-config.js``.
+
+    Args:
+        dicomweb: Path of the DICOMweb service as the browser sees it.
+        basename: Path that the viewer lies at, without a slash at its end.
+        asks_for_token: Requests for data need a bearer token.
+    """
+    facts = {"dicomweb": dicomweb, "routerBasename": basename, "asksForToken": asks_for_token}
     script = (_PAGES / "viewer-config.js").read_bytes()
     return b"window.dicomulus = " + json.dumps(facts).encode() + b";\n" + script
 
 
-def _placed(document: bytes, folder: str) -> bytes:
+def placed(document: bytes, folder: str) -> bytes:
     """Have the viewer's document look for its files below a folder, rather than at the root."""
     where = folder.encode()
     document = document.replace(b'PUBLIC_URL="/"', b'PUBLIC_URL="' + where + b'"')

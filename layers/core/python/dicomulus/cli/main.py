@@ -276,6 +276,12 @@ def _add_emulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="DIR",
         help="folder of the functions (default: that of the clone this command is of)",
     )
+    parser.add_argument(
+        "--one-origin",
+        action="store_true",
+        help="have the pages, and the viewer if there is one, at the origin of the service, "
+        "as CloudFront has them",
+    )
     parser.set_defaults(run=_emulate)
 
 
@@ -386,6 +392,7 @@ def _emulate(parsed: argparse.Namespace) -> None:
         aws_port=parsed.aws_port,
         aws_endpoint=parsed.aws_endpoint,
         functions=parsed.functions,
+        one_origin=parsed.one_origin,
         verbose=parsed.verbose,
     )
 

@@ -100,7 +100,7 @@ def install_viewer(folder: Path, package: Path | None = None) -> bool:
 def is_installed(folder: Path) -> bool:
     """Tell whether a folder holds the viewer of this version."""
     try:
-        return (folder / MARKER).read_text(encoding="utf-8") == _mark()
+        return (folder / MARKER).read_text(encoding="utf-8") == viewer_mark()
     except OSError:
         return False
 
@@ -110,7 +110,8 @@ def has_npm() -> bool:
     return shutil.which("npm") is not None
 
 
-def _mark() -> str:
+def viewer_mark() -> str:
+    """Name the viewer that is installed, with what is made of it."""
     return f"{PACKAGE} {VERSION}, {_REVISION}\n"
 
 
@@ -122,7 +123,7 @@ def _install(folder: Path, scratch: Path, package: Path | None) -> None:
     # A temporary folder is closed to other users, the viewer need not be.
     made.chmod(0o755)
     _unpack(package, made)
-    (made / MARKER).write_text(_mark(), encoding="utf-8")
+    (made / MARKER).write_text(viewer_mark(), encoding="utf-8")
     if folder.exists():
         folder.rename(scratch / "before")
     made.rename(folder)

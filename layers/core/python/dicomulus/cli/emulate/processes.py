@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dicomulus.adapters.aws.limits import BatchLimits
-    from dicomulus.cli.emulate.gateway import Gateway
     from dicomulus.settings import Settings
+    from dicomulus.wire.message import Request, Response
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,11 @@ def run_http_function(environment: Mapping[str, str], functions: Path, name: str
 
 
 def run_gateway(
-    listener: socket.socket, gateway: Gateway, *, settings: Settings, verbose: bool
+    listener: socket.socket,
+    gateway: Callable[[Request], Response],
+    *,
+    settings: Settings,
+    verbose: bool,
 ) -> None:
     """Answer requests by handing them to the functions."""
     start_worker()

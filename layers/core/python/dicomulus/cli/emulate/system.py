@@ -26,6 +26,7 @@ from dicomulus.adapters.aws.limits import (
 from dicomulus.cli.emulate import processes
 from dicomulus.cli.emulate.event_source import HANDLER
 from dicomulus.cli.emulate.gateway import Gateway
+from dicomulus.cli.emulate.one_origin import Distribution, publish_site
 from dicomulus.cli.emulate.resources import STORAGE_BUCKET, Clients, make_resources
 from dicomulus.cli.work import interrupts_ignored
 from dicomulus.errors import ConfigurationError
@@ -59,6 +60,7 @@ def emulate(
     *,
     aws_port: int,
     functions: Path | None,
+    one_origin: bool,
     verbose: bool,
     aws_endpoint: str | None = None,
 ) -> None:
@@ -69,6 +71,7 @@ def emulate(
         aws_port: Where moto listens; 0 for any free port.
         aws_endpoint: URL of an emulator of AWS that runs already, instead of moto.
         functions: The folder of the functions; by default that of the clone this is.
+        one_origin: Have the pages and the viewer at the origin of the service, as CloudFront has.
         verbose: Log all that happens.
 
     Raises:
@@ -88,12 +91,20 @@ def emulate(
     )
     endpoint = aws_endpoint or _start_aws(aws_port)
     settings = _make_resources(endpoint, settings)
-    system = _System(settings, endpoint, functions=folder, verbose=verbose)
+    system = _System(settings, endpoint, functions=folder, one_origin=one_origin, verbose=verbose)
+    if one_origin:
+        publish_site(
+            _clients(endpoint).s3,
+            endpoint=endpoint,
+            functions=folder,
+            base_path=settings.base_path,
+            asks_for_token=False,
+        )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with suppress(KeyboardInterrupt):
             system.start(listener)
-            _tell(settings, endpoint, is_ours=aws_endpoint is None)
+            _tell(settings, endpoint, is_ours=aws_endpoint is None, one_origin=one_origin)
             system.wait()
     finally:
         system.stop()
@@ -162,7 +173,7 @@ def _make_resources(endpoint: str, settings: Settings) -> Settings:
         return make_resources(_clients(endpoint), settings)
 
 
-def _tell(settings: Settings, endpoint: str, *, is_ours: bool) -> None:
+def _tell(settings: Settings, endpoint: str, *, is_ours: bool, one_origin: bool) -> None:
     credentials = " ".join(f"{name}={value}" for name, value in CREDENTIALS.items())
     print(f"{'AWS, by moto and gone when this ends' if is_ours else 'AWS'}: {endpoint}")
     print(f"Storage bucket: {STORAGE_BUCKET}")
@@ -171,6 +182,8 @@ def _tell(settings: Settings, endpoint: str, *, is_ours: bool) -> None:
         f"  {credentials} AWS_DEFAULT_REGION={REGION} aws s3 cp FILE s3://{STORAGE_BUCKET}/ "
         f"--endpoint-url {endpoint}"
     )
+    if one_origin:
+        print(f"Pages and viewer: {settings.public_base_url.removesuffix(settings.base_path)}/")
     print(f"DICOMweb: {settings.public_base_url}", flush=True)
 
 
@@ -178,11 +191,18 @@ class _System:
     """The processes of the functions and the gateway."""
 
     def __init__(
-        self, settings: Settings, endpoint: str, *, functions: Path, verbose: bool
+        self,
+        settings: Settings,
+        endpoint: str,
+        *,
+        functions: Path,
+        one_origin: bool,
+        verbose: bool,
     ) -> None:
         self._settings = settings
         self._endpoint = endpoint
         self._functions = functions
+        self._one_origin = one_origin
         self._verbose = verbose
         self._running: list[SpawnProcess] = []
 
@@ -217,13 +237,20 @@ class _System:
             self._start(
                 "gateway",
                 processes.run_gateway,
-                (listener, gateway),
+                (listener, self._at_the_edge(gateway)),
                 settings=edge,
                 verbose=self._verbose,
             )
         listener.close()
         for port in ports.values():
             self._wait_for(port)
+
+    def _at_the_edge(self, gateway: Gateway) -> Gateway | Distribution:
+        if not self._one_origin:
+            return gateway
+        return Distribution(
+            gateway=gateway, base_path=self._settings.base_path, endpoint=self._endpoint
+        )
 
     def wait(self) -> None:
         """Wait until something ends.
