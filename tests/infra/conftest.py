@@ -6,13 +6,13 @@ import contextlib
 import json
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from aws_cdk import Stack
     from aws_cdk.assertions import Template
@@ -24,6 +24,8 @@ class Synthesised:
 
     stateful: Template
     service: Template
+    assembly: Path
+    """Where the files of the functions are, as they are deployed."""
 
     def resources(self, kind: str) -> dict[str, Any]:
         """Give the resources of a CloudFormation type in both stacks, by logical name."""
@@ -99,7 +101,7 @@ def checked(
         for stack in stacks
     )
     return Checked(
-        Synthesised(stateful, service),
+        Synthesised(stateful, service, folder),
         [
             (violation["ruleName"], [each["constructPath"] for each in constructs])
             for pack in report["pluginReports"]
@@ -121,7 +123,8 @@ def synthesise(context: Mapping[str, str] | None = None) -> Synthesised:
     # No stack is bundled, so that the template alone is made, without pip.
     app = App(context={"aws:cdk:bundling-stacks": [], **(context or {})}, analytics_reporting=False)
     stateful, service = compose(app, Deployment.from_context(app.node.try_get_context))
-    return Synthesised(Template.from_stack(stateful), Template.from_stack(service))
+    templates = Template.from_stack(stateful), Template.from_stack(service)
+    return Synthesised(*templates, Path(app.outdir))
 
 
 @pytest.fixture(scope="session")
