@@ -19,6 +19,8 @@ WEB_ADAPTER_LAYER_VERSION: Final = 30
 
 _KEY_ARN: Final = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-)?[0-9a-f-]{32,36}")
 
+_BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
@@ -54,6 +56,12 @@ class Deployment:
     """Countries that ``one_origin`` answers to, by two letters; empty: all."""
     storage_prefix: str = ""
     """Keys outside this prefix of the storage bucket are not the archive's."""
+    adopt_bucket: str = ""
+    """A bucket that exists, taken as the storage bucket in place; empty: one is made."""
+    adopt_bucket_kms_key_arn: str = ""
+    """The customer's key that the adopted bucket's objects are encrypted with, if they are."""
+    adopt_bucket_store: bool = False
+    """Store into the adopted bucket; without, no function may write to it."""
     search_shards: int = 4
     """Shards of each ordered index over studies; fixed once there is data."""
     web_adapter_layer_arn: str = ""
@@ -81,6 +89,7 @@ class Deployment:
             raise ValueError(f"architecture: {self.architecture!r} is not arm64 or x86_64")
         if self.authorization not in get_args(Authorization):
             raise ValueError(f"authorization: {self.authorization!r} is not iam or none")
+        self._check_adoption()
         if self.kms not in ("managed", "customer") and not _KEY_ARN.fullmatch(self.kms):
             raise ValueError(f"kms: {self.kms!r} is not managed, customer or the ARN of a key")
         self._check_origin()
@@ -116,6 +125,20 @@ class Deployment:
     def sign_in_origins(self) -> tuple[str, ...]:
         """Origins that pages ask for tokens."""
         return ()
+
+    def _check_adoption(self) -> None:
+        if self.adopt_bucket and not _BUCKET_NAME.fullmatch(self.adopt_bucket):
+            raise ValueError(f"adopt_bucket: {self.adopt_bucket!r} is no name of a bucket")
+        key = self.adopt_bucket_kms_key_arn
+        if key and not _KEY_ARN.fullmatch(key):
+            raise ValueError(f"adopt_bucket_kms_key_arn: {key!r} is not the ARN of a key")
+        if not self.adopt_bucket and (key or self.adopt_bucket_store):
+            raise ValueError("adopt_bucket_kms_key_arn, adopt_bucket_store: without adopt_bucket")
+
+    @property
+    def stores(self) -> bool:
+        """Whether clients may store: always into a bucket of ours, into another's if it is said."""
+        return self.adopt_bucket_store or not self.adopt_bucket
 
     @property
     def is_retained(self) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from aws_cdk import Aws, Duration, Size
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
@@ -19,7 +21,14 @@ from infra.checks import accept, accept_wildcard
 from infra.encryption import key_statements
 from infra.layers import ROOT
 from infra.packages import RUNTIME, architecture_of
-from infra.rights import BUCKET_ACTIONS, DELETE_OBJECTS, RIGHTS
+from infra.rights import (
+    ADOPTION_RIGHTS,
+    BUCKET_ACTIONS,
+    DELETE_OBJECTS,
+    RIGHTS,
+    STORE_OBJECTS,
+    Rights,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,6 +101,8 @@ class Functions(Construct):
         self._stateful = stateful
         self._packages = packages
         self._settings = settings
+        named = deployment.adopt_bucket_kms_key_arn
+        self._adopted_key = kms.Key.from_key_arn(self, "AdoptedKey", named) if named else None
 
         self.ingest = self._event_function("ingest", limits.INGEST)
         self._feed(self.ingest, stateful.queues.ingest, batch=INGEST_BATCH)
@@ -127,6 +138,10 @@ class Functions(Construct):
             invoke_mode="buffered",
         )
 
+        self.adopt = (
+            self._event_function("adopt", limits.ADOPT) if deployment.adopt_bucket else None
+        )
+
     def _event_function(self, name: FunctionName, size: limits.FunctionLimits) -> lambda_.Function:
         return self._function(name, size, handler="handler.handler", environment=self._told(name))
 
@@ -160,7 +175,8 @@ class Functions(Construct):
         )
 
     def _told(self, name: FunctionName) -> dict[str, str]:
-        return function_settings(name, self._settings).to_env()
+        told = function_settings(name, self._settings)
+        return replace(told, allow_store=told.allow_store and self._deployment.stores).to_env()
 
     def _adapter_arn(self) -> str:
         if self._deployment.web_adapter_layer_arn:
@@ -213,14 +229,15 @@ class Functions(Construct):
         )
 
     def _role(self, name: str, log: logs.LogGroup) -> iam.Role:
-        rights = RIGHTS[name]
+        rights = (RIGHTS | ADOPTION_RIGHTS)[name]
+        rights = replace(rights, storage=self._granted(rights.storage))
         storage, table = self._stateful.storage, self._stateful.index.table
         prefix = self._deployment.storage_prefix
         statements = [
             _allow(("logs:CreateLogStream", "logs:PutLogEvents"), log.log_group_arn),
             _allow(rights.table, table.table_arn),
             _allow(rights.indexes, f"{table.table_arn}/index/*"),
-            *_allow_bucket(self._granted(rights.storage), storage.bucket, prefix=prefix),
+            *_allow_bucket(rights.storage, storage.bucket, prefix=prefix),
             *_allow_bucket(rights.cache, storage.cache_bucket),
             *(_allow(("sqs:SendMessage",), self._queue(each).queue_arn) for each in rights.send_to),
             *(
@@ -231,6 +248,7 @@ class Functions(Construct):
                 for each in rights.receive_from
             ),
             *key_statements(rights, self._stateful.encryption.key),
+            *key_statements(Rights(storage=rights.storage), self._adopted_key),
         ]
         role = iam.Role(
             self,
@@ -245,7 +263,7 @@ class Functions(Construct):
         for granted, resource, reason in (
             (rights.indexes, f"{table.table_arn}/index/*", "The indexes of this one table"),
             (
-                rights.storage,
+                set(rights.storage) - BUCKET_ACTIONS,
                 storage.bucket.arn_for_objects(prefix + "*"),
                 "The archive's objects in one bucket, whose names nobody knows beforehand",
             ),
@@ -260,9 +278,15 @@ class Functions(Construct):
         return role
 
     def _granted(self, actions: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(
-            each for each in actions if each != DELETE_OBJECTS or self._deployment.allow_delete
-        )
+        withheld = {
+            action
+            for action, is_asked_for in (
+                (DELETE_OBJECTS, self._deployment.allow_delete),
+                (STORE_OBJECTS, self._deployment.stores),
+            )
+            if not is_asked_for
+        }
+        return tuple(each for each in actions if each not in withheld)
 
     def _queue(self, name: str) -> sqs.Queue:
         queues = self._stateful.queues
@@ -293,7 +317,7 @@ def _allow(actions: tuple[str, ...], resource: str) -> iam.PolicyStatement | Non
 
 
 def _allow_bucket(
-    actions: tuple[str, ...], bucket: s3.Bucket, *, prefix: str = ""
+    actions: tuple[str, ...], bucket: s3.IBucket, *, prefix: str = ""
 ) -> tuple[iam.PolicyStatement | None, ...]:
     on_bucket = tuple(action for action in actions if action in BUCKET_ACTIONS)
     on_objects = tuple(action for action in actions if action not in BUCKET_ACTIONS)

@@ -44,3 +44,6 @@ SWEEP: Final = FunctionLimits(memory_mb=512, timeout_seconds=60)
 
 SWEEP_MINUTES: Final = 5
 """Minutes between two searches for series whose compaction was missed."""
+
+# Some requests about one bucket.
+ADOPT: Final = FunctionLimits(memory_mb=512, timeout_seconds=60)

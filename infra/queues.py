@@ -35,14 +35,15 @@ class ChangeQueues(Construct):
         kinds = sqs.QueueEncryption
         self._encryption = kinds.SQS_MANAGED if key is None else kinds.KMS
         self._key = key
-        self.ingest_dead_letters = self._dead_letters("Ingest")
+        self.ingest_dead_letters = self.dead_letters("Ingest")
         self.ingest = self._queue("Ingest", limits=INGEST, dead_letters=self.ingest_dead_letters)
-        self.compact_dead_letters = self._dead_letters("Compact")
+        self.compact_dead_letters = self.dead_letters("Compact")
         self.compact = self._queue(
             "Compact", limits=COMPACT, dead_letters=self.compact_dead_letters
         )
 
-    def _dead_letters(self, name: str) -> sqs.Queue:
+    def dead_letters(self, name: str) -> sqs.Queue:
+        """Make a dead-letter queue."""
         return sqs.Queue(
             self,
             f"{name}DeadLetters",

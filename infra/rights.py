@@ -19,7 +19,18 @@ _INDEX_OBJECTS: Final = (
 DELETE_OBJECTS: Final = "s3:DeleteObject"
 """On the storage bucket it is granted only where a deployment allows deletion."""
 
-BUCKET_ACTIONS: Final = frozenset({"s3:ListBucket"})
+STORE_OBJECTS: Final = "s3:PutObject"
+"""On a storage bucket that was adopted it is granted only where a deployment says so."""
+
+BUCKET_ACTIONS: Final = frozenset(
+    {
+        "s3:GetBucketNotification",
+        "s3:GetBucketVersioning",
+        "s3:GetEncryptionConfiguration",
+        "s3:ListBucket",
+        "s3:PutBucketNotification",
+    }
+)
 """Actions on a bucket, not on its objects."""
 
 
@@ -95,3 +106,9 @@ RIGHTS: Final[dict[str, Rights]] = {
         send_to=("compact",),
     ),
 }
+
+ADOPTION_RIGHTS: Final[dict[str, Rights]] = {
+    # All of them on the one bucket, none on its objects.
+    "adopt": Rights(storage=tuple(sorted(BUCKET_ACTIONS))),
+}
+"""What functions may do besides, where a bucket that exists is taken as the storage bucket."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aws_cdk import CfnOutput, Stack
 
 from dicomulus.settings import Settings
+from infra.adoption import Adoption
 from infra.functions import Functions
 from infra.one_origin import OneOrigin
 from infra.packages import Packages
@@ -61,6 +62,8 @@ class ServiceStack(Stack):
             packages=Packages(self, "Packages", deployment=deployment),
             settings=settings,
         )
+        if functions.adopt is not None:
+            Adoption(self, "Adoption", deployment=deployment, function=functions.adopt)
         gateway.connect(functions, base_path=base_path)
         CfnOutput(self, "DicomWeb", value=base_url)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aws_cdk import CfnOutput, Stack
 
+from infra.adoption import AdoptedEvents
 from infra.encryption import Encryption
 from infra.index_table import IndexTable
 from infra.queues import ChangeQueues
@@ -32,14 +33,19 @@ class StatefulStack(Stack):
         self.storage = Storage(self, "Storage", deployment=deployment, key=key)
         self.index = IndexTable(self, "Index", deployment=deployment, key=key)
         self.queues = ChangeQueues(self, "Changes", key=key)
-        self.queues.follow(self.storage, prefix=deployment.storage_prefix)
+        self.queues_by_output = {
+            "IngestQueueUrl": self.queues.ingest,
+            "IngestDeadLettersUrl": self.queues.ingest_dead_letters,
+            "CompactQueueUrl": self.queues.compact,
+            "CompactDeadLettersUrl": self.queues.compact_dead_letters,
+        }
+        if deployment.adopt_bucket:
+            events = AdoptedEvents(self, "Events", deployment=deployment, queues=self.queues)
+            self.queues_by_output["EventDeadLettersUrl"] = events.dead_letters
+        else:
+            self.queues.follow(self.storage, prefix=deployment.storage_prefix)
         CfnOutput(self, "StorageBucketName", value=self.storage.bucket.bucket_name)
         CfnOutput(self, "TableName", value=self.index.table.table_name)
         # By these `dicomulus redrive` finds the queues.
-        for name, queue in (
-            ("IngestQueueUrl", self.queues.ingest),
-            ("IngestDeadLettersUrl", self.queues.ingest_dead_letters),
-            ("CompactQueueUrl", self.queues.compact),
-            ("CompactDeadLettersUrl", self.queues.compact_dead_letters),
-        ):
+        for name, queue in self.queues_by_output.items():
             CfnOutput(self, name, value=queue.queue_url)

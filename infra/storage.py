@@ -49,10 +49,29 @@ class Storage(Construct):
         # The queue's policy names the bucket and the bucket's notifications name the queue. Made
         # of the stack's own id, the name is known to both without a circle, and is used by no other.
         stack_uuid = Fn.select(2, Fn.split("/", Aws.STACK_ID))
-        self.bucket = self._bucket(
+        self.bucket_name = deployment.adopt_bucket or Fn.join(
+            "-", ["dicomulus-storage", stack_uuid]
+        )
+        self.bucket: s3.IBucket = (
+            s3.Bucket.from_bucket_name(self, "AdoptedBucket", deployment.adopt_bucket)
+            if deployment.adopt_bucket
+            else self._storage_bucket(deployment, removal=removal)
+        )
+        self.cache_bucket = self._bucket("CacheBucket", removal=removal)
+        accept(
+            self.cache_bucket,
+            {
+                "HIPAA.Security-S3BucketVersioningEnabled": (
+                    "All of it can be made again; old versions would keep what was deleted"
+                )
+            },
+        )
+
+    def _storage_bucket(self, deployment: Deployment, *, removal: RemovalPolicy) -> s3.Bucket:
+        return self._bucket(
             "StorageBucket",
             removal=removal,
-            bucket_name=Fn.join("-", ["dicomulus-storage", stack_uuid]),
+            bucket_name=self.bucket_name,
             versioned=True,
             cors=[_cors_rule(deployment)],
             lifecycle_rules=[
@@ -62,16 +81,6 @@ class Storage(Construct):
                     expired_object_delete_marker=True,
                 )
             ],
-        )
-        self.cache_bucket = self._bucket("CacheBucket", removal=removal)
-        self.bucket_name = Fn.join("-", ["dicomulus-storage", stack_uuid])
-        accept(
-            self.cache_bucket,
-            {
-                "HIPAA.Security-S3BucketVersioningEnabled": (
-                    "All of it can be made again; old versions would keep what was deleted"
-                )
-            },
         )
 
     def _bucket(

@@ -222,6 +222,68 @@ def test_an_event_by_eventbridge_has_its_key_as_it_is() -> None:
     )
 
 
+def real_event(detail_type: str, key: str, **detail: object) -> str:
+    """Write an event as EventBridge hands it to a queue, with all that S3 says."""
+    return json.dumps(
+        {
+            "version": "0",
+            "id": "17793124-05d4-b198-2fde-7ededc63b103",
+            "detail-type": detail_type,
+            "source": "aws.s3",
+            "account": "123456789012",
+            "time": "2026-03-02T07:14:09Z",
+            "region": "eu-central-1",
+            "resources": [f"arn:aws:s3:::{STORAGE_BUCKET}"],
+            "detail": {
+                "version": "0",
+                "bucket": {"name": STORAGE_BUCKET},
+                "object": {"key": key, "sequencer": "617f08299329d189"},
+                "request-id": "N4N7GDK58NMKJ12R",
+                "requester": "123456789012",
+                **detail,
+            },
+        }
+    )
+
+
+@pytest.mark.parametrize("key", ["Müller/ä ö.dcm", "a+b", "100%", "a%2Bb%20", "日本/é", "a b\tc"])
+def test_keys_of_eventbridge_are_never_decoded(key: str) -> None:
+    """What looks like an escape there is the key's own."""
+    body = real_event("Object Created", key, reason="PutObject")
+    assert parse_changes(body, bucket=STORAGE_BUCKET) == (LookAtObjects((key,)),)
+
+
+@pytest.mark.parametrize(
+    ("detail_type", "detail"),
+    [
+        ("Object Created", {"reason": "CompleteMultipartUpload"}),
+        ("Object Created", {"reason": "CopyObject"}),
+        (
+            "Object Deleted",
+            {"reason": "DeleteObject", "deletion-type": "Delete Marker Created"},
+        ),
+        ("Object Deleted", {"reason": "DeleteObject", "deletion-type": "Permanently Deleted"}),
+        # S3 itself removes it: there is a requester, and no address.
+        (
+            "Object Deleted",
+            {
+                "reason": "Lifecycle Expiration",
+                "deletion-type": "Permanently Deleted",
+                "requester": "s3.amazonaws.com",
+            },
+        ),
+        ("Object Restore Completed", {"restore-expiry-time": "2026-04-02T00:00:00Z"}),
+    ],
+)
+def test_whatever_happens_to_an_object_is_to_look_at_it(
+    detail_type: str, detail: dict[str, object]
+) -> None:
+    body = real_event(detail_type, "archive/a +1.dcm", **detail)
+    assert parse_changes(body, bucket=STORAGE_BUCKET, prefix="archive/") == (
+        LookAtObjects(("a +1.dcm",)),
+    )
+
+
 def test_the_test_event_of_a_new_notification_says_nothing() -> None:
     body = json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": STORAGE_BUCKET})
     assert parse_changes(body, bucket=STORAGE_BUCKET) == ()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,4 +95,4 @@ class _Raw:
 def response_of(request: Any, content: bytes, *, status: int = 200) -> AWSResponse:
     """Answer a request that moto, which sees it too, is not to understand."""
     url, request.url = request.url, "http://elsewhere.invalid/"
-    return AWSResponse(url, status, {}, _Raw(content))  # type: ignore[no-untyped-call]
+    return AWSResponse(url, status, HTTPHeaders(), _Raw(content))

@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import boto3
 from botocore.config import Config
@@ -68,7 +68,7 @@ class NotificationConfiguration:
     def of_others(self) -> list[str]:
         """What others have in it, in any order; two that are equal say the same."""
         return sorted(
-            ElementTree.canonicalize(ElementTree.tostring(each), strip_text=True)
+            ET.canonicalize(ET.tostring(each), strip_text=True)
             for each in self._elements
             if _local_name(each) != _EVENT_BRIDGE
         )
@@ -88,12 +88,12 @@ class NotificationConfiguration:
         return head + ours + end + tail
 
     @property
-    def _elements(self) -> list[ElementTree.Element]:
+    def _elements(self) -> list[ET.Element]:
         if not self.text.strip():
             return []
         try:
-            return list(ElementTree.fromstring(self.text))  # noqa: S314  (from S3 itself)
-        except ElementTree.ParseError as exc:
+            return list(ET.fromstring(self.text))  # noqa: S314  (from S3 itself)
+        except ET.ParseError as exc:
             raise ConfigurationError("the notification configuration does not parse") from exc
 
 
@@ -264,5 +264,5 @@ class Adoption:
             raise self._refused(f"cannot be adopted: {exc}") from exc
 
 
-def _local_name(element: ElementTree.Element) -> str:
+def _local_name(element: ET.Element) -> str:
     return element.tag.rpartition("}")[2]

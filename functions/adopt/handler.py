@@ -1,0 +1,47 @@
+"""Takes a bucket that exists as the storage area when CloudFormation asks for that."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
+
+from dicomulus.adapters.aws.adoption import Adoption
+from dicomulus.adapters.aws.custom_resource import answered
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+logger = Logger()
+package_logger = logging.getLogger("dicomulus")
+copy_config_to_registered_loggers(logger, include={package_logger.name})
+
+
+def adopt(asked: Mapping[str, Any]) -> dict[str, str]:
+    """Check the bucket and have it tell EventBridge of every change.
+
+    Raises:
+        ConfigurationError: It cannot be adopted, and why.
+    """
+    adopted = Adoption(
+        asked["Bucket"],
+        account_id=asked["AccountId"],
+        region=os.environ["AWS_REGION"],
+        kms_key_arn=asked.get("KmsKeyArn", ""),
+    ).adopt()
+    if adopted.versioning != "Enabled":
+        logger.warning("what is replaced or deleted in this bucket cannot be had back")
+    return {name.title(): str(value) for name, value in asdict(adopted).items()}
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> Mapping[str, str]:
+    """Answer CloudFormation; where the resource goes, the bucket stays as it is."""
+    bucket = event["ResourceProperties"]["Bucket"]
+    return answered(event, adopt, physical_id=f"adopted-{bucket}")

@@ -1,0 +1,113 @@
+"""A bucket that exists as the storage bucket: its events by EventBridge, and what asks for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aws_cdk import Aws, CustomResource, Duration
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.checks import accept
+from infra.limits import ADOPT
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_lambda as lambda_
+    from aws_cdk import aws_sqs as sqs
+
+    from infra.deployment import Deployment
+    from infra.queues import ChangeQueues
+
+# Whatever may have changed the bytes under a key, a version's removal by its age included, or made
+# them readable that were archived.
+DETAIL_TYPES: Final = ("Object Created", "Object Deleted", "Object Restore Completed")
+
+# What EventBridge does by itself, said so that it stays.
+_RETRY_ATTEMPTS: Final = 185
+_MAX_AGE_HOURS: Final = 24
+
+_ANSWER_SECONDS: Final = 60
+"""Seconds for which CloudFormation waits longer than the function runs."""
+
+
+class AdoptedEvents(Construct):
+    """The rule that sends what happens under a prefix of the bucket to the ingest queue."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, deployment: Deployment, queues: ChangeQueues
+    ) -> None:
+        """Make the rule, and a dead-letter queue for what it cannot send."""
+        super().__init__(scope, construct_id)
+        self.dead_letters = queues.dead_letters("Event")
+        prefix = deployment.storage_prefix
+        only = {"object": {"key": [{"prefix": prefix}]}} if prefix else {}
+        rule = events.CfnRule(
+            self,
+            "Rule",
+            description="Changes of the adopted bucket",
+            event_pattern={
+                "source": ["aws.s3"],
+                "detail-type": list(DETAIL_TYPES),
+                "detail": {"bucket": {"name": [deployment.adopt_bucket]}, **only},
+            },
+            targets=[
+                events.CfnRule.TargetProperty(
+                    id="Ingest",
+                    arn=queues.ingest.queue_arn,
+                    dead_letter_config=events.CfnRule.DeadLetterConfigProperty(
+                        arn=self.dead_letters.queue_arn
+                    ),
+                    retry_policy=events.CfnRule.RetryPolicyProperty(
+                        maximum_event_age_in_seconds=3_600 * _MAX_AGE_HOURS,
+                        maximum_retry_attempts=_RETRY_ATTEMPTS,
+                    ),
+                )
+            ],
+        )
+        accept(
+            self.dead_letters,
+            {"AwsSolutions-SQS3": "It is a dead-letter queue itself: that of an EventBridge rule"},
+        )
+        for queue in (queues.ingest, self.dead_letters):
+            _let_in(queue, rule)
+
+
+def _let_in(queue: sqs.Queue, rule: events.CfnRule) -> None:
+    queue.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="ChangesOfTheAdoptedBucket",
+            principals=[iam.ServicePrincipal("events.amazonaws.com")],
+            actions=["sqs:SendMessage"],
+            resources=[queue.queue_arn],
+            conditions={"ArnEquals": {"aws:SourceArn": rule.attr_arn}},
+        )
+    )
+
+
+class Adoption(Construct):
+    """What checks the bucket during a deployment, and has it tell EventBridge."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        deployment: Deployment,
+        function: lambda_.Function,
+    ) -> None:
+        """Ask a function for it, again whenever what is asked has changed."""
+        super().__init__(scope, construct_id)
+        self.resource = CustomResource(
+            self,
+            "Bucket",
+            resource_type="Custom::AdoptedBucket",
+            service_token=function.function_arn,
+            service_timeout=Duration.seconds(ADOPT.timeout_seconds + _ANSWER_SECONDS),
+            properties={
+                "Bucket": deployment.adopt_bucket,
+                "Prefix": deployment.storage_prefix,
+                "KmsKeyArn": deployment.adopt_bucket_kms_key_arn,
+                "AccountId": Aws.ACCOUNT_ID,
+            },
+        )
