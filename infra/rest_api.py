@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from aws_cdk import Duration
@@ -10,6 +11,12 @@ from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_certificatemanager as acm
 from constructs import Construct
 
+from dicomulus.adapters.aws.gateway_rules import (
+    BINARY_MEDIA_TYPES,
+    NO_SUCH_ROUTE,
+    OWN_ANSWERS,
+    REQUEST_TOO_LARGE,
+)
 from dicomulus.api.routes import ROUTES
 from dicomulus.api.uploads import PATH as UPLOADS_PATH
 from dicomulus.settings import Settings
@@ -25,11 +32,9 @@ if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
     from aws_cdk import aws_lambda as lambda_
 
+    from dicomulus.adapters.aws.gateway_rules import OwnAnswer
     from infra.deployment import Deployment
     from infra.functions import Functions
-
-BINARY_MEDIA_TYPES: Final = ("application/dicom", "multipart/related")
-"""Media types of request bodies that are no text. Not ``*/*``, which breaks preflights."""
 
 SIGNATURE_HEADERS: Final = ("X-Amz-Content-Sha256", "X-Amz-Date", "X-Amz-Security-Token")
 """Headers of a signed request, which a page sends besides those of any request."""
@@ -37,22 +42,6 @@ SIGNATURE_HEADERS: Final = ("X-Amz-Content-Sha256", "X-Amz-Date", "X-Amz-Securit
 LOOPBACK_ORIGIN: Final = "https?://(localhost|127[.]0[.]0[.]1|.::1.)(:[0-9]+)?"
 """Pages of the reader's own machine. Without backslashes, about which templates are unclear: of
 what browsers send as an origin, nothing but ``[::1]`` fits ``.::1.``."""
-
-# What the gateway answers by itself: its kind, the status, our code for it and the explanation.
-_OWN_ANSWERS: Final = (
-    ("ACCESS_DENIED", 403, "forbidden", "The caller may not do this"),
-    ("BAD_REQUEST_BODY", 400, "invalid-body", "The body does not parse"),
-    ("BAD_REQUEST_PARAMETERS", 400, "invalid-request", "A parameter is missing"),
-    ("EXPIRED_TOKEN", 403, "forbidden", "The credentials have expired"),
-    ("INTEGRATION_FAILURE", 504, "unavailable", "The service gave no answer"),
-    ("INTEGRATION_TIMEOUT", 504, "unavailable", "The service took too long"),
-    ("INVALID_SIGNATURE", 403, "forbidden", "The request's signature does not fit it"),
-    ("REQUEST_TOO_LARGE", 413, "payload-too-large", "The request is over the gateway's 10 MB"),
-    ("THROTTLED", 429, "throttled", "Too many requests at a time"),
-    ("UNAUTHORIZED", 401, "unauthorized", "The request carries no valid credentials"),
-    ("DEFAULT_4XX", None, "invalid-request", "The gateway refuses the request"),
-    ("DEFAULT_5XX", None, "unavailable", "The gateway cannot answer"),
-)
 
 _ACCEPTED: Final = {
     "AwsSolutions-APIG2": (
@@ -171,41 +160,37 @@ class RestApi(Construct):
         Args:
             base_url: The archive's, where it is another than the gateway's own address.
         """
-        for kind, status, code, detail in (*_OWN_ANSWERS, self._unknown_route()):
-            self._answer_alone(kind, status, code=code, detail=detail, base_url=base_url)
+        for own in (*OWN_ANSWERS, self._unknown_route()):
+            self._answer_alone(own, base_url=base_url)
 
-    def _unknown_route(self) -> tuple[str, int, str, str]:
+    def _unknown_route(self) -> OwnAnswer:
         # A path without a method; where requests are signed, a request without a signature too.
         if self._deployment.authorization == "none":
-            return ("MISSING_AUTHENTICATION_TOKEN", 404, "route-not-found", "No such resource")
-        return (
-            "MISSING_AUTHENTICATION_TOKEN",
-            403,
-            "forbidden",
-            "The request is not signed, or there is no such resource",
+            return NO_SUCH_ROUTE
+        return replace(
+            NO_SUCH_ROUTE,
+            status=403,
+            code="forbidden",
+            detail="The request is not signed, or there is no such resource",
         )
 
-    def _answer_alone(
-        self, kind: str, status: int | None, *, code: str, detail: str, base_url: str
-    ) -> None:
-        problem = {"type": TYPE_PREFIX + code, "title": detail, "code": code, "detail": detail}
-        if status is not None:
-            problem["status"] = status  # type: ignore[assignment]
-        if kind == "REQUEST_TOO_LARGE":
-            problem["uploads"] = (base_url or _OWN_BASE_URL) + UPLOADS_PATH
+    def _answer_alone(self, own: OwnAnswer, *, base_url: str) -> None:
+        uploads = (base_url or _OWN_BASE_URL) + UPLOADS_PATH
+        members = own.members(TYPE_PREFIX, uploads=uploads if own is REQUEST_TOO_LARGE else "")
         apigateway.CfnGatewayResponse(
             self,
-            f"Answer{kind.title().replace('_', '')}",
+            f"Answer{own.kind.title().replace('_', '')}",
             rest_api_id=self.api.rest_api_id,
-            response_type=kind,
-            status_code=None if status is None else str(status),
+            response_type=own.kind,
+            status_code=None if own.status is None else str(own.status),
             # It holds nothing of the archive, so every page may read what went wrong.
             response_parameters={
                 "gatewayresponse.header.Access-Control-Allow-Origin": "'*'",
+                "gatewayresponse.header.Access-Control-Expose-Headers": "'*'",
                 "gatewayresponse.header.Cache-Control": "'no-store'",
                 "gatewayresponse.header.Content-Type": f"'{PROBLEM_JSON}'",
             },
-            response_templates={"application/json": json.dumps(problem)},
+            response_templates={"application/json": json.dumps(members)},
         )
 
     def base_url(self, base_path: str) -> str:

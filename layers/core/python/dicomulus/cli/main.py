@@ -282,6 +282,11 @@ def _add_emulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="have the pages, and the viewer if there is one, at the origin of the service, "
         "as CloudFront has them",
     )
+    parser.add_argument(
+        "--unpaced",
+        action="store_true",
+        help="stream large answers as fast as it goes, not at the 2 MB/s that Lambda has for them",
+    )
     parser.set_defaults(run=_emulate)
 
 
@@ -393,6 +398,7 @@ def _emulate(parsed: argparse.Namespace) -> None:
         aws_endpoint=parsed.aws_endpoint,
         functions=parsed.functions,
         one_origin=parsed.one_origin,
+        is_paced=not parsed.unpaced,
         verbose=parsed.verbose,
     )
 

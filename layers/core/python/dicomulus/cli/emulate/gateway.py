@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
-import time
+import json
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from dicomulus.adapters.aws.limits import (
-    FULL_SPEED_BYTES,
-    MAX_GATEWAY_BYTES,
-    MAX_INVOKE_BYTES,
-    MAX_LAMBDA_STREAM_BYTES,
-    SLOW_BYTES_PER_SECOND,
+from dicomulus.adapters.aws.gateway_rules import (
+    BINARY_MEDIA_TYPES,
+    DEFAULT_4XX,
+    DEFAULT_5XX,
+    INTEGRATION_FAILURE,
+    INTEGRATION_TIMEOUT,
+    NO_SUCH_ROUTE,
+    REQUEST_TOO_LARGE,
 )
+from dicomulus.adapters.aws.limits import MAX_GATEWAY_BYTES, MAX_INVOKE_BYTES
 from dicomulus.api.route import find_route
 from dicomulus.api.routes import ROUTES
 from dicomulus.api.uploads import PATH as UPLOADS_PATH
-from dicomulus.errors import (
-    InvalidHeaderError,
-    MethodNotAllowedError,
-    PayloadTooLargeError,
-    RouteNotFoundError,
-    UnavailableError,
-)
+from dicomulus.cli.emulate.event import asked_by, event_of, size_of
+from dicomulus.cli.emulate.stream import CHUNK_BYTES, Clock, Pace, Stream
+from dicomulus.errors import MethodNotAllowedError, PayloadTooLargeError, RouteNotFoundError
 from dicomulus.wire.message import Response
+from dicomulus.wire.problem import PROBLEM_JSON, TYPE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dicomulus.adapters.aws.gateway_rules import OwnAnswer
     from dicomulus.api.route import Route
+    from dicomulus.cli.emulate.event import Asked
     from dicomulus.wire.message import Request
 
 MAX_HEADERS_BYTES: Final = 10_240
 """Bytes of all headers of a request that API Gateway takes."""
 
-ENVELOPE_BYTES: Final = 16_384
-"""Bytes that an event needs besides the body: headers, which come twice, and the context."""
+MAX_PRELUDE_BYTES: Final = 16_384
+"""Bytes within which status and headers of a streamed answer end."""
 
 GATEWAY_SECONDS: Final = 29
 """Seconds that the gateway waits for an answer that is not streamed."""
@@ -45,20 +49,36 @@ GATEWAY_SECONDS: Final = 29
 STREAM_SECONDS: Final = 300
 """Seconds that it waits for more of one that is."""
 
-CHUNK_BYTES: Final = 65_536
-
-# Those of one connection only, and those that the gateway's own edge writes.
-_NOT_FORWARDED: Final = frozenset(
-    {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+# Those of one connection, and those that the gateway's own edge writes.
+_NOT_RETURNED: Final = frozenset(
+    {
+        "access-control-allow-origin",
+        "access-control-expose-headers",
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-content-type-options",
+    }
 )
-_NOT_RETURNED: Final = _NOT_FORWARDED | {
-    "access-control-allow-origin",
-    "access-control-expose-headers",
-    "content-length",
-    "date",
-    "server",
-    "x-content-type-options",
-}
+
+# The gateway writes its own, and keeps the function's under another name.
+_REMAPPED: Final = frozenset({"content-length", "date", "server", "www-authenticate"})
+_REMAPPED_PREFIX: Final = "x-amzn-Remapped-"
+
+_TEXT_PREFIXES: Final = ("text", "application/json", "application/javascript", "application/xml")
+_TEXT_SUFFIXES: Final = ("+json", "+xml")
+
+
+class _RefusedError(Exception):
+    """The gateway answers by itself."""
+
+    def __init__(self, own: OwnAnswer, *, status: int | None = None) -> None:
+        super().__init__(own.kind)
+        self.own = own
+        self.status = status or own.status or HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,142 +90,149 @@ class Gateway:
     render_port: int
     store_port: int
     manage_port: int
-    max_stream_bytes: int = MAX_LAMBDA_STREAM_BYTES
-    full_speed_bytes: int = FULL_SPEED_BYTES
-    slow_bytes_per_second: int = SLOW_BYTES_PER_SECOND
+    pace: Pace = field(default_factory=Pace)
+    clock: Clock = field(default_factory=Clock)
 
     def __call__(self, request: Request) -> Response:
-        """Answer a request.
-
-        Raises:
-            RouteNotFoundError: The API has no such resource, or not with that method.
-            PayloadTooLargeError: The body is over the gateway's or Lambda's limit.
-            UnavailableError: The function does not answer, or with more than Lambda takes.
-        """
-        route = self._route(request)
-        streamed = route.scope == "read"
-        body = _body(request)
-        ports = {"read": self.read_port, "write": self.store_port, "delete": self.manage_port}
-        port = self.render_port if route.decodes else ports[route.scope]
-        seconds = STREAM_SECONDS if streamed else GATEWAY_SECONDS
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+        """Answer a request, by a function or, where that is refused or fails, by itself."""
         try:
-            answer = _sent(connection, request, body)
-        except (OSError, http.client.HTTPException) as exc:
-            connection.close()
-            raise UnavailableError("the function gives no answer") from exc
-        if streamed:
-            return self._streamed(connection, answer)
-        return _buffered(connection, answer)
+            return self._answer(request)
+        except _RefusedError as refused:
+            uploads = request.base_url + UPLOADS_PATH if refused.own is REQUEST_TOO_LARGE else ""
+            return _own_answer(refused.own, refused.status, uploads=uploads)
+
+    def _answer(self, request: Request) -> Response:
+        _check_headers(request)
+        route = self._route(request)
+        event = event_of(request, _body_of(request))
+        if size_of(event) > MAX_INVOKE_BYTES:
+            raise _RefusedError(REQUEST_TOO_LARGE)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port(route))
+        if route.scope == "read":
+            return self._streamed(connection, asked_by(event))
+        return self._buffered(connection, asked_by(event), accept=request.headers.get("Accept"))
 
     def _route(self, request: Request) -> Route:
         base = tuple(self.base_path.strip("/").split("/"))
         segments = request.segments
         if segments[: len(base)] != base:
-            raise RouteNotFoundError("no such resource")
+            raise _RefusedError(NO_SUCH_ROUTE)
         try:
             route, _ = find_route(ROUTES, request.method, segments=segments[len(base) :])
-        except MethodNotAllowedError as exc:
+        except (RouteNotFoundError, MethodNotAllowedError) as exc:
             # To the gateway a resource without the method is no resource.
-            raise RouteNotFoundError("no such resource") from exc
+            raise _RefusedError(NO_SUCH_ROUTE) from exc
         return route
 
-    def _streamed(
-        self, connection: http.client.HTTPConnection, answer: http.client.HTTPResponse
+    def _port(self, route: Route) -> int:
+        if route.decodes:
+            return self.render_port
+        ports = {"read": self.read_port, "write": self.store_port, "delete": self.manage_port}
+        return ports[route.scope]
+
+    def _streamed(self, connection: http.client.HTTPConnection, asked: Asked) -> Response:
+        connection.timeout = STREAM_SECONDS
+        answer = _sent(connection, asked)
+        headers = dict(_headers(answer))
+        names = [name.lower() for name, _ in answer.getheaders()]
+        if len(set(names)) < len(names) or len(json.dumps(headers)) > MAX_PRELUDE_BYTES:
+            # What begins a stream has place for one text of each name.
+            connection.close()
+            raise _RefusedError(DEFAULT_5XX, status=HTTPStatus.BAD_GATEWAY)
+        headers.setdefault("Content-Type", "application/octet-stream")
+        body = Stream(connection, answer, pace=self.pace, clock=self.clock)
+        return Response(answer.status, tuple(headers.items()), body)
+
+    def _buffered(
+        self, connection: http.client.HTTPConnection, asked: Asked, *, accept: str | None
     ) -> Response:
-        length = answer.getheader("Content-Length")
-        return Response(
-            answer.status,
-            _headers(answer),
-            _Stream(self, connection, answer),
-            content_length=None if length is None else int(length),
-        )
+        deadline = self.clock.now() + GATEWAY_SECONDS
+        connection.timeout = GATEWAY_SECONDS
+        with closing(connection):
+            answer = _sent(connection, asked)
+            body = self._whole(answer, deadline)
+        if _is_text(answer):
+            return Response(answer.status, tuple(_headers(answer)), body)
+        encoded = base64.b64encode(body)
+        if len(encoded) > MAX_INVOKE_BYTES:
+            raise _RefusedError(DEFAULT_5XX, status=HTTPStatus.BAD_GATEWAY)
+        # Only who asks for such a type before all others is given bytes.
+        first = (accept or "").partition(",")[0].partition(";")[0].strip().lower()
+        is_decoded = first in BINARY_MEDIA_TYPES
+        return Response(answer.status, tuple(_headers(answer)), body if is_decoded else encoded)
+
+    def _whole(self, answer: http.client.HTTPResponse, deadline: float) -> bytes:
+        body = bytearray()
+        try:
+            while chunk := answer.read1(CHUNK_BYTES):
+                body += chunk
+                if len(body) > MAX_INVOKE_BYTES:
+                    raise _RefusedError(DEFAULT_5XX, status=HTTPStatus.BAD_GATEWAY)
+                if self.clock.now() > deadline:
+                    raise _RefusedError(INTEGRATION_TIMEOUT)
+        except TimeoutError as exc:
+            raise _RefusedError(INTEGRATION_TIMEOUT) from exc
+        except (OSError, http.client.HTTPException) as exc:
+            raise _RefusedError(DEFAULT_5XX, status=HTTPStatus.BAD_GATEWAY) from exc
+        if answer.length:
+            raise _RefusedError(DEFAULT_5XX, status=HTTPStatus.BAD_GATEWAY)
+        return bytes(body)
 
 
-class _Stream:
-    """A function's answer as it comes, at the speed and up to the length that Lambda gives it."""
-
-    def __init__(
-        self,
-        gateway: Gateway,
-        connection: http.client.HTTPConnection,
-        answer: http.client.HTTPResponse,
-    ) -> None:
-        self._gateway = gateway
-        self._connection = connection
-        self._answer = answer
-
-    def __iter__(self) -> Iterator[bytes]:
-        gateway, sent, started = self._gateway, 0, time.monotonic()
-        while chunk := self._answer.read(CHUNK_BYTES):
-            sent += len(chunk)
-            if sent > gateway.max_stream_bytes:
-                raise UnavailableError("the answer is longer than Lambda sends")
-            if sent <= gateway.full_speed_bytes:
-                started = time.monotonic()
-            yield chunk
-            slow = max(0, sent - gateway.full_speed_bytes) / gateway.slow_bytes_per_second
-            time.sleep(max(0.0, started + slow - time.monotonic()))
-        if self._answer.length:
-            raise UnavailableError("the function's answer broke off")
-
-    def close(self) -> None:
-        """Let the function know that nobody reads on."""
-        self._connection.close()
-
-
-def _body(request: Request) -> bytes:
+def _check_headers(request: Request) -> None:
     size = sum(len(name) + len(value) for name, value in request.headers)
     if size > MAX_HEADERS_BYTES:
-        raise InvalidHeaderError("all", f"are longer than the gateway's {MAX_HEADERS_BYTES} bytes")
-    uploads = request.base_url + UPLOADS_PATH
+        raise _RefusedError(DEFAULT_4XX, status=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+
+def _body_of(request: Request) -> bytes:
     try:
         body = request.body.read(MAX_GATEWAY_BYTES + 1)
     except PayloadTooLargeError as exc:
-        raise PayloadTooLargeError(str(exc), uploads=uploads) from exc
+        raise _RefusedError(REQUEST_TOO_LARGE) from exc
     if len(body) > MAX_GATEWAY_BYTES:
-        raise PayloadTooLargeError("the request is over the gateway's 10 MB", uploads=uploads)
-    # Bytes travel as base64 within the event.
-    if len(body) * 4 // 3 + ENVELOPE_BYTES > MAX_INVOKE_BYTES:
-        raise PayloadTooLargeError(
-            "the request is over the 6 MB that a function is handed", uploads=uploads
-        )
+        raise _RefusedError(REQUEST_TOO_LARGE)
     return body
 
 
-def _sent(
-    connection: http.client.HTTPConnection, request: Request, body: bytes
-) -> http.client.HTTPResponse:
-    query = _raw_query(request)
-    connection.putrequest(
-        request.method, request.path + query, skip_host=True, skip_accept_encoding=True
-    )
-    for name, value in request.headers:
-        if name.lower() not in _NOT_FORWARDED | {"content-length", "expect"}:
+def _sent(connection: http.client.HTTPConnection, asked: Asked) -> http.client.HTTPResponse:
+    try:
+        connection.putrequest(asked.method, asked.target, skip_host=True, skip_accept_encoding=True)
+        for name, value in asked.headers.items():
             connection.putheader(name, value)
-    if body or request.method == "POST":
-        connection.putheader("Content-Length", str(len(body)))
-    connection.endheaders(body)
-    return connection.getresponse()
+        if asked.body or asked.method == "POST":
+            connection.putheader("Content-Length", str(len(asked.body)))
+        connection.endheaders(asked.body)
+        return connection.getresponse()
+    except TimeoutError as exc:
+        connection.close()
+        raise _RefusedError(INTEGRATION_TIMEOUT) from exc
+    except (OSError, http.client.HTTPException) as exc:
+        connection.close()
+        raise _RefusedError(INTEGRATION_FAILURE) from exc
 
 
-def _raw_query(request: Request) -> str:
-    from urllib.parse import urlencode
-
-    return f"?{urlencode(request.query)}" if request.query else ""
-
-
-def _buffered(connection: http.client.HTTPConnection, answer: http.client.HTTPResponse) -> Response:
-    with closing(connection):
-        body = answer.read(MAX_INVOKE_BYTES + 1)
-    if len(body) > MAX_INVOKE_BYTES:
-        raise UnavailableError("the answer is over the 6 MB that a function may give")
-    return Response(answer.status, _headers(answer), body)
+def _headers(answer: http.client.HTTPResponse) -> Iterator[tuple[str, str]]:
+    for name, value in answer.getheaders():
+        if name.lower() in _REMAPPED:
+            yield _REMAPPED_PREFIX + name, value
+        elif name.lower() == "vary":
+            # What the gateway's own edge adds again is not told twice.
+            fields = [each for each in value.split(", ") if each != "Origin"]
+            yield from [(name, ", ".join(fields))] if fields else []
+        elif name.lower() not in _NOT_RETURNED:
+            yield name, value
 
 
-def _headers(answer: http.client.HTTPResponse) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (name, value)
-        for name, value in answer.getheaders()
-        if name.lower() not in _NOT_RETURNED and (name.lower(), value) != ("vary", "Origin")
-    )
+def _is_text(answer: http.client.HTTPResponse) -> bool:
+    """Tell whether the Web Adapter hands a buffered body over as text."""
+    if answer.getheader("Content-Encoding"):
+        return False
+    essence = (answer.getheader("Content-Type") or "text").partition(";")[0].strip().lower()
+    return essence.startswith(_TEXT_PREFIXES) or essence.endswith(_TEXT_SUFFIXES)
+
+
+def _own_answer(own: OwnAnswer, status: int, *, uploads: str) -> Response:
+    headers = (("Content-Type", PROBLEM_JSON), ("Cache-Control", "no-store"))
+    members = own.members(TYPE_PREFIX, uploads=uploads)
+    return Response(status, headers, json.dumps(members).encode())

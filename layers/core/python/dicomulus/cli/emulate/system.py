@@ -28,6 +28,7 @@ from dicomulus.cli.emulate.event_source import HANDLER
 from dicomulus.cli.emulate.gateway import Gateway
 from dicomulus.cli.emulate.one_origin import Distribution, publish_site
 from dicomulus.cli.emulate.resources import STORAGE_BUCKET, Clients, make_resources
+from dicomulus.cli.emulate.stream import Pace
 from dicomulus.cli.work import interrupts_ignored
 from dicomulus.errors import ConfigurationError
 
@@ -63,6 +64,7 @@ def emulate(
     one_origin: bool,
     verbose: bool,
     aws_endpoint: str | None = None,
+    is_paced: bool = True,
 ) -> None:
     """Run the deployed system until SIGINT or SIGTERM.
 
@@ -73,6 +75,7 @@ def emulate(
         functions: The folder of the functions; by default that of the clone this is.
         one_origin: Have the pages and the viewer at the origin of the service, as CloudFront has.
         verbose: Log all that happens.
+        is_paced: Stream not faster than Lambda does.
 
     Raises:
         ConfigurationError: Something needed is missing, a port is taken, or nothing answers at
@@ -92,6 +95,8 @@ def emulate(
     endpoint = aws_endpoint or _start_aws(aws_port)
     settings = _make_resources(endpoint, settings)
     system = _System(settings, endpoint, functions=folder, one_origin=one_origin, verbose=verbose)
+    if not is_paced:
+        system.pace = replace(system.pace, slow_bytes_per_second=0)
     if one_origin:
         publish_site(
             _clients(endpoint).s3,
@@ -204,6 +209,7 @@ class _System:
         self._functions = functions
         self._one_origin = one_origin
         self._verbose = verbose
+        self.pace = Pace()
         self._running: list[SpawnProcess] = []
 
     def start(self, listener: socket.socket) -> None:
@@ -232,6 +238,7 @@ class _System:
                 render_port=ports["render"],
                 store_port=ports["store"],
                 manage_port=ports["manage"],
+                pace=self.pace,
             )
             edge = replace(self._settings, max_request_bytes=MAX_GATEWAY_BYTES)
             self._start(

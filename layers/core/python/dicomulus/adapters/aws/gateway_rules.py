@@ -1,0 +1,75 @@
+"""What API Gateway is told to take for bytes, and to answer by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BINARY_MEDIA_TYPES: Final = ("application/dicom", "multipart/related")
+"""Media types of bodies that are no text. Not ``*/*``, which breaks preflights."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAnswer:
+    """An answer that the gateway gives without a function."""
+
+    kind: str
+    """What AWS calls it: the response type of a GatewayResponse."""
+    status: int | None
+    """None for that of the case."""
+    code: str
+    detail: str
+
+    def members(self, type_prefix: str, *, uploads: str = "") -> Mapping[str, object]:
+        """Give the members of its problem (RFC 9457)."""
+        members: dict[str, object] = {
+            "type": type_prefix + self.code,
+            "title": self.detail,
+            "code": self.code,
+            "detail": self.detail,
+        }
+        if self.status is not None:
+            members["status"] = self.status
+        if uploads:
+            members["uploads"] = uploads
+        return members
+
+
+INTEGRATION_FAILURE: Final = OwnAnswer(
+    "INTEGRATION_FAILURE", 504, "unavailable", "The service gave no answer"
+)
+INTEGRATION_TIMEOUT: Final = OwnAnswer(
+    "INTEGRATION_TIMEOUT", 504, "unavailable", "The service took too long"
+)
+REQUEST_TOO_LARGE: Final = OwnAnswer(
+    "REQUEST_TOO_LARGE",
+    413,
+    "payload-too-large",
+    "The request is over 10 MB, or over the 6 MB that a function is handed, where bytes are base64",
+)
+NO_SUCH_ROUTE: Final = OwnAnswer(
+    "MISSING_AUTHENTICATION_TOKEN", 404, "route-not-found", "No such resource"
+)
+DEFAULT_4XX: Final = OwnAnswer(
+    "DEFAULT_4XX", None, "invalid-request", "The gateway refuses the request"
+)
+DEFAULT_5XX: Final = OwnAnswer("DEFAULT_5XX", None, "unavailable", "The gateway cannot answer")
+
+OWN_ANSWERS: Final = (
+    OwnAnswer("ACCESS_DENIED", 403, "forbidden", "The caller may not do this"),
+    OwnAnswer("BAD_REQUEST_BODY", 400, "invalid-body", "The body does not parse"),
+    OwnAnswer("BAD_REQUEST_PARAMETERS", 400, "invalid-request", "A parameter is missing"),
+    OwnAnswer("EXPIRED_TOKEN", 403, "forbidden", "The credentials have expired"),
+    INTEGRATION_FAILURE,
+    INTEGRATION_TIMEOUT,
+    OwnAnswer("INVALID_SIGNATURE", 403, "forbidden", "The request's signature does not fit it"),
+    REQUEST_TOO_LARGE,
+    OwnAnswer("THROTTLED", 429, "throttled", "Too many requests at a time"),
+    OwnAnswer("UNAUTHORIZED", 401, "unauthorized", "The request carries no valid credentials"),
+    DEFAULT_4XX,
+    DEFAULT_5XX,
+)
+"""All but the one for a path without a method, which depends on who may call."""
