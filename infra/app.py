@@ -27,6 +27,8 @@ def compose(app: App, deployment: Deployment) -> tuple[StatefulStack, ServiceSta
     )
     Tags.of(app).add("application", "dicomulus")
     Tags.of(app).add("stage", deployment.stage)
+    # What costs are told apart by, whatever else in the account has a tag "stage".
+    Tags.of(app).add("dicomulus-stage", deployment.stage)
     return stateful, service
 
 

@@ -54,6 +54,12 @@ class Deployment:
     """Where ``one_origin`` answers from: North America and Europe, further, or all."""
     countries: tuple[str, ...] = ()
     """Countries that ``one_origin`` answers to, by two letters; empty: all."""
+    monitoring: bool = True
+    """Alarms, dashboard and saved queries."""
+    alarm_email: str = ""
+    """Address that alarms are sent to; it has to confirm. Empty: others subscribe to the topic."""
+    monthly_budget_usd: int = 0
+    """US dollars of one month over which a mail is sent; 0: no budget."""
     storage_prefix: str = ""
     """Keys outside this prefix of the storage bucket are not the archive's."""
     adopt_bucket: str = ""
@@ -94,6 +100,8 @@ class Deployment:
             raise ValueError(f"kms: {self.kms!r} is not managed, customer or the ARN of a key")
         self._check_origin()
         self._check_name()
+        if self.monthly_budget_usd and not self.alarm_email:
+            raise ValueError("monthly_budget_usd: alarm_email says whom to tell of it")
 
     def _check_origin(self) -> None:
         if self.price_class not in get_args(PriceClass):

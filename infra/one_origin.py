@@ -36,6 +36,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from dicomulus.adapters.aws.metrics import service_name
 from dicomulus.api.viewer import INDEX
 from dicomulus.cli.distribution import EVERY_METHOD, FILE_OF_VIEWER, behaviours, policy
 from dicomulus.cli.folders import default_viewer_folder
@@ -385,7 +386,9 @@ class OneOrigin(Construct):
                     local=_LocalSite(self._site, self._deployment.viewer),
                 ),
             ),
-            environment={"POWERTOOLS_SERVICE_NAME": "dicomulus-publish"},
+            environment={
+                "POWERTOOLS_SERVICE_NAME": service_name("publish", stage=self._deployment.stage)
+            },
             memory_size=1_769,
             timeout=Duration.seconds(_PUBLISH_SECONDS),
             role=role,

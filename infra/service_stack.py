@@ -10,6 +10,7 @@ from dicomulus.settings import Settings
 from infra.adoption import Adoption
 from infra.functions import Functions
 from infra.one_origin import OneOrigin
+from infra.operations import Operations
 from infra.packages import Packages
 from infra.rest_api import RestApi
 
@@ -66,6 +67,15 @@ class ServiceStack(Stack):
             Adoption(self, "Adoption", deployment=deployment, function=functions.adopt)
         gateway.connect(functions, base_path=base_path)
         CfnOutput(self, "DicomWeb", value=base_url)
+        if deployment.monitoring:
+            Operations(
+                self,
+                "Operations",
+                deployment=deployment,
+                stateful=stateful,
+                gateway=gateway,
+                key=stateful.encryption.key,
+            )
 
     def _known_base_url(
         self,

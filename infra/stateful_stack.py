@@ -45,6 +45,7 @@ class StatefulStack(Stack):
         else:
             self.queues.follow(self.storage, prefix=deployment.storage_prefix)
         CfnOutput(self, "StorageBucketName", value=self.storage.bucket.bucket_name)
+        CfnOutput(self, "CacheBucketName", value=self.storage.cache_bucket.bucket_name)
         CfnOutput(self, "TableName", value=self.index.table.table_name)
         # By these `dicomulus redrive` finds the queues.
         for name, queue in self.queues_by_output.items():

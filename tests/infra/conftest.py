@@ -162,5 +162,7 @@ def open_stage(_node: None) -> Synthesised:
             "storage_prefix": "archive/",
             "allow_delete": "true",
             "one_origin": "true",
+            "alarm_email": "operator@example.org",
+            "monthly_budget_usd": "50",
         }
     )
