@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 RUNBOOK: Final = "docs/operations.md"
 
-OF_DEPLOYMENTS: Final = ("Probe", "Publish")
+OF_DEPLOYMENTS: Final = ("Adopt", "Probe", "Publish")
 """Functions that CloudFormation calls: it is told of their failures and ends the deployment."""
 
 _OPERATIONS: Final = ("GetItem", "Query", "PutItem", "UpdateItem", "BatchWriteItem")
@@ -199,21 +199,25 @@ class Operations(Construct):
 
     def _of_queues(self) -> list[Watch]:
         queues = self._stateful.queues
-        found = []
-        for name, queue, dead_letters in (
-            ("ingest", queues.ingest, queues.ingest_dead_letters),
-            ("compact", queues.compact, queues.compact_dead_letters),
-        ):
-            found += [
+        dead_letters = {
+            output.removesuffix("DeadLettersUrl").lower(): queue
+            for output, queue in self._stateful.queues_by_output.items()
+            if output.endswith("DeadLettersUrl")
+        }
+        return [
+            *(
                 Watch(
                     name=f"{name}-dead-letters",
-                    metric=_visible(dead_letters),
+                    metric=_visible(queue),
                     above=0,
                     text=f"Messages to {name} have failed for good",
                     section="what-failed-for-good",
-                ),
-                # A message that failed comes again after nine minutes, and a backlog that three
-                # quarters of an hour have not drained grows.
+                )
+                for name, queue in dead_letters.items()
+            ),
+            # A message that failed comes again after nine minutes, and a backlog that three
+            # quarters of an hour have not drained grows.
+            *(
                 Watch(
                     name=f"{name}-age",
                     metric=queue.metric_approximate_age_of_oldest_message(
@@ -224,9 +228,10 @@ class Operations(Construct):
                     counting=3,
                     text=f"A message to {name} has waited for over 45 minutes",
                     section="queue-age",
-                ),
-            ]
-        return found
+                )
+                for name, queue in (("ingest", queues.ingest), ("compact", queues.compact))
+            ),
+        ]
 
     def _of_functions(self) -> list[Watch]:
         found = []

@@ -36,7 +36,7 @@ def functions(synthesised: Synthesised) -> set[str]:
     found = synthesised.resources("AWS::Lambda::Function").values()
     told = [each["Properties"]["Environment"]["Variables"] for each in found]
     names = {each["POWERTOOLS_SERVICE_NAME"].split("-")[-1] for each in told}
-    return names - {"publish", "probe"}
+    return names - {"adopt", "probe", "publish"}
 
 
 def test_every_alarm_names_what_to_do_where_that_stands(alarms: dict[str, Any]) -> None:
