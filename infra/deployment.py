@@ -86,6 +86,10 @@ class Deployment:
     """Requests at once that the gateway takes above that rate."""
     api_log_role: bool = True
     """Make the role by which API Gateway writes logs: one for an account and region."""
+    reconcile_hour: int = 2
+    """Hour of the day, in UTC, at which the storage area is compared with the index; -1 for never."""
+    verify_days: int = 30
+    """Days in which every object is read once and compared with its checksum; 0 for never."""
 
     def __post_init__(self) -> None:
         """Refuse what no deployment can be."""
@@ -102,6 +106,7 @@ class Deployment:
         self._check_name()
         if self.monthly_budget_usd and not self.alarm_email:
             raise ValueError("monthly_budget_usd: alarm_email says whom to tell of it")
+        self._check_upkeep()
 
     def _check_origin(self) -> None:
         if self.price_class not in get_args(PriceClass):
@@ -115,6 +120,12 @@ class Deployment:
                 "one_origin: a signature holds for one host, and CloudFront asks another; "
                 "say another authorization than iam"
             )
+
+    def _check_upkeep(self) -> None:
+        if not -1 <= self.reconcile_hour <= 23:
+            raise ValueError(f"reconcile_hour: {self.reconcile_hour} is not -1 to 23")
+        if self.verify_days < 0:
+            raise ValueError(f"verify_days: {self.verify_days} is less than 0")
 
     def _check_name(self) -> None:
         if bool(self.domain_name) != bool(self.certificate_arn):

@@ -115,6 +115,7 @@ class Functions(Construct):
             schedule=events.Schedule.rate(Duration.minutes(limits.SWEEP_MINUTES)),
             targets=[targets.LambdaFunction(self.sweep, retry_attempts=0)],
         )
+        self.reconcile = self._event_function("reconcile", limits.RECONCILE)
         self.read = self._http_function(
             "read",
             limits.READ,

@@ -47,3 +47,28 @@ SWEEP_MINUTES: Final = 5
 
 # Some requests about one bucket.
 ADOPT: Final = FunctionLimits(memory_mb=512, timeout_seconds=60)
+
+# Hashing and network share the processor; a walk of rows hands over after 420 s, and what it has
+# begun by then, eight objects read whole at some 75 MB/s, may be 30 GB.
+RECONCILE: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=900)
+
+RECONCILE_BATCH_OBJECTS: Final = 500
+"""Objects of a listing handed to one invocation: half a page of S3's, some 100 KB of input, and a
+thousand read units."""
+
+RECONCILE_BATCH_BYTES: Final = 200_000
+"""Bytes of one such batch; an execution's input has 256 KiB."""
+
+RECONCILE_PARALLEL: Final = 10
+"""Invocations at the same time: 10,000 read units per second of the 12,000 of a new table, and few
+of the account's functions, so that a run is not felt by who reads."""
+
+RECONCILE_SEGMENTS: Final = 8
+"""Parts of the table that are walked at the same time."""
+
+RECONCILE_BATCH_SECONDS: Final = 240
+"""Time for a batch of a listing, which takes seconds: an express execution has five minutes."""
+
+RECONCILE_TOLERATED_PERCENT: Final = 10
+"""Batches that may fail before a map gives up: a few say nothing of the others, and the report names
+the map all the same; more mean that something is down."""

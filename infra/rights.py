@@ -99,6 +99,21 @@ RIGHTS: Final[dict[str, Rights]] = {
         cache=_KEEP_OBJECTS,
         send_to=("ingest", "compact"),
     ),
+    "reconcile": Rights(
+        table=(
+            "dynamodb:BatchGetItem",
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            # Of rows that get a checksum.
+            "dynamodb:PutItem",
+            "dynamodb:Query",
+            "dynamodb:Scan",
+            "dynamodb:UpdateItem",
+        ),
+        storage=_FIND_OBJECTS,
+        cache=_KEEP_OBJECTS,
+        send_to=("ingest", "compact"),
+    ),
     "sweep": Rights(
         # A study whose UID is too long for a key is named by its item.
         table=("dynamodb:GetItem",),

@@ -12,6 +12,7 @@ from infra.functions import Functions
 from infra.one_origin import OneOrigin
 from infra.operations import Operations
 from infra.packages import Packages
+from infra.reconciliation import Reconciliation
 from infra.rest_api import RestApi
 
 if TYPE_CHECKING:
@@ -66,6 +67,18 @@ class ServiceStack(Stack):
         if functions.adopt is not None:
             Adoption(self, "Adoption", deployment=deployment, function=functions.adopt)
         gateway.connect(functions, base_path=base_path)
+        self.reconciliation = Reconciliation(
+            self,
+            "Reconciliation",
+            deployment=deployment,
+            stateful=stateful,
+            function=functions.reconcile,
+        )
+        CfnOutput(
+            self,
+            "ReconcileStateMachine",
+            value=self.reconciliation.state_machine.state_machine_arn,
+        )
         CfnOutput(self, "DicomWeb", value=base_url)
         if deployment.monitoring:
             Operations(

@@ -9,6 +9,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from dicomulus.adapters.aws.bucket_cors import storage_cors_rule
+from dicomulus.services.run_reports import REPORTS_PREFIX
 from infra.access_logs import OWN_KEYS, AccessLogBucket
 from infra.checks import accept
 
@@ -28,6 +29,8 @@ _ACCEPTED: Final = {
         "needs a bucket there, so that it is the operator's decision (docs/operations.md)"
     ),
 }
+_REPORT_DAYS: Final = 30
+"""Days that the reports of runs are kept."""
 
 
 class Storage(Construct):
@@ -57,7 +60,17 @@ class Storage(Construct):
             if deployment.adopt_bucket
             else self._storage_bucket(deployment, removal=removal)
         )
-        self.cache_bucket = self._bucket("CacheBucket", removal=removal)
+        self.cache_bucket = self._bucket(
+            "CacheBucket",
+            removal=removal,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    prefix=REPORTS_PREFIX,
+                    expiration=Duration.days(_REPORT_DAYS),
+                    abort_incomplete_multipart_upload_after=Duration.days(_ABANDONED_UPLOAD_DAYS),
+                )
+            ],
+        )
         accept(
             self.cache_bucket,
             {

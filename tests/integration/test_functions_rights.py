@@ -20,6 +20,7 @@ from dicomulus.dicom.byte_source import whole
 from dicomulus.dicom.dataset_json import convert
 from dicomulus.errors import UnavailableError
 from dicomulus.imaging import decoder_process
+from dicomulus.services import reconcile
 from dicomulus.wire.message import Headers, Request, parse_query
 from infra.rights import RIGHTS
 from tests.support.datasets import EXPLICIT_LITTLE_ENDIAN, RLE, ct_instance, generated_study
@@ -142,6 +143,43 @@ def test_sweep_does_what_it_may(system: Deployed, monkeypatch: pytest.MonkeyPatc
     with recorded(system) as used:
         assert sweep({}, Context(function_name="sweep")) == {"series": 1, "stable": 0}
     assert used <= allowed("sweep")
+
+
+def test_reconcile_does_what_it_may(system: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "GRACE_SECONDS", -60)
+    monkeypatch.setattr(reconcile, "DERIVED_AGE_SECONDS", -60)
+    fill(system)
+    system.settle()
+    s3, settings = system.clients.s3, system.settings
+    system.put("new.dcm", ct_instance())
+    s3.put_object(Bucket=settings.storage_bucket, Key="none.txt", Body=b"other")
+    s3.delete_object(Bucket=settings.storage_bucket, Key="01/00001.dcm")
+    for key in ("pointed/1/2/3", "bundles/1/2/3"):
+        s3.put_object(Bucket=settings.cache_bucket, Key=key, Body=b"")
+
+    def items(bucket: str) -> list[Any]:
+        listed = s3.list_objects_v2(Bucket=bucket)["Contents"]
+        return [{**each, "LastModified": each["LastModified"].timestamp()} for each in listed]
+
+    asked = {"started": "2030-01-01T00:00:00Z", "verify": True, "verify_days": 1, "repair": True}
+    wishes = {"run": "any", "reason": "any", **asked}
+    maps: dict[str, Any] = {"failures": {}}
+    used: Used = set()
+    handler = system.handler("reconcile")
+    for task, event in (
+        ("objects", {"Items": items(settings.storage_bucket)}),
+        ("derived", {"Items": items(settings.cache_bucket)}),
+        ("rows", {"segment": 0, "segments": 1, "cursor": {"value": ""}}),
+        ("rows", {"segment": 0, "segments": 1, "cursor": {"value": ""}}),
+        ("report", {"maps": maps}),
+    ):
+        with recorded(system) as now:
+            handler({"task": task, "wishes": wishes, **event}, Context(function_name="reconcile"))
+        used |= now
+        system.settle()
+    assert ("dynamodb:DeleteItem", "table") in used
+    assert ("s3:DeleteObject", "cache") in used
+    assert used <= allowed("reconcile")
 
 
 def test_read_does_what_it_may(system: Deployed) -> None:

@@ -12,6 +12,7 @@ from unittest import mock
 import boto3
 
 from dicomulus.adapters.aws.limits import COMPACT_BATCH, INGEST_BATCH, function_settings
+from dicomulus.adapters.aws.metrics import NAMESPACE, service_name
 from dicomulus.cli.emulate.event_source import EventSource, load_handler
 from dicomulus.cli.emulate.resources import Clients, make_resources
 from dicomulus.settings import Settings
@@ -38,7 +39,11 @@ class Deployed:
     def environment(self, name: FunctionName) -> dict[str, str]:
         """Give the variables of a function."""
         told = function_settings(name, self.settings).to_env()
-        return {**told, "POWERTOOLS_SERVICE_NAME": f"dicomulus-{name}"}
+        return {
+            **told,
+            "POWERTOOLS_SERVICE_NAME": service_name(name),
+            "POWERTOOLS_METRICS_NAMESPACE": NAMESPACE,
+        }
 
     def handler(self, name: FunctionName) -> Callable[[Any, Any], Any]:
         """Start a function anew and give its handler."""
@@ -98,9 +103,14 @@ class Deployed:
 
 
 @contextmanager
-def deployed(**settings: Any) -> Iterator[Deployed]:
-    """Make an empty deployment with these settings besides the usual ones."""
-    with played_aws():
+def deployed(*, config: Any = None, **settings: Any) -> Iterator[Deployed]:
+    """Make an empty deployment with these settings besides the usual ones.
+
+    Args:
+        config: What only moto can do, as it is told to; nothing leaves the choice of emulator.
+        **settings: Those of the deployment.
+    """
+    with played_aws("moto" if config else None, config=config):
         clients = Clients(
             boto3.client("dynamodb", region_name=REGION),
             boto3.client("s3", region_name=REGION),

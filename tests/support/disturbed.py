@@ -120,6 +120,25 @@ class DisturbedIndex:
             lambda: self._inner.known_objects(after, limit=self._short(limit)),
         )
 
+    def walk(
+        self,
+        after: str | None = None,
+        *,
+        segment: int = 0,
+        segments: int = 1,
+        limit: int = 1000,
+    ) -> Page[SeriesResource | ObjectRow]:
+        return self._late_page(
+            ("walk", after, segment, segments),
+            lambda: self._inner.walk(
+                after, segment=segment, segments=segments, limit=self._short(limit)
+            ),
+        )
+
+    def forget_object(self, row: ObjectRow) -> bool:
+        self._may_crash()
+        return self._inner.forget_object(row)
+
     # dictionaries
 
     def put_dictionary(self, row: DictionaryRow) -> None:

@@ -72,14 +72,15 @@ def is_second_here() -> bool:
 
 
 @contextmanager
-def played_aws(emulator: EmulatorName | None = None) -> Iterator[None]:
+def played_aws(emulator: EmulatorName | None = None, *, config: Any = None) -> Iterator[None]:
     """Have all clients that are made meanwhile speak to an AWS with nothing in it.
 
     Args:
         emulator: Which one plays; by default the chosen one.
+        config: What moto is told of itself.
     """
     if (emulator or chosen()) == "moto":
-        with mock_aws(), _one_request_at_a_time():
+        with mock_aws(config=config), _one_request_at_a_time():
             yield
         return
     endpoint = second_emulator(**{name: os.environ[name] for name in CREDENTIALS})

@@ -332,6 +332,60 @@ class IndexContract:
         assert all(row.instances >= held.get(row.object_key, set()) for row in found)
         assert {r.object_key for r in found if r.rejection is not None} == {"rejected"}
 
+    @pytest.mark.parametrize(("limit", "segments"), [(1, 1), (7, 3), (1000, 2)])
+    def test_a_walk_in_parts_gives_all_series_and_object_rows(
+        self, index: Index, limit: int, segments: int
+    ) -> None:
+        rows = [instance_row(instance_of(study, s)) for study in range(4) for s in range(2)]
+        rowless = instance_row(instance_of(9))
+        index.note_objects({r.object_key: frozenset({r.instance}) for r in [*rows, rowless]})
+        commit(index, putting(*rows))
+        commit(index, InstanceChanges(puts=[rowless]))
+        index.reject_objects({"rejected": Rejection(etag="e", reason="no UIDs")})
+
+        def part(number: int) -> set[SeriesResource | ObjectRow]:
+            return set(
+                walk(
+                    lambda after: index.walk(after, segment=number, segments=segments, limit=limit)
+                )
+            )
+
+        parts = [part(number) for number in range(segments)]
+
+        assert sum(map(len, parts)) == len(set().union(*parts))
+        assert set().union(*parts) == {
+            *(row.instance.series for row in [*rows, rowless]),
+            *index.note_objects(
+                dict.fromkeys([*(r.object_key for r in [*rows, rowless]), "rejected"], frozenset())
+            ).values(),
+        }
+        for found in parts:
+            studies = {s.study_instance_uid for s in found if isinstance(s, SeriesResource)}
+            others = [p for p in parts if p is not found]
+            assert not any(
+                s.study_instance_uid in studies
+                for p in others
+                for s in p
+                if isinstance(s, SeriesResource)
+            )
+
+    def test_an_object_row_is_forgotten_unless_it_has_changed(self, index: Index) -> None:
+        canonical = canonical_key(instance_of(5))
+        index.note_objects({"a/1": frozenset({instance_of(), instance_of(2)})})
+        index.note_objects({canonical: frozenset({instance_of(6)})})
+        index.reject_objects({"a/2": Rejection(etag="e", reason="no UIDs")})
+        keys = ("a/1", "a/2", canonical)
+        before = index.note_objects(dict.fromkeys(keys, frozenset()))
+        index.note_objects({"a/1": frozenset({instance_of(3)})})
+
+        assert [index.forget_object(before[key]) for key in keys] == [False, True, True]
+
+        after = index.note_objects(dict.fromkeys(keys, frozenset()))
+        assert len(after["a/1"].instances) == 3
+        assert after["a/2"] == ObjectRow(object_key="a/2")
+        assert after[canonical].instances == {instance_of(5)}
+        assert index.forget_object(after["a/2"])
+
     # dictionaries
 
     def test_dictionaries_of_a_series_come_by_name(self, index: Index) -> None:

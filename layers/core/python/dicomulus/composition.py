@@ -20,15 +20,18 @@ from dicomulus.services.fragments import FragmentReader
 from dicomulus.services.ingest import Ingest
 from dicomulus.services.metadata import Metadata
 from dicomulus.services.modes import Modes
+from dicomulus.services.reconcile import Reconcile
 from dicomulus.services.reindex import Reindex
 from dicomulus.services.render import Render
 from dicomulus.services.retrieve import Retrieve
+from dicomulus.services.run_reports import RunReports
 from dicomulus.services.search import Search
 from dicomulus.services.search_meter import SearchLimits
 from dicomulus.services.stability import Stability
 from dicomulus.services.store import Store
 from dicomulus.services.transcode import Transcode
 from dicomulus.services.uploads import Uploads
+from dicomulus.services.verify import Verify
 from dicomulus.wire.base_url import CANONICAL_LOOPBACK, Endpoint, base_url
 from dicomulus.wire.message import Headers
 
@@ -79,6 +82,7 @@ def compose(
     run_all: RunAll = one_by_one,
     index_here: bool = True,
     clock: Callable[[], int] = clock_ms,
+    pace: Callable[[int], None] = lambda _: None,
 ) -> Archive:
     """Put an archive together.
 
@@ -91,6 +95,7 @@ def compose(
         run_all: Runs independent reads.
         index_here: Look again at a changed object in the request that noticed, not by the queue.
         clock: Gives milliseconds since the epoch.
+        pace: Is told of the bytes that a verification reads, and may take its time.
     """
     fragments = FragmentReader(index, cache, queue=queue)
     tags = main_tags(
@@ -125,6 +130,17 @@ def compose(
         compaction=compaction,
         max_bases=settings.max_bases,
         run_all=run_all,
+    )
+    reconcile = Reconcile(
+        index,
+        storage,
+        cache=cache,
+        queue=queue,
+        tags=tags,
+        compact_delay_seconds=settings.compact_delay_seconds,
+        clock_ms=clock,
+        run_all=run_all,
+        verify=Verify(index, storage, clock_ms=clock, run_all=run_all, pace=pace),
     )
     retrieve = Retrieve(
         index,
@@ -173,6 +189,8 @@ def compose(
             compact_delay_seconds=settings.compact_delay_seconds,
             clock_ms=clock,
         ),
+        reconcile=reconcile,
+        run_reports=RunReports(cache, run_all=run_all),
         retrieve=retrieve,
         bulk_data=BulkData(fragments),
         file_sets=FileSets(index, fragments),

@@ -322,6 +322,30 @@ class Index(Protocol):
         """Walk all keys that hold an instance row or a rejection (indexed; for reconcile)."""
         ...
 
+    def walk(
+        self,
+        after: str | None = None,
+        *,
+        segment: int = 0,
+        segments: int = 1,
+        limit: int = 1000,
+    ) -> Page[SeriesResource | ObjectRow]:
+        """Walk one part of the whole index (indexed; for reconcile).
+
+        Every series of which there is any row, and every object row, is in exactly one of
+        ``segments`` parts, and may be given more than once. All series of a study are in one part,
+        next to each other. Pages may be empty without being the last.
+        """
+        ...
+
+    def forget_object(self, row: ObjectRow) -> bool:
+        """Remove an object row that is still as given.
+
+        Returns:
+            Whether it was removed, or is absent.
+        """
+        ...
+
     # dictionaries
     def put_dictionary(self, row: DictionaryRow) -> None:
         """Keep a dictionary; the same name again changes nothing."""

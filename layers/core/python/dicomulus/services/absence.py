@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dicomulus.ports import Index
 
 
-_NOTED: Final = "gone:"
+NOTED: Final = "gone:"
 """What a canonical key follows in the key under which a deletion is noted; of no object."""
 
 
@@ -59,4 +59,4 @@ def _absence_of_instance(index: Index, instance: InstanceResource) -> NotFoundEr
 
 
 def _key_of(instance: InstanceResource) -> str:
-    return _NOTED + canonical_key(instance)
+    return NOTED + canonical_key(instance)

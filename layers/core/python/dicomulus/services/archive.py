@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from dicomulus.services.ingest import Ingest
     from dicomulus.services.metadata import Metadata
     from dicomulus.services.modes import Modes
+    from dicomulus.services.reconcile import Reconcile
     from dicomulus.services.reindex import Reindex
     from dicomulus.services.render import Render
     from dicomulus.services.retrieve import Retrieve
+    from dicomulus.services.run_reports import RunReports
     from dicomulus.services.search import Search
     from dicomulus.services.stability import Stability
     from dicomulus.services.store import Store
@@ -43,6 +45,8 @@ class Archive:
     metadata: Metadata
     modes: Modes
     reindex: Reindex
+    reconcile: Reconcile
+    run_reports: RunReports
     retrieve: Retrieve
     render: Render
     file_sets: FileSets

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Final
+from urllib.parse import unquote
 
-from dicomulus.dicom.resource import quote_uid
-
-if TYPE_CHECKING:
-    from dicomulus.dicom.resource import SeriesResource
+from dicomulus.dicom.resource import SeriesResource, quote_uid
 
 
 def pointed_prefix(series: SeriesResource) -> str:
     """Give what the keys of a series' oversized fragments and frame tables begin with."""
-    return f"pointed/{_path_of(series)}/"
+    return f"{_POINTED}/{_path_of(series)}/"
+
+
+_POINTED: Final = "pointed"
+
+DERIVED_KINDS: Final = ("bundles", _POINTED, "thumbnails")
+"""What the keys of all that is derived from a series begin with, up to a slash."""
+
+
+def is_pointed(cache_key: str) -> bool:
+    """Whether a key is of something that a row points to."""
+    return cache_key.startswith(f"{_POINTED}/")
+
+
+def series_of_cache_key(cache_key: str) -> SeriesResource | None:
+    """Give the series that something in the cache store was derived from, if it is of one."""
+    kind, *rest = cache_key.split("/")
+    if kind not in DERIVED_KINDS or len(rest) != 3:
+        return None
+    return SeriesResource(unquote(rest[0]), unquote(rest[1]))
 
 
 def thumbnail_prefix(series: SeriesResource) -> str:

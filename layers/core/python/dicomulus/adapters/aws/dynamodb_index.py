@@ -10,10 +10,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from dicomulus.adapters.aws.dynamodb_table import DynamoDbTable, key_of
 from dicomulus.adapters.aws.keys import (
+    INSTANCE_PREFIX,
     OBJECT_PREFIX,
     SERIES_PREFIX,
     ItemKey,
@@ -47,6 +48,7 @@ from dicomulus.adapters.aws.schema import (
 from dicomulus.adapters.aws.table import (
     ANSWER_ATTRIBUTES,
     STORED_ATTRIBUTES,
+    WALKED_ATTRIBUTES,
     ChangeItem,
     ChangeVersionItem,
     DictionaryItem,
@@ -219,6 +221,40 @@ class DynamoDbIndex:
                 rows = self._object_rows(dict.fromkeys(map(_object_key_of, items)))
                 token = None if start is None else _format_item_token(start)
                 return Page(tuple(rows.values()), token)
+
+    def walk(
+        self,
+        after: str | None = None,
+        *,
+        segment: int = 0,
+        segments: int = 1,
+        limit: int = 1000,
+    ) -> Page[SeriesResource | ObjectRow]:
+        """See ``Index``; one page of a parallel scan, which gives the keys of rows in order."""
+        items, last = self._table.scan_page(
+            None if after is None else _parse_item_token(after),
+            limit=limit,
+            segment=(segment, segments),
+            attributes=WALKED_ATTRIBUTES,
+        )
+        walked = dict.fromkeys(each for each in map(_walked, items) if each is not None)
+        return Page(tuple(walked), None if last is None else _format_item_token(last))
+
+    def forget_object(self, row: ObjectRow) -> bool:
+        """See ``Index``; what a canonical key holds by its name needs no item."""
+        held = row.instances - {instance_of_key(row.object_key)}
+        instances, rejection = ObjectItem.instances, ObjectItem.rejection
+        unchanged: Condition = (
+            instances == {format_held(each) for each in held}
+            if held
+            else instances.does_not_exist()
+        )
+        unchanged &= (
+            rejection == format_rejection(row.rejection)
+            if row.rejection
+            else rejection.does_not_exist()
+        )
+        return self._table.delete_if(object_item_key(row.object_key), unchanged)
 
     # dictionaries
 
@@ -650,6 +686,17 @@ def _object_key_of(item: RawItem) -> str:
     if key.partition.startswith(OBJECT_PREFIX):
         return key.partition.removeprefix(OBJECT_PREFIX)
     return instance_row(InstanceItem.from_raw_data(item)).object_key
+
+
+def _walked(item: RawItem) -> SeriesResource | ObjectRow | None:
+    key = key_of(item)
+    if key.partition.startswith(OBJECT_PREFIX):
+        object_key = key.partition.removeprefix(OBJECT_PREFIX)
+        return object_row(object_key, ObjectItem.from_raw_data(item))
+    if not key.sort.startswith((SERIES_PREFIX, INSTANCE_PREFIX)):
+        return None
+    named = named_by(Item.from_raw_data(item))
+    return named.series if isinstance(named, InstanceResource) else cast("SeriesResource", named)
 
 
 def _format_item_token(key: ItemKey) -> str:

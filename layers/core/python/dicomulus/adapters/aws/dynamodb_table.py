@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pynamodb.connection.base import MetaTable
 from pynamodb.connection.table import TableConnection
-from pynamodb.exceptions import PutError, TransactWriteError, UpdateError
+from pynamodb.exceptions import DeleteError, PutError, TransactWriteError, UpdateError
 
 from dicomulus.adapters.aws.failures import translated_failures
 from dicomulus.adapters.aws.keys import ItemKey
@@ -145,6 +145,15 @@ class DynamoDbTable:
                     item.partition, item.sort, attributes=item.serialize(), condition=condition
                 )
         except PutError as exc:
+            return _condition_failed(exc)
+        return True
+
+    def delete_if(self, key: ItemKey, condition: Condition) -> bool:
+        """Delete an item if it meets a condition; whether it did."""
+        try:
+            with self._failures():
+                self.connection.delete_item(key.partition, key.sort, condition=condition)
+        except DeleteError as exc:
             return _condition_failed(exc)
         return True
 
@@ -308,14 +317,32 @@ class DynamoDbTable:
                 return
 
     def scan_page(
-        self, after: ItemKey | None, *, limit: int, filter_condition: Condition
+        self,
+        after: ItemKey | None,
+        *,
+        limit: int,
+        filter_condition: Condition | None = None,
+        segment: tuple[int, int] | None = None,
+        attributes: Sequence[str] | None = None,
     ) -> tuple[list[RawItem], ItemKey | None]:
-        """Read one page of the whole table, ``limit`` items before the filter (indexed)."""
+        """Read one page of the table, ``limit`` items before the filter (indexed).
+
+        Args:
+            after: Where the page before ended.
+            limit: Most items to read.
+            filter_condition: What items must meet to be given.
+            segment: Which part of how many is read, from 0; none for the whole table.
+            attributes: Which attributes of the items are given; none for all.
+        """
+        number, segments = segment or (None, None)
         with self._failures():
             answer = self.connection.scan(
                 filter_condition=filter_condition,
                 limit=limit,
                 exclusive_start_key=None if after is None else _key_attributes(after),  # type: ignore[arg-type]
+                segment=number,
+                total_segments=segments,
+                attributes_to_get=list(attributes) if attributes else None,
             )
         last = answer.get("LastEvaluatedKey")
         return answer["Items"], None if last is None else key_of(last)
@@ -342,7 +369,7 @@ def _key_attributes(key: ItemKey) -> RawItem:
     return {PARTITION_KEY.name: {"S": key.partition}, SORT_KEY.name: {"S": key.sort}}
 
 
-def _condition_failed(error: PutError | UpdateError) -> bool:
+def _condition_failed(error: DeleteError | PutError | UpdateError) -> bool:
     """Give False for a condition that was not met; raise any other failure."""
     if error.cause_response_code != "ConditionalCheckFailedException":
         raise error

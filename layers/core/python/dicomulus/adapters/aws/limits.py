@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from dicomulus.settings import Settings
 
-FunctionName = Literal["ingest", "compact", "read", "render", "store", "manage", "sweep", "adopt"]
+FunctionName = Literal[
+    "ingest", "compact", "read", "render", "store", "manage", "sweep", "adopt", "reconcile"
+]
 
 MAX_GATEWAY_BYTES: Final = 10_485_760
 """Bytes of a request's body that API Gateway takes."""

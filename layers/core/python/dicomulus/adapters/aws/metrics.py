@@ -48,6 +48,24 @@ COMPACTION_LAG: Final = Metric("CompactionLag", "Seconds")
 COMPACTIONS_OVERDUE: Final = Metric("CompactionsOverdue", "Count")
 """Series that the schedule found due, whose message was lost or has not helped (sweep)."""
 
+RECONCILE_FINDINGS: Final = Metric("ReconcileFindings", "Count")
+"""What a run of reconcile has found: in all, and by the kind of finding (reconcile)."""
+
+FINDING_DIMENSION: Final = "finding"
+"""Further dimension of ``RECONCILE_FINDINGS``, which is also there without."""
+
+OBJECTS_DAMAGED: Final = Metric("ObjectsDamaged", "Count")
+"""Objects whose bytes are not those of their checksums any more (reconcile)."""
+
+OBJECTS_COMPARED: Final = Metric("ObjectsCompared", "Count")
+"""Objects of the storage area that a run has compared with their rows (reconcile)."""
+
+OBJECTS_VERIFIED: Final = Metric("ObjectsVerified", "Count")
+"""Objects that a run has read whole (reconcile)."""
+
+RECONCILE_FAILURES: Final = Metric("ReconcileFailures", "Count")
+"""Parts of a run that could not be done, which makes it incomplete (reconcile)."""
+
 METRICS: Final = (
     INSTANCES_INDEXED,
     BYTES_INDEXED,
@@ -56,6 +74,11 @@ METRICS: Final = (
     SERIES_COMPACTED,
     COMPACTION_LAG,
     COMPACTIONS_OVERDUE,
+    RECONCILE_FINDINGS,
+    OBJECTS_DAMAGED,
+    OBJECTS_COMPARED,
+    OBJECTS_VERIFIED,
+    RECONCILE_FAILURES,
 )
 
 

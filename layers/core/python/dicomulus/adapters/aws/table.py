@@ -491,6 +491,19 @@ def _known_of_instance(instance: InstanceResource) -> str:
 # --- objects -------------------------------------------------------------------------------------
 
 
+WALKED_ATTRIBUTES: Final = tuple(
+    attribute.attr_name
+    for attribute in (
+        Item.partition,
+        Item.sort,
+        Item.uids,
+        ObjectItem.instances,
+        ObjectItem.rejection,
+    )
+)
+"""The attributes of any item that tell its series, or make it an object row."""
+
+
 def object_row(object_key: str, item: ObjectItem | None) -> ObjectRow:
     """Read an object row; a canonical key holds its own instance whatever the item says."""
     own = instance_of_key(object_key)

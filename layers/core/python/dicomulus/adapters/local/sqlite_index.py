@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -205,6 +206,18 @@ WALK_OBJECTS: Final = """
     UNION SELECT object_key FROM rejection WHERE object_key > ?1
     ORDER BY 1 LIMIT ?2
 """
+WALK_SERIES: Final = """
+    SELECT study_instance_uid, series_instance_uid FROM series AS s
+    WHERE (study_instance_uid, series_instance_uid) > (?, ?)
+    AND (version IS NOT NULL OR EXISTS (SELECT 1 FROM instance WHERE series_id = s.id))
+    ORDER BY study_instance_uid, series_instance_uid LIMIT ?
+"""
+WALK_OBJECT_ROWS: Final = """
+    SELECT object_key FROM object_instance WHERE object_key > ?1
+    UNION SELECT object_key FROM rejection WHERE object_key > ?1
+    ORDER BY 1 LIMIT ?2
+"""
+FORGET_OBJECT: Final = "DELETE FROM object_instance WHERE object_key = ?"
 FIND_UID: Final = """
     SELECT study_instance_uid, series_instance_uid, NULL FROM series
     WHERE series_instance_uid = ?1 AND version IS NOT NULL
@@ -304,6 +317,37 @@ class SqliteIndex:
             keys = [key for (key,) in connection.execute(WALK_OBJECTS, (after or "", limit))]
             rows = _read_objects(connection, keys)
         return Page(tuple(rows[key] for key in keys), keys[-1] if len(keys) == limit else None)
+
+    def walk(
+        self,
+        after: str | None = None,
+        *,
+        segment: int = 0,
+        segments: int = 1,
+        limit: int = 1000,
+    ) -> Page[SeriesResource | ObjectRow]:
+        """Walk the series by their UIDs, then the object rows by their keys."""
+        kind, *last = json.loads(after) if after else ("series", "", "")
+        with self._database.reading() as connection:
+            if kind == "series":
+                found = connection.execute(WALK_SERIES, (*last, limit)).fetchall()
+                series = [SeriesResource(*uids) for uids in found]
+                mine = [s for s in series if _segment(s.study_instance_uid, segments) == segment]
+                token = ["series", *found[-1]] if len(found) == limit else ["object", ""]
+                return Page(tuple(mine), json.dumps(token))
+            keys = [key for (key,) in connection.execute(WALK_OBJECT_ROWS, (*last, limit))]
+            rows = _read_objects(connection, keys)
+        here = tuple(rows[key] for key in keys if _segment(key, segments) == segment)
+        return Page(here, json.dumps(["object", keys[-1]]) if len(keys) == limit else None)
+
+    def forget_object(self, row: ObjectRow) -> bool:
+        """Remove an object row that is still as given."""
+        with self._database.writing() as connection:
+            if _read_objects(connection, [row.object_key])[row.object_key] != row:
+                return False
+            connection.execute(FORGET_OBJECT, (row.object_key,))
+            connection.execute(DELETE_REJECTION, (row.object_key,))
+            return True
 
     # dictionaries
 
@@ -562,6 +606,10 @@ def _read_objects(connection: sqlite3.Connection, keys: Iterable[str]) -> dict[s
         )
         for key in keys
     }
+
+
+def _segment(text: str, segments: int) -> int:
+    return zlib.crc32(text.encode()) % segments
 
 
 def _own_instance(object_key: str) -> set[InstanceResource]:

@@ -1,0 +1,546 @@
+"""Reconcile: the index compared with the storage area in both directions, and made to agree.
+
+Objects are compared with their rows along a listing, rows with their objects along the index, and
+what was derived with what it was derived from. Each of the three can be done in parts, by many at
+once and beside ingest. A comparison writes nothing. What it finds it announces: objects to be
+looked at, series to be compacted. So a finding that is none any more costs a look, and what is
+found while it is written is never taken for lost: only what no row needs is removed, and that is
+made again where somebody misses it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import zlib
+from collections import defaultdict
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
+
+from dicomulus.dicom.resource import SeriesResource, canonical_prefix, study_path
+from dicomulus.errors import DerivedDataMissingError, UnavailableError
+from dicomulus.ports import (
+    CompactSeries,
+    InstanceChanges,
+    LookAtObjects,
+    ObjectRow,
+    SearchPath,
+)
+from dicomulus.services.absence import NOTED
+from dicomulus.services.cache_keys import is_pointed, series_of_cache_key
+from dicomulus.services.findings import Checked, Finding, Findings
+from dicomulus.services.folds import chosen, fold_series, fold_study
+from dicomulus.services.fragments import FragmentReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+    from dicomulus.dicom.main_tags import MainTags
+    from dicomulus.ports import (
+        ChangeQueue,
+        Index,
+        InstanceRow,
+        Message,
+        ObjectInfo,
+        ObjectStore,
+        RunAll,
+        SearchKeys,
+        SeriesRow,
+        StudyRow,
+    )
+    from dicomulus.services.verify import Verify
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS: Final = 900
+"""Age below which an object that differs is no finding: its event is on its way, or ingest is at it.
+An event takes seconds, at times minutes (S3), and a failed one comes back after nine minutes."""
+
+DERIVED_AGE_SECONDS: Final = 86_400
+"""Age below which nothing derived is removed: the row that points to it may be about to be written,
+and a failed attempt to write it comes back for hours."""
+
+KEYS_IN_MESSAGE: Final = 10
+"""Keys of one message: 32 messages are one batch of ingest, which has 90 seconds for them."""
+
+_LISTED: Final = 12
+"""Objects of a series above which a listing costs less than looking at each (S3: 12.5)."""
+
+_PAGE: Final = 1_000
+"""Rows of the index read at a time."""
+
+_LONG_KEY_BYTES: Final = 1_000
+"""Bytes above which DynamoDB may have a search key only in part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What a run is asked to do."""
+
+    repair: bool = True
+    """Make good what is found, or say only what would be."""
+    verify: bool = False
+    """Read objects whole, and compare them with their checksums; and the metadata of their rows."""
+    days: int = 1
+    """Verify so small a share of the archive that so many daily runs are needed for all of it."""
+    day: int = 0
+    """Which of these runs it is; runs of successive days have successive numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """How far a walk of the rows has come."""
+
+    after: str | None = None
+    """The end of the last page that was done as a whole."""
+    study: str = ""
+    """The last study that was begun."""
+    row: tuple[str, ...] = ()
+    """Within it the last row that was verified; empty: all of it is done."""
+
+    def __str__(self) -> str:
+        """Write it as a text that ``parse_cursor`` reads."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+def parse_cursor(text: str) -> Cursor:
+    """Read what a cursor was written as."""
+    members: dict[str, Any] = json.loads(text)
+    return Cursor(after=members["after"], study=members["study"], row=tuple(members["row"]))
+
+
+class _Nobody:
+    """A queue that leads nowhere: what reads without repairing tells nobody."""
+
+    def send(self, messages: Sequence[Message], *, delay_seconds: float = 0) -> None:
+        """Drop them."""
+
+
+class Reconcile:
+    """Compares, and announces what differs."""
+
+    def __init__(
+        self,
+        index: Index,
+        storage: ObjectStore,
+        *,
+        cache: ObjectStore,
+        queue: ChangeQueue,
+        tags: MainTags,
+        compact_delay_seconds: int,
+        clock_ms: Callable[[], int],
+        run_all: RunAll,
+        verify: Verify,
+    ) -> None:
+        """Compare an index with the stores; objects are looked at through ``run_all``."""
+        self._index = index
+        self._storage = storage
+        self._cache = cache
+        self._queue = queue
+        self._tags = tags
+        self._delay_seconds = compact_delay_seconds
+        self._clock_ms = clock_ms
+        self._run_all = run_all
+        self._verify = verify
+        self._fragments = FragmentReader(index, cache, queue=_Nobody())
+
+    # objects -> rows
+
+    def compare_objects(self, listed: Sequence[ObjectInfo], wishes: Wishes) -> Findings:
+        """Compare some objects of a listing, however old, with their rows."""
+        findings = Findings()
+        findings.checked[Checked.OBJECTS] = len(listed)
+        findings.checked[Checked.BYTES] = sum(info.size for info in listed)
+        settled = self._index.indexed_etags([info.key for info in listed])
+        differing = [info for info in listed if settled.get(info.key) != info.etag]
+        missing = [info for info in differing if info.key not in settled]
+        # What an old listing tells of an object may be what its row was made anew for.
+        now = self._look([info.key for info in differing if info.key in settled], findings)
+        changed = [
+            info for info in now.values() if info is not None and info.etag != settled[info.key]
+        ]
+        for finding, infos in ((Finding.MISSING, missing), (Finding.CHANGED, changed)):
+            old = self._but_recent(infos, findings)
+            findings.add(finding, (info.key for info in old))
+        # The recent ones as well: a look at what is right changes nothing that anybody sees.
+        if wishes.repair:
+            self._look_again([info.key for info in (*missing, *changed)], findings)
+        return findings
+
+    def _but_recent(self, infos: Iterable[ObjectInfo], findings: Findings) -> list[ObjectInfo]:
+        latest_ms = self._clock_ms() - 1000 * GRACE_SECONDS
+        every = list(infos)
+        old = [info for info in every if info.modified_ms <= latest_ms]
+        findings.checked[Checked.RECENT] += len(every) - len(old)
+        return old
+
+    def _look(
+        self, object_keys: Collection[str], findings: Findings
+    ) -> dict[str, ObjectInfo | None]:
+        """Look at objects; those that cannot be looked at are findings, and absent."""
+
+        def look(key: str) -> ObjectInfo | UnavailableError | None:
+            try:
+                return self._storage.head(key)
+            except UnavailableError as exc:
+                return exc
+
+        seen = self._run_all([partial(look, key) for key in object_keys])
+        found: dict[str, ObjectInfo | None] = {}
+        for key, info in zip(object_keys, seen, strict=True):
+            if isinstance(info, UnavailableError):
+                findings.add(Finding.UNREADABLE, [key])
+            else:
+                found[key] = info
+        return found
+
+    # rows -> objects
+
+    def compare_rows(
+        self,
+        cursor: Cursor,
+        wishes: Wishes,
+        *,
+        segment: int = 0,
+        segments: int = 1,
+        deadline_ms: int | None = None,
+    ) -> tuple[Findings, Cursor | None]:
+        """Compare the rows of one part of the index with what they were made of.
+
+        Returns:
+            What was found, and where to go on if the deadline has come before the end.
+        """
+        findings = Findings()
+        while True:
+            page = self._index.walk(cursor.after, segment=segment, segments=segments, limit=_PAGE)
+            for study, walked in _left(_by_study(page.items), cursor):
+                last = self._compare_study(study, walked, cursor, wishes, findings, deadline_ms)
+                cursor = replace(cursor, study=study, row=last)
+                if deadline_ms is not None and self._clock_ms() >= deadline_ms:
+                    return findings, cursor
+            self._compare_object_rows(
+                [row for row in page.items if isinstance(row, ObjectRow)], wishes, findings
+            )
+            if page.next is None:
+                return findings, None
+            cursor = replace(cursor, after=page.next)
+
+    def _compare_study(
+        self,
+        study: str,
+        walked: Collection[SeriesResource],
+        cursor: Cursor,
+        wishes: Wishes,
+        findings: Findings,
+        deadline_ms: int | None,
+    ) -> tuple[str, ...]:
+        """Compare a study; give the last row that was verified, if some are left."""
+        known = {row.series: row for row in self._index.query_series(study)}
+        series = sorted({*known, *walked})
+        if cursor.study == study and not cursor.row:
+            # It was done with the page before, but for what only this one tells of.
+            series = sorted(set(walked) - set(known))
+        else:
+            findings.checked[Checked.STUDIES] += 1
+        after = cursor.row if cursor.study == study else ()
+        for each in series:
+            rows = self._instance_rows(each)
+            if not after or (each.series_instance_uid,) > after[:1]:
+                self._compare_series(each, known.get(each), rows, wishes, findings)
+            if wishes.verify:
+                due = [row for row in rows if _is_due(row.object_key, wishes)]
+                due = [row for row in due if _place(row) > after]
+                last = self._verify_rows(due, wishes, findings, deadline_ms)
+                if last:
+                    return last
+        if series:
+            self._compare_study_row(study, list(known.values()), wishes, findings)
+        return ()
+
+    def _instance_rows(self, series: SeriesResource) -> list[InstanceRow]:
+        rows: list[InstanceRow] = []
+        after: str | None = None
+        while True:
+            page = self._index.query_instances(series, after)
+            rows += page.items
+            if page.next is None:
+                return rows
+            after = page.next
+
+    def _compare_series(
+        self,
+        series: SeriesResource,
+        row: SeriesRow | None,
+        rows: list[InstanceRow],
+        wishes: Wishes,
+        findings: Findings,
+    ) -> None:
+        findings.checked[Checked.SERIES] += 1
+        findings.checked[Checked.ROWS] += len(rows)
+        objects = self._objects_of(series, rows, findings)
+        orphans = [each for each in rows if objects.get(each.object_key, each) is None]
+        findings.add(Finding.ORPHAN, (each.object_key for each in orphans))
+        if wishes.repair and orphans:
+            self._note(orphans)
+            self._look_again([each.object_key for each in orphans], findings)
+        self._compare_fold(series, row, rows, wishes, findings)
+
+    def _objects_of(
+        self, series: SeriesResource, rows: Sequence[InstanceRow], findings: Findings
+    ) -> dict[str, ObjectInfo | None]:
+        """Look for the objects of rows; those of which nothing is known are absent."""
+        prefix = canonical_prefix(series)
+        keys = dict.fromkeys(row.object_key for row in rows)
+        found: dict[str, ObjectInfo | None] = {}
+        if sum(key.startswith(prefix) for key in keys) > _LISTED:
+            found = {info.key: info for info in self._storage.list(prefix) if info.key in keys}
+        # What a listing does not have may have come, or not be to be seen, so it is looked at too.
+        return found | self._look([key for key in keys if key not in found], findings)
+
+    def _note(self, rows: Iterable[InstanceRow]) -> None:
+        """Have it known what keys hold, so that a look at them finds the rows to remove."""
+        held = defaultdict(set)
+        for row in rows:
+            held[row.object_key].add(row.instance)
+        if held:
+            self._index.note_objects({key: frozenset(each) for key, each in held.items()})
+
+    # folds
+
+    def _compare_fold(
+        self,
+        series: SeriesResource,
+        row: SeriesRow | None,
+        rows: list[InstanceRow],
+        wishes: Wishes,
+        findings: Findings,
+    ) -> None:
+        if row is None:
+            # Rows without a series row: a look at their objects makes it.
+            again = self._index.get_series(series)
+            if rows and again is None:
+                findings.add(Finding.SERIES, [series.path])
+                if wishes.repair:
+                    self._look_again([each.object_key for each in rows], findings)
+            return
+        # What is due follows anyway; other lists of tags are for `reindex` to bring in.
+        if row.compact_due_ms is not None or row.main_tags not in ("", self._tags.name):
+            return
+        try:
+            folded = fold_series(row, chosen(rows), text_of=self._fragments.text, tags=self._tags)
+        except DerivedDataMissingError:
+            self._compare_metadata(rows, wishes, findings)
+            return
+        is_folded = _fold_of_series(folded) == _fold_of_series(row)
+        if not is_folded and self._index.get_series(series) == row:
+            findings.add(Finding.SERIES, [series.path])
+            self._fold_again(series, wishes, findings)
+
+    def _compare_metadata(
+        self, rows: Iterable[InstanceRow], wishes: Wishes, findings: Findings
+    ) -> None:
+        lost = [row.object_key for row in rows if not self._has_metadata(row)]
+        findings.add(Finding.METADATA, lost)
+        if wishes.repair:
+            self._look_again(lost, findings)
+
+    def _has_metadata(self, row: InstanceRow) -> bool:
+        try:
+            self._fragments.text(row)
+        except DerivedDataMissingError:
+            return False
+        return True
+
+    def _compare_study_row(
+        self, study: str, known: Sequence[SeriesRow], wishes: Wishes, findings: Findings
+    ) -> None:
+        if not known or any(row.compact_due_ms is not None for row in known):
+            return
+        if self._is_folded(study, known) or self._is_moving(study, known):
+            return
+        findings.add(Finding.STUDY, [study_path(study)])
+        self._fold_again(known[0].series, wishes, findings)
+
+    def _is_folded(self, study: str, known: Sequence[SeriesRow]) -> bool:
+        row = self._index.get_studies([study]).get(study)
+        return row is not None and _same_study(row, fold_study(study, known, version=row.version))
+
+    def _is_moving(self, study: str, known: Sequence[SeriesRow]) -> bool:
+        again = self._index.query_series(study)
+        return {row.series: row.version for row in again} != {
+            row.series: row.version for row in known
+        } or any(row.compact_due_ms is not None for row in again)
+
+    def _fold_again(self, series: SeriesResource, wishes: Wishes, findings: Findings) -> None:
+        """Have a series compacted, which folds its study as well."""
+        if not wishes.repair:
+            return
+        now_ms = self._clock_ms()
+        due = self._index.commit(
+            InstanceChanges(touched={series: None}),
+            now_ms=now_ms,
+            due_ms=now_ms + 1000 * self._delay_seconds,
+        )
+        self._queue.send(
+            [CompactSeries(each) for each in sorted(due)], delay_seconds=self._delay_seconds
+        )
+        findings.checked[Checked.REPAIRS] += 1
+
+    # verification
+
+    def _verify_rows(
+        self,
+        rows: Sequence[InstanceRow],
+        wishes: Wishes,
+        findings: Findings,
+        deadline_ms: int | None,
+    ) -> tuple[str, ...]:
+        """Verify rows; give the last one that was, if the deadline has left others."""
+        for done, group in self._verify.groups(rows):
+            findings.merge(self._verify.verify(group, keep=wishes.repair))
+            self._compare_metadata(group, wishes, findings)
+            is_late = deadline_ms is not None and self._clock_ms() >= deadline_ms
+            if is_late and done < len(rows):
+                return _place(group[-1])
+        return ()
+
+    # object rows
+
+    def _compare_object_rows(
+        self, rows: Sequence[ObjectRow], wishes: Wishes, findings: Findings
+    ) -> None:
+        """Find the object rows whose objects are gone, and that no instance row needs."""
+        due = [
+            row
+            for row in rows
+            if not row.object_key.startswith(NOTED)
+            # A rejection says that an object is there; what only notes instances says little.
+            and (row.rejection is not None or _is_due(row.object_key, wishes))
+        ]
+        settled = self._index.indexed_etags([row.object_key for row in due])
+        doubtful = {
+            row.object_key: row for row in due if row.object_key not in settled or row.rejection
+        }
+        objects = self._look(list(doubtful), findings)
+        for key, info in objects.items():
+            if info is None:
+                self._compare_object_row(doubtful[key], wishes, findings)
+
+    def _compare_object_row(self, row: ObjectRow, wishes: Wishes, findings: Findings) -> None:
+        """Announce a gone object's rejection, or forget what no row is left of."""
+        held = [each for instance in row.instances for each in self._index.get_instance(instance)]
+        if row.rejection is not None or any(each.object_key == row.object_key for each in held):
+            findings.add(Finding.ORPHAN, [row.object_key])
+            if wishes.repair:
+                self._look_again([row.object_key], findings)
+            return
+        findings.add(Finding.OBJECT_ROW, [row.object_key])
+        if not wishes.repair or not self._index.forget_object(row):
+            return
+        findings.checked[Checked.REPAIRS] += 1
+        # An object may have come back meanwhile, and have been indexed on the strength of the row.
+        if self._storage.head(row.object_key) is not None:
+            self._queue.send([LookAtObjects((row.object_key,))])
+
+    # what was derived
+
+    def compare_derived(self, listed: Sequence[ObjectInfo], wishes: Wishes) -> Findings:
+        """Compare some objects of the cache store with the series that they were made of."""
+        findings = Findings()
+        findings.checked[Checked.DERIVED] = len(listed)
+        latest_ms = self._clock_ms() - 1000 * DERIVED_AGE_SECONDS
+        groups: dict[SeriesResource, list[ObjectInfo]] = defaultdict(list)
+        for info in listed:
+            series = series_of_cache_key(info.key)
+            if series is not None and info.modified_ms <= latest_ms:
+                groups[series].append(info)
+        for series, infos in groups.items():
+            unneeded = self._unneeded(series, infos)
+            findings.add(Finding.DERIVED, (info.key for info in unneeded))
+            if wishes.repair:
+                self._remove(unneeded, latest_ms, findings)
+        return findings
+
+    def _unneeded(self, series: SeriesResource, infos: list[ObjectInfo]) -> list[ObjectInfo]:
+        if not self._index.query_stored_objects(series, limit=1).items:
+            return infos
+        pointed = [info for info in infos if is_pointed(info.key)]
+        if not pointed:
+            return []
+        rows = self._instance_rows(series)
+        needed = {key for row in rows for key in (row.fragment.pointer, row.frame_table_pointer)}
+        return [info for info in pointed if info.key not in needed]
+
+    def _remove(self, infos: Iterable[ObjectInfo], latest_ms: int, findings: Findings) -> None:
+        for info in infos:
+            # Put again since it was listed, something needs it again.
+            now = self._cache.head(info.key)
+            if now is not None and now.modified_ms <= latest_ms:
+                self._cache.delete(info.key)
+                findings.checked[Checked.REPAIRS] += 1
+
+    # repairs
+
+    def _look_again(self, object_keys: Sequence[str], findings: Findings) -> None:
+        keys = tuple(dict.fromkeys(object_keys))
+        if not keys:
+            return
+        self._queue.send(
+            [
+                LookAtObjects(keys[start : start + KEYS_IN_MESSAGE])
+                for start in range(0, len(keys), KEYS_IN_MESSAGE)
+            ]
+        )
+        findings.checked[Checked.REPAIRS] += len(keys)
+
+
+def _by_study(
+    items: Iterable[SeriesResource | ObjectRow],
+) -> Iterator[tuple[str, list[SeriesResource]]]:
+    series = (each for each in items if isinstance(each, SeriesResource))
+    for study, group in groupby(series, key=lambda each: each.study_instance_uid):
+        yield study, list(group)
+
+
+def _left(
+    groups: Iterable[tuple[str, list[SeriesResource]]], cursor: Cursor
+) -> list[tuple[str, list[SeriesResource]]]:
+    """Leave out what was done before the cursor's study, which itself may go on."""
+    every = list(groups)
+    studies = [study for study, _ in every]
+    return every[studies.index(cursor.study) :] if cursor.study in studies else every
+
+
+def _place(row: InstanceRow) -> tuple[str, ...]:
+    uids = row.instance.series_instance_uid, row.instance.sop_instance_uid
+    return (*uids, row.object_key)
+
+
+def _fold_of_series(row: SeriesRow) -> tuple[object, ...]:
+    texts = row.answer, row.attributes, row.study_attributes
+    return (*texts, row.instance_count, row.total_size, row.sop_class_uids)
+
+
+def _same_study(row: StudyRow, folded: StudyRow) -> bool:
+    return (
+        (row.answer, row.attributes, row.series_count, row.instance_count)
+        == (folded.answer, folded.attributes, folded.series_count, folded.instance_count)
+    ) and _same_keys(row.search_keys, folded.search_keys)
+
+
+def _same_keys(keys: SearchKeys | None, folded: SearchKeys | None) -> bool:
+    if keys is None or folded is None:
+        return keys is folded
+    pairs = [(getattr(keys, path), getattr(folded, path)) for path in SearchPath]
+    return dict(keys.carried) == dict(folded.carried) and all(
+        held == wanted or len(wanted.encode()) > _LONG_KEY_BYTES for held, wanted in pairs
+    )
+
+
+def _is_due(object_key: str, wishes: Wishes) -> bool:
+    """Whether an object is of the share of this run."""
+    return wishes.days <= 1 or zlib.crc32(object_key.encode()) % wishes.days == (
+        wishes.day % wishes.days
+    )
