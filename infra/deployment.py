@@ -6,16 +6,20 @@ import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from dicomulus.settings import Settings
 from infra.layers import RUNTIME_ARCHITECTURES, Architecture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Authorization = Literal["iam", "none"]
+Authorization = Literal["iam", "oidc", "none"]
 PriceClass = Literal["100", "200", "all"]
 
 WEB_ADAPTER_LAYER_VERSION: Final = 30
 """Version of the Lambda Web Adapter's public layers that holds the adapter 1.1.0."""
+
+_MAX_CACHE_SECONDS: Final = 3_600
+"""Seconds that API Gateway keeps what an authorizer said, at most."""
 
 _KEY_ARN: Final = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-)?[0-9a-f-]{32,36}")
 
@@ -31,7 +35,23 @@ class Deployment:
     architecture: Architecture = "arm64"
     """Processor of the functions; the layers are built for it."""
     authorization: Authorization = "iam"
-    """Who may call the gateway: signed requests of this account's principals, or everybody."""
+    """Who may call: signed requests of this account's principals, tokens, or everybody."""
+    oidc_issuer: str = ""
+    """OpenID provider whose access tokens count, by its name in them."""
+    oidc_audience: str = ""
+    """Name of the archive at the provider, for which a token must be."""
+    oidc_scopes: tuple[str, ...] = Settings().oidc_scopes
+    """The provider's names of what a token may be for."""
+    oidc_roles_claim: str = ""
+    """Claim, besides ``scope`` and ``scp``, that lists these names."""
+    oidc_clients: tuple[str, ...] = ()
+    """Applications whose tokens count; none: all of the provider's."""
+    oidc_introspection_url: str = ""
+    """Where the provider is asked of each token whether it was taken back."""
+    oidc_secret_arn: str = ""
+    """Secret of AWS Secrets Manager that holds ``client_id`` and ``client_secret`` for that."""
+    oidc_cache_seconds: int = 0
+    """Seconds that the gateway keeps what a token is for; none: each request asks."""
     retain: bool = False
     """Keep buckets and table when the stack goes. Always so for stages other than ``dev``."""
     allow_delete: bool = False
@@ -98,7 +118,9 @@ class Deployment:
         if self.architecture not in RUNTIME_ARCHITECTURES:
             raise ValueError(f"architecture: {self.architecture!r} is not arm64 or x86_64")
         if self.authorization not in get_args(Authorization):
-            raise ValueError(f"authorization: {self.authorization!r} is not iam or none")
+            raise ValueError(f"authorization: {self.authorization!r} is not iam, oidc or none")
+        if self.authorization == "oidc":
+            self._check_provider()
         self._check_adoption()
         if self.kms not in ("managed", "customer") and not _KEY_ARN.fullmatch(self.kms):
             raise ValueError(f"kms: {self.kms!r} is not managed, customer or the ARN of a key")
@@ -144,6 +166,18 @@ class Deployment:
     def sign_in_origins(self) -> tuple[str, ...]:
         """Origins that pages ask for tokens."""
         return ()
+
+    def _check_provider(self) -> None:
+        if not self.oidc_issuer.startswith("https://"):
+            raise ValueError(
+                f"oidc_issuer: {self.oidc_issuer!r} is not the https URL of a provider"
+            )
+        if not self.oidc_audience:
+            raise ValueError("oidc_audience: a token for anybody else would count, too")
+        if bool(self.oidc_introspection_url) != bool(self.oidc_secret_arn):
+            raise ValueError("oidc_introspection_url: needs oidc_secret_arn, and that needs it")
+        if not 0 <= self.oidc_cache_seconds <= _MAX_CACHE_SECONDS:
+            raise ValueError(f"oidc_cache_seconds: not between 0 and {_MAX_CACHE_SECONDS}")
 
     def _check_adoption(self) -> None:
         if self.adopt_bucket and not _BUCKET_NAME.fullmatch(self.adopt_bucket):

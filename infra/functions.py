@@ -139,6 +139,15 @@ class Functions(Construct):
             invoke_mode="buffered",
         )
 
+        self.authorize: lambda_.Function | None = None
+        if deployment.authorization == "oidc":
+            self.authorize = self._function(
+                "authorize",
+                limits.AUTHORIZE,
+                handler="handler.handler",
+                environment=self._told("authorize"),
+                more_layers=(packages.authorization,),
+            )
         self.adopt = (
             self._event_function("adopt", limits.ADOPT) if deployment.adopt_bucket else None
         )
@@ -230,7 +239,7 @@ class Functions(Construct):
         )
 
     def _role(self, name: str, log: logs.LogGroup) -> iam.Role:
-        rights = (RIGHTS | ADOPTION_RIGHTS)[name]
+        rights = (RIGHTS | ADOPTION_RIGHTS).get(name, Rights())
         rights = replace(rights, storage=self._granted(rights.storage))
         storage, table = self._stateful.storage, self._stateful.index.table
         prefix = self._deployment.storage_prefix
@@ -250,6 +259,11 @@ class Functions(Construct):
             ),
             *key_statements(rights, self._stateful.encryption.key),
             *key_statements(Rights(storage=rights.storage), self._adopted_key),
+            *(
+                _allow(("secretsmanager:GetSecretValue",), each)
+                for each in (self._settings.oidc_secret_arn,)
+                if each and name == "authorize"
+            ),
         ]
         role = iam.Role(
             self,

@@ -72,3 +72,7 @@ RECONCILE_BATCH_SECONDS: Final = 240
 RECONCILE_TOLERATED_PERCENT: Final = 10
 """Batches that may fail before a map gives up: a few say nothing of the others, and the report names
 the map all the same; more mean that something is down."""
+
+# The signature takes less than a millisecond; memory is for the import at a cold start. A provider
+# that is slow is asked for its description, its keys and the token, 5 s each.
+AUTHORIZE: Final = FunctionLimits(memory_mb=1_024, timeout_seconds=20)

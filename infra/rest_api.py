@@ -29,6 +29,8 @@ from infra.limits import READ
 from infra.names import alias_records
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from aws_cdk import aws_kms as kms
     from aws_cdk import aws_lambda as lambda_
 
@@ -165,7 +167,7 @@ class RestApi(Construct):
 
     def _unknown_route(self) -> OwnAnswer:
         # A path without a method; where requests are signed, a request without a signature too.
-        if self._deployment.authorization == "none":
+        if self._deployment.authorization != "iam":
             return NO_SUCH_ROUTE
         return replace(
             NO_SUCH_ROUTE,
@@ -185,6 +187,7 @@ class RestApi(Construct):
             status_code=None if own.status is None else str(own.status),
             # It holds nothing of the archive, so every page may read what went wrong.
             response_parameters={
+                **{f"gatewayresponse.header.{k}": f"'{v}'" for k, v in self._hints(own)},
                 "gatewayresponse.header.Access-Control-Allow-Origin": "'*'",
                 "gatewayresponse.header.Access-Control-Expose-Headers": "'*'",
                 "gatewayresponse.header.Cache-Control": "'no-store'",
@@ -193,12 +196,16 @@ class RestApi(Construct):
             response_templates={"application/json": json.dumps(members)},
         )
 
+    def _hints(self, own: OwnAnswer) -> Iterable[tuple[str, str]]:
+        return own.hints(bearer=self._deployment.authorization == "oidc")
+
     def base_url(self, base_path: str) -> str:
         """Give the base URL at the gateway's own address."""
         return f"{self.api.url.removesuffix('/')}{base_path}"
 
     def connect(self, functions: Functions, *, base_path: str) -> None:
         """Add a resource and a method for every route, GET streamed, and preflights."""
+        authorizer = self._authorizer(functions)
         methods: dict[str, set[str]] = {}
         integrations = {
             "read": _integration(functions.read, streamed=True),
@@ -215,6 +222,7 @@ class RestApi(Construct):
                     method,
                     integrations["render" if route.decodes else route.scope],
                     authorization_type=self._authorization(method),
+                    authorizer=None if method == "OPTIONS" else authorizer,
                 )
                 methods.setdefault(path, set()).add(method)
         for path, allowed in methods.items():
@@ -223,9 +231,23 @@ class RestApi(Construct):
 
     def _authorization(self, method: str) -> apigateway.AuthorizationType:
         kinds = apigateway.AuthorizationType
-        # Preflights carry no signature; what the service is able to do is no secret.
-        is_signed = self._deployment.authorization == "iam" and method != "OPTIONS"
-        return kinds.IAM if is_signed else kinds.NONE
+        # Preflights carry no credentials; what the service is able to do is no secret.
+        if method == "OPTIONS":
+            return kinds.NONE
+        asked = {"iam": kinds.IAM, "oidc": kinds.CUSTOM, "none": kinds.NONE}
+        return asked[self._deployment.authorization]
+
+    def _authorizer(self, functions: Functions) -> apigateway.RequestAuthorizer | None:
+        if functions.authorize is None:
+            return None
+        return apigateway.RequestAuthorizer(
+            self,
+            "Authorizer",
+            handler=functions.authorize,
+            # A request without one is 401 before the function is asked.
+            identity_sources=[apigateway.IdentitySource.header("Authorization")],
+            results_cache_ttl=Duration.seconds(self._deployment.oidc_cache_seconds),
+        )
 
     def _add_preflight(self, resource: apigateway.IResource, *, methods: set[str]) -> None:
         """Answer preflights in the gateway: there is one for every frame that a viewer gets."""

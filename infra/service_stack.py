@@ -55,6 +55,13 @@ class ServiceStack(Stack):
             ingest_dead_letters_url=stateful.queues.ingest_dead_letters.queue_url,
             compact_dead_letters_url=stateful.queues.compact_dead_letters.queue_url,
             search_shards=deployment.search_shards,
+            oidc_issuer=deployment.oidc_issuer,
+            oidc_audience=deployment.oidc_audience,
+            oidc_scopes=deployment.oidc_scopes,
+            oidc_roles_claim=deployment.oidc_roles_claim,
+            oidc_clients=deployment.oidc_clients,
+            oidc_introspection_url=deployment.oidc_introspection_url,
+            oidc_secret_arn=deployment.oidc_secret_arn,
         )
         functions = Functions(
             self,

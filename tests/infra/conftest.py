@@ -38,7 +38,17 @@ class Synthesised:
 OPEN: Final = {"stage": "dev", "authorization": "none", "one_origin": "true"}
 """The context of a stage with as little protection as one can ask for, and all else."""
 
-HARDENED: Final = {"stage": "prod", "kms": "customer", "waf": "true"}
+HARDENED: Final = {
+    "stage": "prod",
+    "authorization": "oidc",
+    "oidc_issuer": "https://login.example/realms/clinic",
+    "oidc_audience": "https://archive.example",
+    "oidc_introspection_url": "https://login.example/introspect",
+    "oidc_secret_arn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:oidc-AbCdEf",
+    "kms": "customer",
+    "waf": "true",
+    "allow_delete": "true",
+}
 """The context of a stage with all of it."""
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dicomulus.errors import ConfigurationError
+from dicomulus.errors import ConfigurationError, ScopeMissingError
 from dicomulus.settings import Settings
 from dicomulus.wire.bearer import Tokens
 from dicomulus.wire.message import EVERY_SCOPE, Headers
+from tests.support.issuer import AUDIENCE, issuing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,3 +104,34 @@ def test_a_token_that_no_header_takes_is_refused_and_not_told(token: str) -> Non
 
 def test_settings_do_not_show_the_token() -> None:
     assert TOKEN not in repr(Settings(token=TOKEN))
+
+
+# --- tokens of an OpenID provider ----------------------------------------------------------------
+
+
+def test_a_token_of_the_provider_is_for_what_it_says() -> None:
+    with issuing() as issuer:
+        tokens = Tokens.of(Settings(oidc_issuer=issuer.url, oidc_audience=AUDIENCE))
+        assert tokens.are_asked_for
+        assert scopes(tokens, f"Bearer {issuer.token(scope='dicomweb.read')}") == {"read"}
+        assert scopes(tokens, f"Bearer {issuer.token(aud='another')}") == NOTHING
+        assert scopes(tokens, None) == NOTHING
+        with pytest.raises(ScopeMissingError):
+            scopes(tokens, f"Bearer {issuer.token(scope='openid')}")
+
+
+def test_tokens_that_are_known_here_count_beside_the_providers() -> None:
+    with issuing() as issuer:
+        given = Settings(oidc_issuer=issuer.url, oidc_audience=AUDIENCE, token=TOKEN)
+        tokens = Tokens.of(given)
+        assert scopes(tokens, f"Bearer {TOKEN}") == EVERY_SCOPE
+        assert issuer.asked == []
+        assert scopes(tokens, f"Bearer {issuer.token()}") == EVERY_SCOPE
+
+
+def test_what_checks_the_providers_tokens_may_not_be_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "dicomulus.oidc.tokens", None)
+    with pytest.raises(ConfigurationError, match=r"dicomulus\[oidc\]"):
+        Tokens.of(Settings(oidc_issuer="https://login.example", oidc_audience=AUDIENCE))

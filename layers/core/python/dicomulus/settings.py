@@ -62,6 +62,28 @@ class Settings:
     """Bearer token that every request for data must carry; empty: nobody is asked for one."""
     token_file: str = ""
     """File of further such tokens, one a line, each with its scopes behind it if not all."""
+    oidc_issuer: str = ""
+    """OpenID provider whose access tokens count, by its name in them; empty: none."""
+    oidc_audience: str = ""
+    """Name of the archive at the provider, for which a token must be."""
+    oidc_scopes: tuple[str, ...] = (
+        "read=dicomweb.read",
+        "write=dicomweb.write",
+        "delete=dicomweb.delete",
+    )
+    """The provider's names of what a token may be for."""
+    oidc_roles_claim: str = ""
+    """Claim, besides ``scope`` and ``scp``, that lists these names."""
+    oidc_clients: tuple[str, ...] = ()
+    """Applications whose tokens count; empty: all of the provider's."""
+    oidc_introspection_url: str = ""
+    """Where the provider is asked of each token whether it was taken back; empty: nowhere."""
+    oidc_client_id: str = ""
+    """Who asks there."""
+    oidc_client_secret: str = field(default="", repr=False)
+    """Its secret."""
+    oidc_secret_arn: str = ""
+    """Secret of AWS Secrets Manager that holds both, as ``client_id`` and ``client_secret``."""
     insecure: bool = False
     """Serve an address other than loopback without authentication."""
 

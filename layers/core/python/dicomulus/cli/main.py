@@ -144,6 +144,7 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="FILE",
         help="file of such tokens, one a line, with read, write, delete behind it for what it is",
     )
+    _add_oidc(parser)
     parser.add_argument(
         "--insecure",
         action="store_true",
@@ -157,6 +158,17 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="folder of the OHIF viewer (default: where `dicomulus viewer` puts it)",
     )
     parser.set_defaults(run=_serve)
+
+
+def _add_oidc(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--oidc-issuer",
+        metavar="URL",
+        help="OpenID provider whose access tokens clients may send as bearer tokens",
+    )
+    parser.add_argument(
+        "--oidc-audience", metavar="NAME", help="the archive's name there, which tokens are for"
+    )
 
 
 def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -287,6 +299,7 @@ def _add_emulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="stream large answers as fast as it goes, not at the 2 MB/s that Lambda has for them",
     )
+    _add_oidc(parser)
     parser.set_defaults(run=_emulate)
 
 
@@ -389,9 +402,12 @@ def _viewer(parsed: argparse.Namespace) -> None:
 def _emulate(parsed: argparse.Namespace) -> None:
     from dicomulus.cli.emulate.system import emulate
 
-    settings = Settings.from_env()
-    if parsed.port is not None:
-        settings = replace(settings, port=parsed.port)
+    given = {
+        name: value
+        for name in ("port", "oidc_issuer", "oidc_audience")
+        if (value := getattr(parsed, name)) is not None
+    }
+    settings = replace(Settings.from_env(), **given)
     emulate(
         settings,
         aws_port=parsed.aws_port,

@@ -148,14 +148,13 @@ def _tell_address(settings: Settings) -> None:
 
 def _refuse_open_door(settings: Settings) -> None:
     # Whether the tokens can be read is said now, too.
-    Tokens.of(settings)
-    if settings.token or settings.token_file:
+    if Tokens.of(settings).are_asked_for:
         return
     if settings.insecure or _is_loopback(settings.host):
         return
     raise ConfigurationError(
         f"host: {settings.host} can be reached by others, and this server asks nobody who they "
-        "are. Have it ask for a token (--token-file), put a proxy that asks before it, or say "
+        "are. Have it ask for a token (--token-file, --oidc-issuer), put a proxy that asks before it, or say "
         "--insecure if everybody is meant"
     )
 

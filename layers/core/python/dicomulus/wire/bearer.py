@@ -8,12 +8,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dicomulus.errors import ConfigurationError
+from dicomulus.errors import ConfigurationError, ScopeMissingError, TokenInvalidError
 from dicomulus.wire.message import EVERY_SCOPE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dicomulus.oidc.tokens import TokenChecker
     from dicomulus.settings import Settings
     from dicomulus.wire.message import Headers, Scope
 
@@ -26,35 +27,77 @@ _NAME: Final = "bearer "
 class Tokens:
     """The tokens that count, and the scopes of each; without any, everybody has every scope."""
 
-    def __init__(self, scopes: Mapping[str, frozenset[Scope]]) -> None:
-        """Keep no token itself, only what recognises it."""
+    def __init__(
+        self, scopes: Mapping[str, frozenset[Scope]], *, checker: TokenChecker | None = None
+    ) -> None:
+        """Keep no token itself, only what recognises it.
+
+        Args:
+            scopes: The tokens that are known here.
+            checker: Knows those of an OpenID provider.
+        """
         self._scopes = [(_digest(token), granted) for token, granted in scopes.items()]
+        self._checker = checker
 
     @classmethod
     def of(cls, settings: Settings) -> Tokens:
-        """Take the token of the settings, and those of the file that they name.
+        """Take the token of the settings, those of the file and those of the provider they name.
 
         Raises:
-            ConfigurationError: The file cannot be read or has no token, or a token is none.
+            ConfigurationError: The file cannot be read or has no token, a token is none, or the
+                provider's cannot be checked.
         """
         scopes: dict[str, frozenset[Scope]] = {}
         if settings.token:
             scopes[_checked(settings.token, "token")] = EVERY_SCOPE
         if settings.token_file:
             scopes |= _of_file(settings.token_file)
-        return cls(scopes)
+        return cls(scopes, checker=_checker(settings) if settings.oidc_issuer else None)
+
+    @property
+    def are_asked_for(self) -> bool:
+        """Whether a request needs one."""
+        return bool(self._scopes) or self._checker is not None
 
     def scopes_of(self, headers: Headers) -> frozenset[Scope]:
-        """Give the scopes of a request; none if its token is missing or unknown."""
-        if not self._scopes:
+        """Give the scopes of a request; none if its token is missing or unknown.
+
+        Raises:
+            ScopeMissingError: It is one of the provider's that is for nothing here.
+            UnavailableError: The provider does not say whether it is one of its.
+        """
+        if not self.are_asked_for:
             return EVERY_SCOPE
         value = headers.get("Authorization") or ""
         if not value.lower().startswith(_NAME):
             return frozenset()
-        given = _digest(value[len(_NAME) :].strip())
+        token = value[len(_NAME) :].strip()
+        given = _digest(token)
         # All are compared, and in the same time wherever they differ.
         found = [granted for digest, granted in self._scopes if hmac.compare_digest(digest, given)]
-        return frozenset(scope for granted in found for scope in granted)
+        if found or self._checker is None:
+            return frozenset(scope for granted in found for scope in granted)
+        return self._of_provider(self._checker, token)
+
+    def _of_provider(self, checker: TokenChecker, token: str) -> frozenset[Scope]:
+        try:
+            scopes = checker.check(token).scopes
+        except TokenInvalidError:
+            return frozenset()
+        if not scopes:
+            # It is known, so that no other token is asked for.
+            raise ScopeMissingError("read")
+        return scopes
+
+
+def _checker(settings: Settings) -> TokenChecker:
+    try:
+        from dicomulus.oidc.tokens import TokenChecker
+    except ImportError as exc:
+        raise ConfigurationError(
+            "oidc_issuer: what checks its tokens is not installed: install dicomulus[oidc]"
+        ) from exc
+    return TokenChecker.of(settings)
 
 
 def _digest(token: str) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 BINARY_MEDIA_TYPES: Final = ("application/dicom", "multipart/related")
 """Media types of bodies that are no text. Not ``*/*``, which breaks preflights."""
@@ -37,7 +37,30 @@ class OwnAnswer:
             members["uploads"] = uploads
         return members
 
+    def hints(self, *, bearer: bool) -> Iterable[tuple[str, str]]:
+        """Give the headers that tell a client what it can do next.
 
+        Args:
+            bearer: Whether requests are let in by tokens (RFC 6750 §3).
+        """
+        if self.kind == "AUTHORIZER_FAILURE":
+            yield "Retry-After", str(_RETRY_AFTER_SECONDS)
+        if bearer and self.kind == "UNAUTHORIZED":
+            yield "WWW-Authenticate", _CHALLENGE
+        if bearer and self.kind == "ACCESS_DENIED":
+            yield "WWW-Authenticate", f'{_CHALLENGE}, error="insufficient_scope"'
+
+
+_CHALLENGE: Final = 'Bearer realm="dicomulus"'
+_RETRY_AFTER_SECONDS: Final = 5
+
+ACCESS_DENIED: Final = OwnAnswer("ACCESS_DENIED", 403, "forbidden", "The caller may not do this")
+AUTHORIZER_FAILURE: Final = OwnAnswer(
+    "AUTHORIZER_FAILURE", 503, "unavailable", "The OpenID provider does not answer"
+)
+UNAUTHORIZED: Final = OwnAnswer(
+    "UNAUTHORIZED", 401, "unauthorized", "The request carries no valid credentials"
+)
 INTEGRATION_FAILURE: Final = OwnAnswer(
     "INTEGRATION_FAILURE", 504, "unavailable", "The service gave no answer"
 )
@@ -59,7 +82,8 @@ DEFAULT_4XX: Final = OwnAnswer(
 DEFAULT_5XX: Final = OwnAnswer("DEFAULT_5XX", None, "unavailable", "The gateway cannot answer")
 
 OWN_ANSWERS: Final = (
-    OwnAnswer("ACCESS_DENIED", 403, "forbidden", "The caller may not do this"),
+    ACCESS_DENIED,
+    AUTHORIZER_FAILURE,
     OwnAnswer("BAD_REQUEST_BODY", 400, "invalid-body", "The body does not parse"),
     OwnAnswer("BAD_REQUEST_PARAMETERS", 400, "invalid-request", "A parameter is missing"),
     OwnAnswer("EXPIRED_TOKEN", 403, "forbidden", "The credentials have expired"),
@@ -68,7 +92,7 @@ OWN_ANSWERS: Final = (
     OwnAnswer("INVALID_SIGNATURE", 403, "forbidden", "The request's signature does not fit it"),
     REQUEST_TOO_LARGE,
     OwnAnswer("THROTTLED", 429, "throttled", "Too many requests at a time"),
-    OwnAnswer("UNAUTHORIZED", 401, "unauthorized", "The request carries no valid credentials"),
+    UNAUTHORIZED,
     DEFAULT_4XX,
     DEFAULT_5XX,
 )

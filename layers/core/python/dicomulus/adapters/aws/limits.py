@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, Literal
 
-if TYPE_CHECKING:
-    from dicomulus.settings import Settings
+from dicomulus.settings import Settings
 
 FunctionName = Literal[
-    "ingest", "compact", "read", "render", "store", "manage", "sweep", "adopt", "reconcile"
+    "authorize",
+    "ingest",
+    "compact",
+    "read",
+    "render",
+    "store",
+    "manage",
+    "sweep",
+    "adopt",
+    "reconcile",
 ]
 
 MAX_GATEWAY_BYTES: Final = 10_485_760
@@ -60,8 +68,17 @@ INGEST_BATCH: Final = BatchLimits(messages=32, window_seconds=1, functions=50)
 COMPACT_BATCH: Final = BatchLimits(messages=5, window_seconds=0, functions=20)
 
 
+def _of_provider(settings: Settings) -> dict[str, Any]:
+    names = [each.name for each in fields(settings) if each.name.startswith("oidc_")]
+    return {name: getattr(settings, name) for name in names}
+
+
 def function_settings(function: FunctionName, settings: Settings) -> Settings:
     """Give what one function is told, of what all of them are."""
+    if function == "authorize":
+        return Settings(**_of_provider(settings))
+    # What comes through the gateway is authorized.
+    settings = replace(settings, **_of_provider(Settings()))
     if function in ("read", "render"):
         return replace(
             settings,

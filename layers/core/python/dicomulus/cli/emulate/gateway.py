@@ -30,7 +30,7 @@ from dicomulus.wire.message import Response
 from dicomulus.wire.problem import PROBLEM_JSON, TYPE_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dicomulus.adapters.aws.gateway_rules import OwnAnswer
     from dicomulus.api.route import Route
@@ -90,6 +90,8 @@ class Gateway:
     render_port: int
     store_port: int
     manage_port: int
+    authorize: Callable[[Request], OwnAnswer | None] | None = None
+    """Gives the answer to a request that may not be made; nobody is asked without."""
     pace: Pace = field(default_factory=Pace)
     clock: Clock = field(default_factory=Clock)
 
@@ -99,11 +101,16 @@ class Gateway:
             return self._answer(request)
         except _RefusedError as refused:
             uploads = request.base_url + UPLOADS_PATH if refused.own is REQUEST_TOO_LARGE else ""
-            return _own_answer(refused.own, refused.status, uploads=uploads)
+            hints = refused.own.hints(bearer=self.authorize is not None)
+            return _own_answer(refused.own, refused.status, uploads=uploads).with_headers(*hints)
 
     def _answer(self, request: Request) -> Response:
         _check_headers(request)
         route = self._route(request)
+        if self.authorize is not None and request.method != "OPTIONS":
+            refusal = self.authorize(request)
+            if refusal is not None:
+                raise _RefusedError(refusal)
         event = event_of(request, _body_of(request))
         if size_of(event) > MAX_INVOKE_BYTES:
             raise _RefusedError(REQUEST_TOO_LARGE)

@@ -24,6 +24,7 @@ from dicomulus.adapters.aws.limits import (
     function_settings,
 )
 from dicomulus.cli.emulate import processes
+from dicomulus.cli.emulate.authorization import Authorization
 from dicomulus.cli.emulate.event_source import HANDLER
 from dicomulus.cli.emulate.gateway import Gateway
 from dicomulus.cli.emulate.one_origin import Distribution, publish_site
@@ -31,6 +32,7 @@ from dicomulus.cli.emulate.resources import STORAGE_BUCKET, Clients, make_resour
 from dicomulus.cli.emulate.stream import Pace
 from dicomulus.cli.work import interrupts_ignored
 from dicomulus.errors import ConfigurationError
+from dicomulus.wire.bearer import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +85,8 @@ def emulate(
     """
     _check_needed()
     _forget_account()
+    # What cannot be checked is said now, and not by a process of its own.
+    Tokens.of(settings)
     folder = _functions_folder(functions)
     listener = http_server.listen(ADDRESS, settings.port)
     port = listener.getsockname()[1]
@@ -239,8 +243,10 @@ class _System:
                 store_port=ports["store"],
                 manage_port=ports["manage"],
                 pace=self.pace,
+                authorize=self._authorization(),
             )
-            edge = replace(self._settings, max_request_bytes=MAX_GATEWAY_BYTES)
+            # Whoever a token names, the authorizer knows; the gateway's edge asks nobody.
+            edge = replace(self._settings, max_request_bytes=MAX_GATEWAY_BYTES, oidc_issuer="")
             self._start(
                 "gateway",
                 processes.run_gateway,
@@ -251,6 +257,11 @@ class _System:
         listener.close()
         for port in ports.values():
             self._wait_for(port)
+
+    def _authorization(self) -> Authorization | None:
+        if not self._settings.oidc_issuer:
+            return None
+        return Authorization(self._environment("authorize"), self._functions)
 
     def _at_the_edge(self, gateway: Gateway) -> Gateway | Distribution:
         if not self._one_origin:

@@ -1,0 +1,26 @@
+"""Tells the gateway what the bearer of a request's token may do."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
+
+from dicomulus.adapters.aws.authorizer import Authorizer
+from dicomulus.settings import Settings
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+logger = Logger()
+package_logger = logging.getLogger("dicomulus")
+copy_config_to_registered_loggers(logger, include={package_logger.name})
+authorizer = Authorizer(Settings.from_env())
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Give the policy; what is raised, the gateway answers with 401, or 503 if it is not that."""
+    return authorizer(event)
