@@ -14,7 +14,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from dicomulus.adapters.aws.limits import COMPACT_BATCH, INGEST_BATCH, function_settings
-from dicomulus.adapters.aws.metrics import NAMESPACE, service_name
+from dicomulus.adapters.aws.metrics import service_name
 from infra import limits
 from infra.access_logs import log_group
 from infra.checks import accept, accept_wildcard
@@ -27,6 +27,7 @@ from infra.rights import (
     DELETE_OBJECTS,
     RIGHTS,
     STORE_OBJECTS,
+    TRACE,
     Rights,
 )
 
@@ -215,7 +216,7 @@ class Functions(Construct):
             deployment=self._deployment,
             key=self._stateful.encryption.key,
         )
-        return lambda_.Function(
+        function = lambda_.Function(
             self,
             name.capitalize(),
             runtime=RUNTIME,
@@ -229,14 +230,27 @@ class Functions(Construct):
             ephemeral_storage_size=None if temporary_mb is None else Size.mebibytes(temporary_mb),
             timeout=Duration.seconds(size.timeout_seconds),
             environment={
-                "POWERTOOLS_METRICS_NAMESPACE": NAMESPACE,
                 "POWERTOOLS_SERVICE_NAME": service_name(name, stage=self._deployment.stage),
                 "POWERTOOLS_LOG_LEVEL": "INFO",
                 **environment,
             },
             role=self._role(name, log),
             log_group=log,
+            logging_format=lambda_.LoggingFormat.JSON,
+            application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
+            system_log_level_v2=lambda_.SystemLogLevel.INFO,
+            # What compaction finds missing is ingested again; a circle of that ends.
+            recursive_loop=lambda_.RecursiveLoop.TERMINATE,
         )
+        self._trace(function)
+        return function
+
+    def _trace(self, function: lambda_.Function) -> None:
+        """Trace a function; by the resource's own property, since its role has all it needs."""
+        resource = function.node.default_child
+        if not isinstance(resource, lambda_.CfnFunction):
+            raise TypeError("a function has no CloudFormation resource")
+        resource.tracing_config = lambda_.CfnFunction.TracingConfigProperty(mode=limits.TRACING)
 
     def _role(self, name: str, log: logs.LogGroup) -> iam.Role:
         rights = (RIGHTS | ADOPTION_RIGHTS).get(name, Rights())
@@ -245,6 +259,7 @@ class Functions(Construct):
         prefix = self._deployment.storage_prefix
         statements = [
             _allow(("logs:CreateLogStream", "logs:PutLogEvents"), log.log_group_arn),
+            _allow(TRACE, "*"),
             _allow(rights.table, table.table_arn),
             _allow(rights.indexes, f"{table.table_arn}/index/*"),
             *_allow_bucket(rights.storage, storage.bucket, prefix=prefix),
@@ -276,6 +291,7 @@ class Functions(Construct):
             },
         )
         for granted, resource, reason in (
+            (TRACE, "*", "X-Ray has no resources that a right could be bound to"),
             (rights.indexes, f"{table.table_arn}/index/*", "The indexes of this one table"),
             (
                 set(rights.storage) - BUCKET_ACTIONS,

@@ -1,4 +1,9 @@
-"""Memory and time of each function, with the reason for each figure."""
+"""Memory and time of each function, with the reason for each figure.
+
+None has a reservation of concurrency: it would be taken from the account's share, which is 10 in a
+new account, even where nobody asks. What queues start is bounded at their sources
+(``dicomulus.adapters.aws.limits``), what requests start by the gateway's throttling.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +19,10 @@ class FunctionLimits:
     timeout_seconds: int
 
 
+TRACING: Final = "Active"
+"""X-Ray looks at one invocation a second and 5 % of the others (its default rule), whether or not
+who called was looked at: with its start, and in ingest and compact with every call to AWS."""
+
 VISIBILITY_FACTOR: Final = 6
 """Visibility timeout over function timeout; with less, a throttled batch is delivered twice (AWS)."""
 
@@ -24,7 +33,8 @@ INGEST: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=90)
 # A series of 10,000 fragments is read, inflated and deflated again.
 COMPACT: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=120)
 
-# A stream over 6 MB runs at 2 MB/s, so that the largest of 150 MB takes 72 s.
+# A stream over 6 MB runs at 2 MB/s, so that the largest of 150 MB takes 72 s. A cold start is some
+# half a second of processor time, which with half a processor would take a whole one.
 READ: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=300)
 
 # As for read. Codecs use one processor, and a frame of 50 million pixels with its image some 700 MB.

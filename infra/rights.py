@@ -33,6 +33,9 @@ BUCKET_ACTIONS: Final = frozenset(
 )
 """Actions on a bucket, not on its objects."""
 
+TRACE: Final = ("xray:PutTelemetryRecords", "xray:PutTraceSegments")
+"""What every function may do besides: hand its traces to X-Ray, which has no resources."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rights:

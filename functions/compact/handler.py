@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 from aws_lambda_powertools.utilities.batch import (
     BatchProcessor,
     EventType,
@@ -16,18 +13,25 @@ from aws_lambda_powertools.utilities.batch import (
 
 from dicomulus.adapters.aws.changes import parse_changes
 from dicomulus.adapters.aws.dead_letters import DeadLetters
-from dicomulus.composition import aws_archive
+from dicomulus.adapters.aws.function_log import function_log
+from dicomulus.adapters.aws.function_metrics import FunctionMetrics
+from dicomulus.adapters.aws.function_trace import traced
+from dicomulus.adapters.aws.metrics import COMPACTION_LAG, MESSAGES_RETURNED, SERIES_COMPACTED
+from dicomulus.composition import aws_archive, clock_ms
 from dicomulus.ports import CompactSeries, StabiliseSeries
 from dicomulus.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-logger = Logger()
-package_logger = logging.getLogger("dicomulus")
-copy_config_to_registered_loggers(logger, include={package_logger.name})
+    from dicomulus.dicom.resource import SeriesResource
+
+logger = function_log()
+metrics = FunctionMetrics()
 settings = Settings.from_env()
 archive = aws_archive(settings)
 dead_letters = DeadLetters(settings.compact_dead_letters_url, "compact")
@@ -46,9 +50,18 @@ def compact(record: SQSRecord) -> None:
         [message.series for message in messages if isinstance(message, CompactSeries)]
     )
     archive.stability.announce(compacted)
+    measure(record, compacted)
     for message in messages:
         if isinstance(message, StabiliseSeries):
             archive.stability.handle(message)
+
+
+def measure(record: SQSRecord, compacted: Collection[SeriesResource]) -> None:
+    """Measure what one message has led to, and how long after it was sent."""
+    metrics.add(SERIES_COMPACTED, len(compacted))
+    sent_ms = record.raw_event["attributes"].get("SentTimestamp")
+    if compacted and sent_ms:
+        metrics.add(COMPACTION_LAG, max(0, clock_ms() - int(sent_ms)) / 1000)
 
 
 def compact_or_explain(record: SQSRecord) -> None:
@@ -57,6 +70,10 @@ def compact_or_explain(record: SQSRecord) -> None:
 
 
 @logger.inject_lambda_context
+@metrics.of_invocations
+@traced()
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """Compact message by message; give back those that are not done."""
-    return process_partial_response(event, compact_or_explain, processor, context)
+    answer = process_partial_response(event, compact_or_explain, processor, context)
+    metrics.add(MESSAGES_RETURNED, len(answer["batchItemFailures"]))
+    return answer

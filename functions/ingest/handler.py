@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 from aws_lambda_powertools.utilities.batch import (
     BatchProcessor,
     EventType,
@@ -16,6 +13,10 @@ from aws_lambda_powertools.utilities.batch import (
 
 from dicomulus.adapters.aws.changes import parse_changes
 from dicomulus.adapters.aws.dead_letters import DeadLetters
+from dicomulus.adapters.aws.function_log import function_log
+from dicomulus.adapters.aws.function_metrics import FunctionMetrics
+from dicomulus.adapters.aws.function_trace import traced
+from dicomulus.adapters.aws.metrics import BYTES_INDEXED, INSTANCES_INDEXED, MESSAGES_RETURNED
 from dicomulus.composition import aws_archive
 from dicomulus.errors import InvalidBodyError
 from dicomulus.ports import LookAtObjects
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-logger = Logger()
-package_logger = logging.getLogger("dicomulus")
-copy_config_to_registered_loggers(logger, include={package_logger.name})
+    from dicomulus.services.ingest import LookReport
+
+logger = function_log()
+metrics = FunctionMetrics()
 settings = Settings.from_env()
 archive = aws_archive(settings)
 dead_letters = DeadLetters(settings.ingest_dead_letters_url, "ingest")
@@ -59,20 +61,32 @@ def keys_of_all(records: list[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(keys)
 
 
+def measure(report: LookReport) -> None:
+    """Measure what became of objects."""
+    metrics.add(INSTANCES_INDEXED, len(report.indexed))
+    metrics.add(BYTES_INDEXED, sum(row.object_size for row in report.indexed))
+    metrics.add_rejections(report.rejected.values())
+
+
 def look_at(keys: tuple[str, ...]) -> Mapping[str, Exception]:
     """Look at objects, give what failed; an unforeseen failure is the one object's that has it."""
     try:
-        return archive.ingest.look_at(keys).failed
+        report = archive.ingest.look_at(keys)
     except Exception as exc:  # noqa: BLE001 (one defect must not hold up the other objects)
         if len(keys) == 1:
             # The text of such an exception may hold anything, so only its kind is kept.
             kind = type(exc).__qualname__
             logger.error("look failed", extra={"object_key": keys[0], "error": kind})  # noqa: TRY400
             return {keys[0]: exc}
+    else:
+        measure(report)
+        return report.failed
     return {key: error for key in keys for error in look_at((key,)).values()}
 
 
 @logger.inject_lambda_context
+@metrics.of_invocations
+@traced()
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """Look at everything the batch names at once; give back the messages that are not done."""
     failed = look_at(keys_of_all(event["Records"]))
@@ -85,4 +99,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
     def settle_or_explain(record: SQSRecord) -> None:
         dead_letters.explain(record.raw_event, partial(settle, record))
 
-    return process_partial_response(event, settle_or_explain, processor, context)
+    answer = process_partial_response(event, settle_or_explain, processor, context)
+    metrics.add(MESSAGES_RETURNED, len(answer["batchItemFailures"]))
+    return answer

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -172,6 +174,44 @@ def test_a_batch_gives_back_the_message_that_failed_and_no_other(system: Deploye
     with system.folder.event_function("ingest") as ingest:
         answer = ingest.invoke(sqs_event("no message of ours", '{"look_at_objects": ["gone"]}'))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}]}
+
+
+def test_an_invocation_is_logged_measured_and_traced_without_anything_of_patients(
+    system: Deployed,
+) -> None:
+    """X-Ray's daemon takes segments as datagrams; what Lambda's log takes are lines of JSON."""
+    system.put("patient.dcm", ct_instance(patient_id="PATIENT-4711"))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        address = "{}:{}".format(*daemon.getsockname())
+        event = sqs_event('{"look_at_objects": ["patient.dcm"]}')
+        with system.folder.event_function("ingest", AWS_XRAY_DAEMON_ADDRESS=address) as ingest:
+            ingest.wait_until_ready()
+            ingest.api.invoke(event, traced=True)
+            log = ingest.process.log.read_text()
+        daemon.settimeout(1)
+        segments = list(datagrams(daemon))
+    assert {"## handler", "dynamodb", "s3"} <= {each["name"] for each in subsegments(segments)}
+    lines = [json.loads(line) for line in log.splitlines()]
+    measured = {name: line[name] for line in lines if "_aws" in line for name in line}
+    assert measured["InstancesIndexed"] == [1.0]
+    assert measured["MessagesReturned"] == [0.0]
+    assert {line["service"] for line in lines if "_aws" in line} == {"dicomulus-dev-ingest"}
+    assert "PATIENT-4711" not in log + json.dumps(segments)
+
+
+def datagrams(daemon: socket.socket) -> Iterator[dict[str, Any]]:
+    """Give what X-Ray's daemon was sent, without the line that tells the format."""
+    with contextlib.suppress(TimeoutError):
+        while True:
+            yield json.loads(daemon.recv(65_536).split(b"\n", 1)[1])
+
+
+def subsegments(segments: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Give all parts of traces."""
+    for each in segments:
+        yield each
+        yield from subsegments(each.get("subsegments", []))
 
 
 def test_the_schedule_finds_nothing_to_do(system: Deployed) -> None:

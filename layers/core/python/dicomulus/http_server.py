@@ -18,6 +18,7 @@ from dicomulus.errors import ConfigurationError, DicomulusError, MethodNotAllowe
 from dicomulus.settings import Settings
 from dicomulus.wire.base_url import Endpoint, base_url, own_origins
 from dicomulus.wire.bearer import Tokens
+from dicomulus.wire.correlation import correlation_id
 from dicomulus.wire.cors import (
     check_embedding,
     check_origin,
@@ -160,7 +161,12 @@ class _Edge:
 
 def _facts(incoming: Incoming) -> dict[str, object]:
     # The query stays away: what is searched for are names of patients. So does a Patient ID.
-    return {"method": incoming.method, "path": _PATIENT.sub("/patients/-", incoming.path)}
+    known_as = correlation_id(incoming.headers)
+    return {
+        "method": incoming.method,
+        "path": _PATIENT.sub("/patients/-", incoming.path),
+        **({} if known_as is None else {"correlation_id": known_as}),
+    }
 
 
 def _log_answer(incoming: Incoming, response: Response, started: float, sent: int) -> None:

@@ -298,6 +298,7 @@ class _System:
             "AWS_ENDPOINT_URL": self._endpoint,
             "POWERTOOLS_SERVICE_NAME": f"dicomulus-{name}",
             "POWERTOOLS_LOG_LEVEL": "INFO" if self._verbose else "WARNING",
+            "POWERTOOLS_METRICS_DISABLED": "false" if self._verbose else "true",
             **function_settings(name, self._settings).to_env(),
             **more,
         }
