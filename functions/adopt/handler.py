@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
-
 from dicomulus.adapters.aws.adoption import Adoption
 from dicomulus.adapters.aws.custom_resource import answered
+from dicomulus.adapters.aws.function_log import function_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-logger = Logger()
-package_logger = logging.getLogger("dicomulus")
-copy_config_to_registered_loggers(logger, include={package_logger.name})
+logger = function_log()
 
 
 def adopt(asked: Mapping[str, Any]) -> dict[str, str]:
