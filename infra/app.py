@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 from aws_cdk import App, Tags
 
@@ -11,9 +12,17 @@ from infra.deployment import Deployment
 from infra.service_stack import ServiceStack
 from infra.stateful_stack import StatefulStack
 
+FLAGS: Final = {
+    # What the stateful stack gives cannot be taken away while the other uses it.
+    "@aws-cdk/core:defaultCrossStackReferences": "strong",
+}
+"""What the CDK wants to be told rather than assume."""
+
 
 def compose(app: App, deployment: Deployment) -> tuple[StatefulStack, ServiceStack]:
     """Add the stacks of a deployment to an app."""
+    for flag, value in FLAGS.items():
+        app.node.set_context(flag, value)
     name = f"Dicomulus-{deployment.stage}"
     stateful = StatefulStack(
         app, f"{name}-Stateful", deployment=deployment, description="Dicomulus: what holds data"

@@ -227,7 +227,10 @@ class OneOrigin(Construct):
             additional_behaviors={each.pattern: self._behaviour(each) for each in others},
             domain_names=[deployment.domain_name] if deployment.domain_name else None,
             certificate=certificate,
-            minimum_protocol_version=cloudfront.SecurityPolicyProtocol.TLS_V1_2_2021,
+            # Without a certificate of one's own it is CloudFront's to say.
+            minimum_protocol_version=(
+                cloudfront.SecurityPolicyProtocol.TLS_V1_2_2021 if certificate else None
+            ),
             http_version=cloudfront.HttpVersion.HTTP2_AND_3,
             price_class=_PRICE_CLASSES[deployment.price_class],
             geo_restriction=(

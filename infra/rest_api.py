@@ -306,6 +306,5 @@ def _integration(function: lambda_.Function, *, streamed: bool) -> apigateway.La
         function,
         response_transfer_mode=modes.STREAM if streamed else modes.BUFFERED,
         timeout=Duration.seconds(READ.timeout_seconds) if streamed else None,
-        allow_test_invoke=False,
         scope_permission_to_method=False,
     )
