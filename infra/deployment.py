@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from dicomulus.adapters.aws.bucket_cors import EVERY_ORIGIN
 from dicomulus.settings import Settings
 from infra.layers import RUNTIME_ARCHITECTURES, Architecture
 
@@ -161,6 +162,17 @@ class Deployment:
     def has_api_domain(self) -> bool:
         """Whether the gateway itself has the name of one's own."""
         return bool(self.domain_name) and not self.one_origin
+
+    @property
+    def origins_of_pages(self) -> tuple[str, ...]:
+        """Origins of pages that are sent to the storage bucket for large objects.
+
+        CloudFront gives a name when it is made, after the bucket, so that any of its names counts.
+        """
+        if not self.one_origin or EVERY_ORIGIN in self.allowed_origins:
+            return self.allowed_origins
+        own = f"https://{self.domain_name or '*.cloudfront.net'}"
+        return (*self.allowed_origins, own)
 
     @property
     def sign_in_origins(self) -> tuple[str, ...]:

@@ -132,7 +132,9 @@ class Storage(Construct):
 
 
 def _cors_rule(deployment: Deployment) -> s3.CorsRule:
-    rule = storage_cors_rule(deployment.allowed_origins, public_base_url=deployment.public_base_url)
+    rule = storage_cors_rule(
+        deployment.origins_of_pages, public_base_url=deployment.public_base_url
+    )
     return s3.CorsRule(
         allowed_origins=rule["AllowedOrigins"],
         allowed_methods=[s3.HttpMethods(method) for method in rule["AllowedMethods"]],

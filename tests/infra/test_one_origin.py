@@ -161,6 +161,17 @@ def test_pages_may_ask_the_bucket_and_may_load_nothing_else(open_stage: Synthesi
     assert all("StorageBucket" in each and "object-src 'none'" in each for each in of_pages)
 
 
+def test_pages_are_let_use_presigned_requests_of_the_bucket(open_stage: Synthesised) -> None:
+    """Large objects come from there, and which name CloudFront gives is not known before."""
+    (rule,) = (
+        rule["AllowedOrigins"]
+        for bucket in open_stage.resources("AWS::S3::Bucket").values()
+        for rule in bucket["Properties"].get("CorsConfiguration", {}).get("CorsRules", ())
+    )
+    assert "https://*.cloudfront.net" in rule
+    assert "*" not in rule
+
+
 # --- names of one's own -----------------------------------------------------------------------------
 
 

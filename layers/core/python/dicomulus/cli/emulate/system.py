@@ -107,7 +107,7 @@ def emulate(
             endpoint=endpoint,
             functions=folder,
             base_path=settings.base_path,
-            asks_for_token=False,
+            asks_for_token=bool(settings.oidc_issuer),
         )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
