@@ -6,9 +6,15 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from dicomulus.api.retrieve import made_part, related_response, value_offers
+from dicomulus.api.retrieve import (
+    made_part,
+    pixel_data_offers,
+    related_response,
+    value_offers,
+)
 from dicomulus.api.route import instance_of, series_of
 from dicomulus.api.single import check_length
+from dicomulus.api.transfer_syntax import is_decoded, native_bytes
 from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomulus.errors import BulkDataNotFoundError, FrameNotFoundError, NotAcceptableError
 from dicomulus.wire.media_types import accept_of, parse_media_type, ranked
@@ -101,8 +107,9 @@ def _response(
     Its length is not known before: values lie where only a look into the object tells. What cannot
     be given as the client takes it has no part.
     """
-    check_length(archive, sum(row.object_size for row in rows))
-    values = _Values(archive, accept_of(request), request.base_url)
+    accept = accept_of(request)
+    _check_expected(archive, rows, accept)
+    values = _Values(archive, accept, request.base_url)
     parts = values.parts(
         (row, place) for row in rows for place in archive.bulk_data.places(row) if is_wanted(place)
     )
@@ -112,6 +119,20 @@ def _response(
         raise values.refusal or BulkDataNotFoundError("there is no bulk data of that kind in it")
     media_type = parse_media_type(first.head.content_type).essence
     return related_response(archive, media_type, chain((first,), parts), None)
+
+
+def _check_expected(archive: Archive, rows: Sequence[InstanceRow], accept: Accept) -> None:
+    """Refuse what is over the limit as it is stored, or as far as rows tell when it is decoded."""
+    expected = sum(row.object_size for row in rows)
+    check_length(archive, expected)
+    if not archive.settings.max_stream_bytes:
+        return
+    for row in rows:
+        stored = row.transfer_syntax_uid
+        best = next(iter(ranked(accept, pixel_data_offers(stored, is_single=False))), None)
+        if best is not None and is_decoded(stored, best.transfer_syntax):
+            expected += max(0, native_bytes(row) - row.object_size)
+            check_length(archive, expected)
 
 
 class _Values:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.api.compression import CACHE_CONTROL, gzip_pieces, text_response
 from dicomulus.api.route import instance_of, series_of
+from dicomulus.api.single import check_length
 from dicomulus.api.xml_parts import TEXT_OFFERS, XML_CONTENT_TYPE, related_xml, xml_response
 from dicomulus.dicom.json_stream import parse_data_set, parse_data_sets
 from dicomulus.dicom.native_xml import native_xml
@@ -18,9 +19,9 @@ from dicomulus.wire.media_types import DICOM_XML, accept_of, select
 from dicomulus.wire.message import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from dicomulus.metadata.block import Encoding
+    from dicomulus.metadata.block import Block, Encoding
     from dicomulus.services.archive import Archive
     from dicomulus.services.metadata import MetadataState
     from dicomulus.services.modes import View
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 _XML_CODINGS: Final[tuple[Encoding, ...]] = ("gzip",)
 _XML_REVISION: Final = "xml1"
 """Moves when the same DICOM JSON is written as another document than before."""
+
+_XML_GROWTH: Final = 14
+"""Times that a document is at most longer than its JSON: a list of numbers of one digit."""
 
 _MODES: Final = {
     "full": MetadataMode.FULL,
@@ -101,10 +105,26 @@ def _answer(archive: Archive, request: Request, state: MetadataState, *, view: V
         frame = archive.modes.frame(state, base_url=request.base_url, view=view)
         return Response(200, headers, frame.data)
     blocks = archive.modes.blocks(state, base_url=request.base_url, view=view)
+    length = sum(block.raw_length for block in blocks)
     if is_xml:
-        body = related_xml(parse_data_sets(identity(blocks)))
+        check_length(archive, _xml_length(archive, blocks, length, coding=coding))
+        body = _xml(blocks)
         return Response(200, headers, gzip_pieces(body) if coding == "gzip" else body)
     if coding == "gzip":
         return Response(200, headers, b"".join(gzip(blocks)))
-    length = sum(block.raw_length for block in blocks)
     return Response(200, headers, identity(blocks), length)
+
+
+def _xml(blocks: Sequence[Block]) -> Iterator[bytes]:
+    return related_xml(parse_data_sets(identity(blocks)))
+
+
+def _xml_length(archive: Archive, blocks: Sequence[Block], length: int, *, coding: str) -> int:
+    """Tell how long documents become, exactly only where that might be too long.
+
+    Compressed they are never longer than the JSON is: what grows are the tags.
+    """
+    limit = archive.settings.max_stream_bytes
+    if coding != "identity" or length * _XML_GROWTH <= limit or not limit:
+        return length
+    return sum(map(len, _xml(blocks)))

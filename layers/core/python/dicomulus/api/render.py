@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.api.retrieve import frame_numbers
 from dicomulus.api.route import instance_of, series_of
-from dicomulus.api.single import VARIES, Single, not_modified, single_response
+from dicomulus.api.single import (
+    VARIES,
+    Single,
+    check_length,
+    not_modified,
+    single_response,
+)
+from dicomulus.api.transfer_syntax import number_of_frames
 from dicomulus.errors import (
     FrameNotFoundError,
     InvalidResourceError,
@@ -251,18 +258,26 @@ def _an_image_each(
 
     Of several instances those that cannot be rendered have no parts.
     """
+    count = len(numbers) if numbers else sum(map(number_of_frames, rows))
     if len(rows) > 1:
-        return _of_images(rendition, _of_those_that_can(archive, rows, rendition))
+        images = _of_those_that_can(archive, rows, rendition)
+        return _of_images(archive, rendition, images, count=count)
     return archive.retrieve.of_current(
         rows[0].instance,
-        lambda row: _of_images(rendition, _images_of(archive, row, numbers, rendition)),
+        lambda row: _of_images(
+            archive, rendition, _images_of(archive, row, numbers, rendition), count=count
+        ),
     )
 
 
-def _of_images(rendition: Rendition, bodies: Iterator[bytes]) -> Response:
+def _of_images(
+    archive: Archive, rendition: Rendition, bodies: Iterator[bytes], *, count: int
+) -> Response:
     first = tuple(islice(bodies, 1))
     if not first:
         raise NotAcceptableError("nothing in it can be rendered as an image")
+    # Before all are made, the first tells how large they are.
+    check_length(archive, len(first[0]) * count)
     related = Related(rendition.media_type)
     parts = (
         Part(PartHead(rendition.media_type, len(body)), (body,)) for body in chain(first, bodies)

@@ -26,6 +26,7 @@ from dicomulus.api.transfer_syntax import (
     is_decoded,
     is_video,
     native_bytes,
+    number_of_frames,
     object_syntaxes,
     ranked_frame_offers,
 )
@@ -296,10 +297,20 @@ def value_offers(values: Frames, *, is_pixel_data: bool) -> list[Offer]:
     syntax = values.transfer_syntax_uid
     if not is_pixel_data:
         return [Offer(OCTET_STREAM, each, transfer_syntax=syntax) for each in (False, True)]
-    offers = frame_offers(syntax, is_single=len(values.contents) == 1)
+    return pixel_data_offers(syntax, is_single=len(values.contents) == 1)
+
+
+def pixel_data_offers(stored: str, *, is_single: bool) -> list[Offer]:
+    """List the representations that the value of pixel data has, the stored one first.
+
+    Args:
+        stored: The transfer syntax of the pixel data.
+        is_single: It is of one frame, so that it may come alone.
+    """
+    offers = frame_offers(stored, is_single=is_single)
     plain = Offer(OCTET_STREAM, transfer_syntax=EXPLICIT_VR_LITTLE_ENDIAN)
     # All frames are one value where they are not compressed.
-    return offers if plain in offers or is_video(syntax) else [*offers, plain]
+    return offers if plain in offers or is_video(stored) else [*offers, plain]
 
 
 def _frames(
@@ -340,6 +351,8 @@ def _made_frames(
     if not offer.multipart or (numbers and len(numbers) == 1):
         single = Single(content, offer.content_type, what)
         return _single(archive, request, row, single, offer=offer)
+    # As many of the size of the first; where they are not compressed all have it.
+    check_length(archive, content.length * (len(numbers) if numbers else number_of_frames(row)))
     parts = (made_part(each, content, offer) for each, content in chain([(syntax, content)], made))
     return related_response(archive, offer.media_type, parts, None)
 

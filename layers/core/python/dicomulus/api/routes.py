@@ -47,6 +47,7 @@ from dicomulus.api.search import (
     search_series,
     search_studies,
 )
+from dicomulus.api.single import check_length
 from dicomulus.api.store import store_instances
 from dicomulus.api.uploads import PATH as UPLOADS_PATH
 from dicomulus.api.uploads import plan_uploads
@@ -144,6 +145,21 @@ def answer(archive: Archive, request: Request) -> Response:
     route, variables = find_route(ROUTES, request.method, segments=segments)
     check_scope(request, route.scope)
     try:
-        return route.handler(archive, request, variables)
+        return _within_limit(archive, route.handler(archive, request, variables))
     except ResponseTooLargeError as error:
         raise naming_manifest(error, request, variables) from error
+
+
+def _within_limit(archive: Archive, response: Response) -> Response:
+    """Give an answer on whose length does not break what carries it.
+
+    Raises:
+        ResponseTooLargeError: It is known to be longer.
+    """
+    try:
+        check_length(archive, response.length or 0)
+    except ResponseTooLargeError:
+        if not isinstance(response.body, bytes):
+            getattr(response.body, "close", lambda: None)()
+        raise
+    return response

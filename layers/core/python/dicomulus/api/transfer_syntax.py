@@ -127,7 +127,12 @@ def native_bytes(row: InstanceRow) -> int:
     """Give the size of an image's pixels when they are not compressed, with one sample each."""
     attributes = parse_json_object(row.attributes)
     rows, columns, bits = (integer_of(attributes, tag) or 0 for tag in _SIZES)
-    return rows * columns * max(1, integer_of(attributes, _NUMBER_OF_FRAMES) or 1) * bits // 8
+    return rows * columns * number_of_frames(row) * bits // 8
+
+
+def number_of_frames(row: InstanceRow) -> int:
+    """Give the number of an image's frames; one where it tells none."""
+    return max(1, integer_of(parse_json_object(row.attributes), _NUMBER_OF_FRAMES) or 1)
 
 
 def is_as_stored(stored: str, syntax: str | None) -> bool:
