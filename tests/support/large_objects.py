@@ -7,7 +7,7 @@ import random
 import struct
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pydicom
@@ -45,7 +45,9 @@ class LargeObject:
     """Gives a frame, by its number from 1, as it must be read."""
 
 
-def native(path: Path, *, frames: int, side: int) -> LargeObject:
+def native(
+    path: Path, *, frames: int, side: int, instance: InstanceResource | None = None
+) -> LargeObject:
     """Write 16-bit frames of ``side`` times ``side``, all but begin and end holes in the file."""
     length = 2 * side * side
 
@@ -54,7 +56,9 @@ def native(path: Path, *, frames: int, side: int) -> LargeObject:
         return mark + bytes(length - 16) + mark
 
     with path.open("wb") as file:
-        file.write(_head(EXPLICIT_LITTLE_ENDIAN, frames=frames, side=side, bits=16))
+        file.write(
+            _head(EXPLICIT_LITTLE_ENDIAN, frames=frames, side=side, bits=16, instance=instance)
+        )
         file.write(_PIXEL_DATA + b"OW\0\0" + struct.pack("<L", frames * length))
         begin = file.tell()
         for number in range(1, frames + 1):
@@ -158,8 +162,22 @@ def _jpeg(side: int, seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def _head(transfer_syntax: str, *, frames: int, side: int, bits: int) -> bytes:
-    dataset = ct_dataset(patient_id=f"LARGE-{frames}-{transfer_syntax}")
+def _head(
+    transfer_syntax: str,
+    *,
+    frames: int,
+    side: int,
+    bits: int,
+    instance: InstanceResource | None = None,
+) -> bytes:
+    uids: dict[str, Any] = {}
+    if instance is not None:
+        uids = {
+            "study_instance_uid": instance.study_instance_uid,
+            "series_instance_uid": instance.series_instance_uid,
+            "sop_instance_uid": instance.sop_instance_uid,
+        }
+    dataset = ct_dataset(patient_id=f"LARGE-{frames}-{transfer_syntax}", **uids)
     dataset.Rows = dataset.Columns = side
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"

@@ -74,7 +74,7 @@ def _of_provider(settings: Settings) -> dict[str, Any]:
 
 
 def function_settings(function: FunctionName, settings: Settings) -> Settings:
-    """Give what one function is told, of what all of them are."""
+    """Give what one function is told, of what all of them are; limits of one's own may be lower."""
     if function == "authorize":
         return Settings(**_of_provider(settings))
     # What comes through the gateway is authorized.
@@ -82,12 +82,13 @@ def function_settings(function: FunctionName, settings: Settings) -> Settings:
     if function in ("read", "render"):
         return replace(
             settings,
-            max_stream_bytes=MAX_STREAM_BYTES,
-            max_direct_bytes=FULL_SPEED_BYTES,
+            max_stream_bytes=min(settings.max_stream_bytes or MAX_STREAM_BYTES, MAX_STREAM_BYTES),
+            max_direct_bytes=min(settings.max_direct_bytes or FULL_SPEED_BYTES, FULL_SPEED_BYTES),
             search_page_bytes=MAX_SEARCH_PAGE_BYTES,
         )
     if function == "manage":
         return replace(settings, delete_seconds=DELETE_SECONDS)
     if function == "store":
-        return replace(settings, allow_store=True, max_request_bytes=MAX_STORE_BYTES)
+        most = min(settings.max_request_bytes, MAX_STORE_BYTES)
+        return replace(settings, allow_store=True, max_request_bytes=most)
     return settings
