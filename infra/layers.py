@@ -91,7 +91,8 @@ def _install(requirements: Path, target: Path, *, architecture: Architecture) ->
     platforms = [f"--platform=manylinux_{version}_{machine}" for version in _GLIBC_VERSIONS]
     major, minor = PYTHON_VERSION
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
-    command += ["--quiet", "--no-compile", "--require-hashes", "--no-deps"]
+    # Twice: what a machine's own settings make pip warn of is no matter of the layers.
+    command += ["--quiet", "--quiet", "--no-compile", "--require-hashes", "--no-deps"]
     command += ["--only-binary=:all:"]
     command += ["--implementation=cp", f"--python-version={major}.{minor}", *platforms]
     command += [f"--platform=manylinux2014_{machine}", f"--target={target}"]

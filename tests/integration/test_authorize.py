@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -220,3 +222,16 @@ def test_other_functions_are_told_nothing_of_the_provider(issuer: Issuer) -> Non
         assert "OIDC" not in str(function_settings(name, told).to_env())
     alone = function_settings("authorize", told).to_env()
     assert all("OIDC" in name for name in alone)
+
+
+def test_what_it_imports_is_little() -> None:
+    """It stands before every request, so that its cold start is everybody's."""
+    heavy = ("boto3", "botocore", "gunicorn", "numpy", "pydicom", "pynamodb", "xml.etree")
+    program = (
+        "import sys, dicomulus.adapters.aws.authorizer, dicomulus.settings;"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]"
