@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
 from aws_cdk import Aws, Fn
 from aws_cdk import aws_wafv2 as wafv2
 from constructs import Construct
 
+from dicomulus.adapters.aws.gateway_rules import THROTTLED
+from dicomulus.wire.problem import TYPE_PREFIX
 from infra.access_logs import log_group
 
 if TYPE_CHECKING:
@@ -43,6 +46,16 @@ _MANAGED: Final[dict[str, tuple[str, ...]]] = {
 _REDACTED_HEADERS: Final = ("authorization", "cookie", "x-amz-security-token")
 
 
+_TOO_MANY: Final = "too-many"
+
+# As the gateway's own answers; WAF counts anew every half minute or so.
+_TOO_MANY_HEADERS: Final = {
+    "Access-Control-Allow-Origin": "*",
+    "Cache-Control": "no-store",
+    "Retry-After": "30",
+}
+
+
 class Firewall(Construct):
     """A web ACL on the stage, and its log of what it refused or counted."""
 
@@ -63,6 +76,12 @@ class Firewall(Construct):
             scope="REGIONAL",
             default_action=wafv2.CfnWebACL.DefaultActionProperty(allow={}),
             visibility_config=_visibility("Acl"),
+            custom_response_bodies={
+                _TOO_MANY: wafv2.CfnWebACL.CustomResponseBodyProperty(
+                    content=json.dumps(dict(THROTTLED.members(TYPE_PREFIX))),
+                    content_type="APPLICATION_JSON",
+                )
+            },
             rules=[
                 *(_managed(name, priority) for priority, name in enumerate(_MANAGED)),
                 _rate(deployment.waf_rate, priority=len(_MANAGED)),
@@ -137,7 +156,18 @@ def _rate(limit: int, *, priority: int) -> wafv2.CfnWebACL.RuleProperty:
     return wafv2.CfnWebACL.RuleProperty(
         name="RateOfOneAddress",
         priority=priority,
-        action=wafv2.CfnWebACL.RuleActionProperty(block={"CustomResponse": {"ResponseCode": 429}}),
+        action=wafv2.CfnWebACL.RuleActionProperty(
+            block=wafv2.CfnWebACL.BlockActionProperty(
+                custom_response=wafv2.CfnWebACL.CustomResponseProperty(
+                    response_code=429,
+                    custom_response_body_key=_TOO_MANY,
+                    response_headers=[
+                        wafv2.CfnWebACL.CustomHTTPHeaderProperty(name=name, value=value)
+                        for name, value in _TOO_MANY_HEADERS.items()
+                    ],
+                )
+            )
+        ),
         statement=wafv2.CfnWebACL.StatementProperty(
             rate_based_statement=wafv2.CfnWebACL.RateBasedStatementProperty(
                 aggregate_key_type="IP", limit=limit

@@ -245,27 +245,27 @@ class Operations(Construct):
                 label=f"{name}: failed, %",
                 period=PERIOD,
             )
-            found += [
+            errors = Watch(
+                name=f"{name.lower()}-errors",
+                metric=rate,
                 # One failure is tried again; two periods of three are no accident.
-                Watch(
-                    name=f"{name.lower()}-errors",
-                    metric=rate,
-                    above=5,
-                    periods=3,
-                    counting=2,
-                    text=f"Over 5 % of the invocations of {name.lower()} fail",
-                    section="function-errors",
-                ),
-                Watch(
-                    name=f"{name.lower()}-throttles",
-                    metric=function.metric_throttles(period=PERIOD, statistic="Sum"),
-                    above=0,
-                    periods=3,
-                    counting=2,
-                    text=f"Lambda refuses to start {name.lower()}",
-                    section="throttles",
-                ),
-            ]
+                above=5,
+                periods=3,
+                counting=2,
+                text=f"Over 5 % of the invocations of {name.lower()} fail",
+                section="function-errors",
+            )
+            throttles = Watch(
+                name=f"{name.lower()}-throttles",
+                metric=function.metric_throttles(period=PERIOD, statistic="Sum"),
+                above=0,
+                periods=3,
+                counting=2,
+                text=f"Lambda refuses to start {name.lower()}",
+                section="throttles",
+            )
+            # To Lambda a 401 is a failure. What else fails there is a 503 of the gateway's.
+            found += [throttles] if name == "Authorize" else [errors, throttles]
         return [*found, self._of_concurrency()]
 
     def _of_concurrency(self) -> Watch:

@@ -110,6 +110,17 @@ def test_the_authorizer_alone_knows_of_the_provider(templates: Synthesised) -> N
     assert not settings.table_name
 
 
+def test_tokens_that_do_not_count_are_no_alarm(templates: Synthesised) -> None:
+    """To Lambda they are failures of the function."""
+    alarms = {
+        each["Properties"]["AlarmName"]
+        for each in templates.resources("AWS::CloudWatch::Alarm").values()
+    }
+    assert "dicomulus-prod-authorize-throttles" in alarms
+    assert "dicomulus-prod-read-errors" in alarms
+    assert "dicomulus-prod-authorize-errors" not in alarms
+
+
 def test_refusals_say_what_to_send(templates: Synthesised) -> None:
     answers = {
         each["Properties"]["ResponseType"]: each["Properties"]
@@ -251,6 +262,17 @@ def test_waf_stands_before_the_stage(templates: Synthesised) -> None:
     association = only(templates.resources("AWS::WAFv2::WebACLAssociation"))
     assert "/stages/" in json.dumps(association["ResourceArn"])
     assert "RateOfOneAddress" in rules(templates)
+
+
+def test_who_asks_too_much_of_waf_is_told_so_as_by_the_gateway(templates: Synthesised) -> None:
+    acl = only(templates.resources("AWS::WAFv2::WebACL"))
+    answer = rules(templates)["RateOfOneAddress"]["Action"]["Block"]["CustomResponse"]
+    assert answer["ResponseCode"] == 429
+    problem = json.loads(acl["CustomResponseBodies"][answer["CustomResponseBodyKey"]]["Content"])
+    assert problem["code"] == "throttled"
+    sent = {header["Name"]: header["Value"] for header in answer["ResponseHeaders"]}
+    assert sent["Access-Control-Allow-Origin"] == "*"
+    assert int(sent["Retry-After"]) > 0
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ REQUEST_TOO_LARGE: Final = OwnAnswer(
     "payload-too-large",
     "The request is over 10 MB, or over the 6 MB that a function is handed, where bytes are base64",
 )
+THROTTLED: Final = OwnAnswer("THROTTLED", 429, "throttled", "Too many requests at a time")
 NO_SUCH_ROUTE: Final = OwnAnswer(
     "MISSING_AUTHENTICATION_TOKEN", 404, "route-not-found", "No such resource"
 )
@@ -91,8 +92,9 @@ OWN_ANSWERS: Final = (
     INTEGRATION_TIMEOUT,
     OwnAnswer("INVALID_SIGNATURE", 403, "forbidden", "The request's signature does not fit it"),
     REQUEST_TOO_LARGE,
-    OwnAnswer("THROTTLED", 429, "throttled", "Too many requests at a time"),
+    THROTTLED,
     UNAUTHORIZED,
+    OwnAnswer("WAF_FILTERED", 403, "forbidden", "The firewall refuses the request"),
     DEFAULT_4XX,
     DEFAULT_5XX,
 )
