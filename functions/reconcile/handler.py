@@ -15,7 +15,7 @@ from dicomulus.adapters.aws import metrics as measured
 from dicomulus.adapters.aws.map_items import objects_of_items, part_name
 from dicomulus.composition import aws_archive, clock_ms
 from dicomulus.services.findings import Checked, Finding
-from dicomulus.services.reconcile import Cursor, Wishes, parse_cursor
+from dicomulus.services.reconcile import Cursor, Wishes, day_of, parse_cursor
 from dicomulus.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 ROWS_SECONDS: Final = 420
 """Time after which a walk of rows is handed to the next invocation. What is begun by then, eight
 objects read whole, is done well before the function's time is over."""
-
-_DAY_SECONDS: Final = 86_400
 
 logger = Logger()
 package_logger = logging.getLogger("dicomulus")
@@ -106,7 +104,7 @@ def wishes_of(wishes: dict[str, Any]) -> Wishes:
         repair=wishes["repair"],
         verify=wishes["verify"],
         days=wishes["verify_days"],
-        day=int(started.timestamp()) // _DAY_SECONDS,
+        day=day_of(started.timestamp()),
     )
 
 

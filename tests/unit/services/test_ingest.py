@@ -15,6 +15,7 @@ from pydicom.encaps import encapsulate
 from dicomulus.dicom.resource import canonical_key
 from dicomulus.errors import ConfigurationError, ObjectChangedError, UnavailableError
 from dicomulus.ports import CompactSeries, Rejection
+from dicomulus.services import ingest
 from tests.support.archives import body_of, small_archive
 from tests.support.crashing import Crashes
 from tests.support.datasets import (
@@ -433,3 +434,19 @@ def test_the_objects_of_a_batch_are_read_at_the_same_time(tmp_path: Path) -> Non
         report = small.look_at(["1", "missing", "2", "3"])
     assert [row.object_key for row in report.indexed] == ["1", "2", "3"]
     assert (report.gone, report.failed) == (("missing",), {})
+
+
+def test_an_index_that_is_another_by_now_gets_dictionaries_of_its_own(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a table was restored while those who write to it went on."""
+    monkeypatch.setattr(ingest, "_DICTIONARY_HELD_SECONDS", 0)
+    named: Any = {"study_instance_uid": "1.2", "series_instance_uid": "1.2.3"}
+    small.take({"a": ct_instance(**named)})
+    with small.index._database.writing() as connection:
+        connection.execute("DELETE FROM dictionary")
+    (row,) = small.take({"b": ct_instance(**named, instance_number=2)}).indexed
+    assert row.fragment.dictionary
+    assert [each.name for each in small.index.query_dictionaries(row.instance.series)] == [
+        row.fragment.dictionary
+    ]

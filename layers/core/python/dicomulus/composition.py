@@ -258,8 +258,18 @@ def local_archive(settings: Settings) -> Archive:
     return local_runtime(settings).archive
 
 
-def local_runtime(settings: Settings) -> LocalRuntime:
+def local_runtime(
+    settings: Settings,
+    *,
+    announce_to: ChangeQueue | None = None,
+    pace: Callable[[int], None] = lambda _: None,
+) -> LocalRuntime:
     """Put together the archive of a folder, with all that keeps it in step.
+
+    Args:
+        settings: How it behaves.
+        announce_to: Where changes are announced, if not to whoever follows the folder.
+        pace: See ``compose``.
 
     Raises:
         ConfigurationError: A folder is missing, or one where SQLite is not safe.
@@ -290,7 +300,8 @@ def local_runtime(settings: Settings) -> LocalRuntime:
         index=SqliteIndex(index_path),
         storage=folder,
         cache=FolderStore(data / "cache", writable=True),
-        queue=queue,
+        queue=announce_to or queue,
+        pace=pace,
     )
     return LocalRuntime(
         archive=archive,

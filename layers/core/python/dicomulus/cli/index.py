@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from dicomulus.composition import LocalRuntime
     from dicomulus.settings import Settings
 
-_WAIT_SECONDS: Final = 0.2
+WAIT_SECONDS: Final = 0.2
+"""Time that one step of upkeep may take while nothing ends."""
+
 _EVER_MS: Final = 2**53
 """A time after every due time."""
 
@@ -71,7 +73,7 @@ def index(settings: Settings, *, jobs: int) -> None:
     try:
         upkeep.look_at(_compare(runtime, totals))
         _look(upkeep, totals)
-        _compact(runtime, upkeep)
+        compact_due(runtime, upkeep)
         _record_stable(runtime)
     finally:
         upkeep.close()
@@ -88,7 +90,7 @@ def index(settings: Settings, *, jobs: int) -> None:
 
 def _compare(runtime: LocalRuntime, totals: _Totals) -> list[str]:
     keys: list[str] = []
-    with _progress("comparing", None, unit="file") as bar:
+    with progress("comparing", None, unit="file") as bar:
         for compared in scan(runtime.archive.index, runtime.archive.storage):
             totals.files += compared.listed
             totals.file_bytes += compared.listed_bytes
@@ -102,22 +104,22 @@ def _compare(runtime: LocalRuntime, totals: _Totals) -> list[str]:
 def _look(upkeep: Upkeep, totals: _Totals) -> None:
     if not upkeep.looks_left:
         return
-    with _progress("indexing", upkeep.looks_left, unit="file") as bar:
+    with progress("indexing", upkeep.looks_left, unit="file") as bar:
         while upkeep.looks_left:
-            for looked in upkeep.step(_WAIT_SECONDS):
+            for looked in upkeep.step(WAIT_SECONDS):
                 bar.update(totals.add(looked))
 
 
-def _compact(runtime: LocalRuntime, upkeep: Upkeep) -> None:
+def compact_due(runtime: LocalRuntime, upkeep: Upkeep) -> None:
     """Compact all that is due, however soon; what stays due, is so because it failed."""
     due = runtime.archive.index.overdue_series(_EVER_MS, limit=_EVER_MS)
     if not due:
         return
-    with _progress("compacting", len(due), unit="series") as bar:
+    with progress("compacting", len(due), unit="series") as bar:
         upkeep.compact(due)
         while upkeep.compactions_left:
             before = upkeep.compactions_left
-            upkeep.step(_WAIT_SECONDS)
+            upkeep.step(WAIT_SECONDS)
             bar.update(before - upkeep.compactions_left)
 
 
@@ -139,7 +141,8 @@ class _Lines:
         """Nothing is held back."""
 
 
-def _progress(what: str, total: int | None, *, unit: str) -> tqdm[NoReturn]:
+def progress(what: str, total: int | None, *, unit: str) -> tqdm[NoReturn]:
+    """Show how far something has come, by a bar or by a line now and then."""
     # Where nobody watches, a line now and then is enough.
     watched = sys.stderr.isatty()
     return tqdm(

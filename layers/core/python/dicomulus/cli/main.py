@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_changes(commands)
     _add_explain(commands)
     _add_reindex(commands)
+    _add_reconcile(commands)
     _add_sample(commands)
     _add_viewer(commands)
     add_transfers(commands, _add_command)
@@ -201,6 +203,45 @@ def _add_reindex(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     _add_folders(parser)
     parser.set_defaults(run=_reindex)
+
+
+def _add_reconcile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands,
+        "reconcile",
+        "compare a folder and its index in both directions, and make good what differs",
+    )
+    _add_folders(parser)
+    _add_jobs(parser)
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="read all files, and compare them with their checksums",
+    )
+    parser.add_argument(
+        "--verify-days",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="with --verify: read one file in N, other ones each day (default: 1)",
+    )
+    parser.add_argument(
+        "--rate",
+        type=_positive,
+        default=0,
+        metavar="MB",
+        help="with --verify: read at most so many megabytes a second (default: as fast as it goes)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only tell what differs")
+    parser.add_argument("--json", action="store_true", help="everything, for programs")
+    parser.set_defaults(run=_reconcile)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
 
 
 def _add_changes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -357,6 +398,27 @@ def _reindex(parsed: argparse.Namespace) -> None:
     from dicomulus.cli.reindex import reindex
 
     reindex(_settings(parsed))
+
+
+def _reconcile(parsed: argparse.Namespace) -> int:
+    from dicomulus.cli.reconcile import reconcile
+    from dicomulus.services.reconcile import Wishes, day_of
+
+    settings = _settings(parsed)
+    note_source(Path(settings.data_folder), Path(settings.source_folder))
+    wishes = Wishes(
+        repair=not parsed.dry_run,
+        verify=parsed.verify,
+        days=parsed.verify_days,
+        day=day_of(time.time()),
+    )
+    return reconcile(
+        settings,
+        wishes,
+        jobs=settings.jobs or _cores(),
+        as_json=parsed.json,
+        rate_mb=parsed.rate,
+    )
 
 
 def _changes(parsed: argparse.Namespace) -> None:

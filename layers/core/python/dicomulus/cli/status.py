@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dicomulus.cli.folders import require_index
+from dicomulus.cli.reconcile_record import read_records
 from dicomulus.cli.scan_record import read_record
 from dicomulus.cli.text import counted, format_size, printable
 from dicomulus.composition import local_runtime
@@ -18,6 +19,7 @@ from dicomulus.services.status import duplicates
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from dicomulus.cli.reconcile_record import ReconcileRecord, ReconcileRecords
     from dicomulus.cli.scan_record import ScanRecord
     from dicomulus.services.status import Duplicates
     from dicomulus.settings import Settings
@@ -44,6 +46,7 @@ class Status:
     rejected: Mapping[str, tuple[str, ...]]
     """Keys by reason."""
     scan: ScanRecord | None
+    reconciled: ReconcileRecords
 
 
 def read_status(settings: Settings) -> Status:
@@ -63,6 +66,7 @@ def read_status(settings: Settings) -> Status:
         duplicates=tuple(duplicates(runtime.archive.index, statistics.duplicated())),
         rejected=statistics.rejections(),
         scan=read_record(data),
+        reconciled=read_records(data),
     )
 
 
@@ -86,6 +90,8 @@ def format_text(status: Status, *, everything: bool) -> str:
         f"Index and cache: {status.data}",
         *_counts(status),
         *_scan(status.scan),
+        *_reconciled(status.reconciled),
+        *_damaged_since(status.reconciled.verified, limit),
         *_duplicates(status.duplicates, limit),
         *_rejected(status.rejected, limit),
         *_unreadable(status.scan, limit),
@@ -116,13 +122,36 @@ def _scan(scan: ScanRecord | None) -> Iterator[str]:
     if scan is None:
         yield "The folder has not been compared as a whole yet"
         return
-    when = datetime.fromtimestamp(scan.finished_ms / 1000, UTC).astimezone()
-    age = max(0, round(time.time() - scan.finished_ms / 1000))
     yield (
-        f"Compared with the folder {when:%Y-%m-%d %H:%M:%S} ({age:,} s ago): "
+        f"Compared with the folder {_when(scan.finished_ms)}: "
         f"{counted(scan.files, 'file')}, "
         f"{format_size(scan.file_bytes)}"
     )
+
+
+def _when(moment_ms: int) -> str:
+    when = datetime.fromtimestamp(moment_ms / 1000, UTC).astimezone()
+    age = max(0, round(time.time() - moment_ms / 1000))
+    return f"{when:%Y-%m-%d %H:%M:%S} ({age:,} s ago)"
+
+
+def _reconciled(records: ReconcileRecords) -> Iterator[str]:
+    if records.compared is not None:
+        total = sum(records.compared.counts.values())
+        found = counted(total, "finding") if total else "nothing was wrong"
+        yield f"Reconciled {_when(records.compared.finished_ms)}: {found}"
+    if records.verified is not None:
+        files = records.verified.checked.get("verified", 0)
+        share = f", one share in {records.verified.days:,}" if records.verified.days > 1 else ""
+        yield f"Verified {_when(records.verified.finished_ms)}: {counted(files, 'file')}{share}"
+
+
+def _damaged_since(verified: ReconcileRecord | None, limit: int | None) -> Iterator[str]:
+    if verified is None or not verified.damaged:
+        return
+    one, many = "file is damaged", "files are damaged"
+    yield f"{counted(len(verified.damaged), one, many)}: other bytes than those that were indexed"
+    yield from _listed(sorted(verified.damaged), limit)
 
 
 def _duplicates(found: tuple[Duplicates, ...], limit: int | None) -> Iterator[str]:

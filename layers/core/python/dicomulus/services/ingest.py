@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -82,6 +83,10 @@ _MAX_WARNINGS: Final = 100
 
 _DICTIONARIES_HELD: Final = 256
 """Dictionaries kept in memory, at most 32 KiB each."""
+
+_DICTIONARY_HELD_SECONDS: Final = 600
+"""Seconds after which the index is asked for a dictionary again: it may be another index by
+now, or one that was restored to an earlier hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,15 +357,16 @@ class _Dictionaries:
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self._held: OrderedDict[SeriesResource, DictionaryRow] = OrderedDict()
+        self._held: OrderedDict[SeriesResource, tuple[DictionaryRow, float]] = OrderedDict()
         self._lock = Lock()
 
     def of(self, series: SeriesResource) -> DictionaryRow | None:
         """Give the dictionary of a series, if it has one yet."""
         with self._lock:
-            if series in self._held:
+            row, until = self._held.get(series, (None, 0.0))
+            if time.monotonic() < until:
                 self._held.move_to_end(series)
-                return self._held[series]
+                return row
         rows = self._index.query_dictionaries(series)
         if rows:
             self.keep(rows[0])
@@ -369,7 +375,7 @@ class _Dictionaries:
     def keep(self, row: DictionaryRow) -> None:
         """Remember a dictionary that is in the index."""
         with self._lock:
-            self._held[row.series] = row
+            self._held[row.series] = row, time.monotonic() + _DICTIONARY_HELD_SECONDS
             if len(self._held) > _DICTIONARIES_HELD:
                 self._held.popitem(last=False)
 

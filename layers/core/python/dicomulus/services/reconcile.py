@@ -35,7 +35,7 @@ from dicomulus.services.folds import chosen, fold_series, fold_study
 from dicomulus.services.fragments import FragmentReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from dicomulus.dicom.main_tags import MainTags
     from dicomulus.ports import (
@@ -103,6 +103,11 @@ class Cursor:
     def __str__(self) -> str:
         """Write it as a text that ``parse_cursor`` reads."""
         return json.dumps(asdict(self), ensure_ascii=False)
+
+
+def day_of(seconds: float) -> int:
+    """Give the number of a day, for ``Wishes``, by a time in seconds since the epoch."""
+    return int(seconds) // 86_400
 
 
 def parse_cursor(text: str) -> Cursor:
@@ -213,12 +218,17 @@ class Reconcile:
             What was found, and where to go on if the deadline has come before the end.
         """
         findings = Findings()
+
+        def is_late() -> bool:
+            return deadline_ms is not None and self._clock_ms() >= deadline_ms
+
         while True:
             page = self._index.walk(cursor.after, segment=segment, segments=segments, limit=_PAGE)
             for study, walked in _left(_by_study(page.items), cursor):
+                is_progress = bool(cursor.row) or study != cursor.study
                 last = self._compare_study(study, walked, cursor, wishes, findings, deadline_ms)
                 cursor = replace(cursor, study=study, row=last)
-                if deadline_ms is not None and self._clock_ms() >= deadline_ms:
+                if is_progress and is_late():
                     return findings, cursor
             self._compare_object_rows(
                 [row for row in page.items if isinstance(row, ObjectRow)], wishes, findings
@@ -226,6 +236,8 @@ class Reconcile:
             if page.next is None:
                 return findings, None
             cursor = replace(cursor, after=page.next)
+            if is_late():
+                return findings, cursor
 
     def _compare_study(
         self,
@@ -281,6 +293,7 @@ class Reconcile:
         findings.checked[Checked.ROWS] += len(rows)
         objects = self._objects_of(series, rows, findings)
         orphans = [each for each in rows if objects.get(each.object_key, each) is None]
+        orphans += self._strays(rows, objects)
         findings.add(Finding.ORPHAN, (each.object_key for each in orphans))
         if wishes.repair and orphans:
             self._note(orphans)
@@ -298,6 +311,23 @@ class Reconcile:
             found = {info.key: info for info in self._storage.list(prefix) if info.key in keys}
         # What a listing does not have may have come, or not be to be seen, so it is looked at too.
         return found | self._look([key for key in keys if key not in found], findings)
+
+    def _strays(
+        self, rows: Iterable[InstanceRow], objects: Mapping[str, ObjectInfo | None]
+    ) -> list[InstanceRow]:
+        """Find the rows of instances that their keys are not known ever to have held.
+
+        Others whose object has changed are found by the object.
+        """
+        changed = [
+            row
+            for row in rows
+            if (info := objects.get(row.object_key)) is not None and info.etag != row.object_etag
+        ]
+        if not changed:
+            return []
+        noted = self._index.note_objects({row.object_key: frozenset() for row in changed})
+        return [row for row in changed if row.instance not in noted[row.object_key].instances]
 
     def _note(self, rows: Iterable[InstanceRow]) -> None:
         """Have it known what keys hold, so that a look at them finds the rows to remove."""

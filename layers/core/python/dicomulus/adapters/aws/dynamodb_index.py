@@ -120,6 +120,9 @@ PARALLEL_REQUESTS: Final = 8
 _STUDIES_REMEMBERED: Final = 10_000
 """Studies whose items are known to exist; a study item is never removed."""
 
+_REMEMBERED_MS: Final = 600_000
+"""Milliseconds for which that is believed: the table may be another one by then, by a restore."""
+
 _APPEND_ATTEMPTS: Final = 20
 """Times that a change is appended to a log that others append to as well."""
 
@@ -144,6 +147,7 @@ class DynamoDbIndex:
         self._parallel = parallel
         self._search_shards = search_shards
         self._existing_studies: set[str] = set()
+        self._forget_studies_ms = 0
 
     @property
     def table(self) -> DynamoDbTable:
@@ -297,6 +301,9 @@ class DynamoDbIndex:
         self._table.put_if(item, of_same_object)
 
     def _create_studies(self, rows: Iterable[StudyRow], *, now_ms: int) -> None:
+        if now_ms >= self._forget_studies_ms:
+            self._existing_studies = set()
+            self._forget_studies_ms = now_ms + _REMEMBERED_MS
         absent = [row for row in rows if row.study_instance_uid not in self._existing_studies]
         self._for_each(lambda row: self._create_study(row, now_ms=now_ms), absent)
         if len(self._existing_studies) > _STUDIES_REMEMBERED:

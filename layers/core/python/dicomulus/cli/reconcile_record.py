@@ -1,0 +1,75 @@
+"""The records of the latest comparison of a folder with its index, and of the latest verification."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from dicomulus.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+NAME: Final = "reconcile.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileRecord:
+    """A comparison that has come to its end."""
+
+    finished_ms: int
+    repaired: bool
+    """Whether what was found was made good, or only told."""
+    checked: Mapping[str, int]
+    counts: Mapping[str, int]
+    """What was found, by kind."""
+    days: int = 1
+    """For a verification: it has read one share in so many of the archive."""
+    damaged: tuple[str, ...] = field(default=())
+    """Keys of the files whose bytes are not those of their checksums."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileRecords:
+    """The latest of each kind."""
+
+    compared: ReconcileRecord | None = None
+    verified: ReconcileRecord | None = None
+
+
+def write_records(data_folder: Path, records: ReconcileRecords) -> None:
+    """Keep records in place of those before.
+
+    Raises:
+        UnavailableError: They cannot be written, for lack of space, permission or a folder.
+    """
+    target = data_folder / NAME
+    temporary = target.with_name(f"{NAME}.{os.getpid()}.tmp")
+    try:
+        try:
+            temporary.write_text(json.dumps(asdict(records), indent=1), encoding="utf-8")
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as exc:
+        raise UnavailableError(f"{target} cannot be written: {exc.strerror}") from exc
+
+
+def read_records(data_folder: Path) -> ReconcileRecords:
+    """Read the records; none where no comparison was finished, or it is of another version."""
+    try:
+        members = json.loads((data_folder / NAME).read_text(encoding="utf-8"))
+        return ReconcileRecords(**{kind: _record(each) for kind, each in members.items()})
+    except (FileNotFoundError, ValueError, TypeError, AttributeError):
+        return ReconcileRecords()
+
+
+def _record(members: dict[str, object] | None) -> ReconcileRecord | None:
+    if members is None:
+        return None
+    damaged = members.get("damaged")
+    keys = tuple(map(str, damaged)) if isinstance(damaged, list) else ()
+    return ReconcileRecord(**{**members, "damaged": keys})  # type: ignore[arg-type]
