@@ -56,8 +56,9 @@ def _run(folder: Path, *, is_small: bool) -> None:
 
 def _print(got: Got) -> None:
     megabytes = got.received_bytes / 1_000_000
+    size = f"{megabytes:,.0f}" if megabytes >= 100 else f"{megabytes:.3g}"
     print(
-        f"| {got.what} | `{got.route}` | {got.outcome} | {megabytes:.3g} | {got.seconds:.1f} |",
+        f"| {got.what} | `{got.route}` | {got.outcome} | {size} | {got.seconds:.1f} |",
         flush=True,
     )
 

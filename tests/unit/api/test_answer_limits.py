@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dicomulus.api.manifest import ENTRIES_IN_PIECE
 from dicomulus.errors import ResponseTooLargeError
 from tests.support.archives import body_of, small_archive
 from tests.support.datasets import JPEG_LS, RLE, ct_instance
@@ -30,6 +31,17 @@ def with_series(folder: Path, *, instances: int, **settings: Any) -> tuple[Small
 
 def length(small: Small, path: str, **headers: Any) -> int:
     return len(body_of(small.ask(path, **headers)))
+
+
+def test_a_manifest_over_the_limit_is_refused_and_names_no_other(tmp_path: Path) -> None:
+    """Those of its series are shorter."""
+    small, instance = with_series(tmp_path, instances=2 * ENTRIES_IN_PIECE, max_stream_bytes=70_000)
+    other = small.take({"x": ct_instance(study_instance_uid="1.2", series_instance_uid="1.2.3")})
+    study = f"/studies/{instance.study_instance_uid}"
+    with pytest.raises(ResponseTooLargeError) as raised:
+        small.ask(f"{study}/manifest")
+    assert raised.value.manifest is None
+    assert length(small, f"{other.indexed[0].instance.series.path}/manifest") < 70_000
 
 
 @pytest.mark.parametrize("level", ["study", "series"])

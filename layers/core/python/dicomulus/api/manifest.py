@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from dicomulus.api.route import instance_of, series_of
+from dicomulus.api.single import check_length
 from dicomulus.dicom.resource import resource_of, study_path
 from dicomulus.dicom.transfer_syntax import NOT_ON_THE_WEB, on_the_web
 from dicomulus.errors import ResponseTooLargeError
@@ -59,7 +61,8 @@ def naming_manifest(
 ) -> ResponseTooLargeError:
     """Give the error with the manifest of what was asked for, where that is of a study."""
     uids = [variables[name] for name in ("study", "series", "instance") if name in variables]
-    if not uids:
+    # A manifest that is too long itself is no way to anything.
+    if not uids or request.segments[-1:] == ("manifest",):
         return error
     resource = resource_of(uids)
     path = study_path(resource) if isinstance(resource, str) else resource.path
@@ -72,7 +75,12 @@ def _manifest(archive: Archive, request: Request, rows: Sequence[InstanceRow]) -
         ("Cache-Control", "no-store"),
         ("Content-Type", JSON),
     )
-    return Response(200, headers, _text(archive, request.base_url, rows))
+    pieces = _text(archive, request.base_url, rows)
+    first = next(pieces)
+    if len(rows) > ENTRIES_IN_PIECE:
+        # All entries are about as long: their UIDs are, and what signs a URL.
+        check_length(archive, len(first) * len(rows) // ENTRIES_IN_PIECE)
+    return Response(200, headers, chain((first,), pieces))
 
 
 def _text(archive: Archive, base_url: str, rows: Sequence[InstanceRow]) -> Iterator[bytes]:
