@@ -15,6 +15,7 @@ from pynamodb.exceptions import DeleteError, PutError, TransactWriteError, Updat
 from dicomulus.adapters.aws.failures import translated_failures
 from dicomulus.adapters.aws.keys import ItemKey
 from dicomulus.adapters.aws.schema import PARTITION_KEY, SORT_KEY, create_table_arguments
+from dicomulus.adapters.aws.session import SharedConnection
 from dicomulus.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -70,14 +71,15 @@ class DynamoDbTable:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         """Connect to a table; without region or endpoint, to the one the environment names."""
-        self.connection = TableConnection(
-            table_name,
+        self.connection = TableConnection(table_name)
+        # PynamoDB would have a session of its own.
+        self.connection.connection = SharedConnection(
             region=region,
             host=endpoint_url,
             max_retry_attempts=MAX_RETRIES,
             max_pool_connections=MAX_CONNECTIONS,
-            meta_table=MetaTable(create_table_arguments(table_name)),
         )
+        self.connection.connection.add_meta_table(MetaTable(create_table_arguments(table_name)))
         self._table_name = table_name
         self._pause = pause
         # Making a client is not thread-safe, using one is, so it is made here.

@@ -11,11 +11,11 @@ from functools import partial
 from io import SEEK_END, BytesIO
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
 from dicomulus.adapters.aws.failures import error_code, status_code, translated_failures
+from dicomulus.adapters.aws.session import make_client
 from dicomulus.errors import (
     InvalidResourceError,
     ObjectChangedError,
@@ -77,7 +77,8 @@ def s3_client(
         retries={"mode": "standard", "total_max_attempts": 6},
         max_pool_connections=_MAX_CONNECTIONS,
     )
-    return boto3.client("s3", region_name=region, endpoint_url=endpoint_url, config=config)
+    client: S3Client = make_client("s3", region=region, endpoint_url=endpoint_url, config=config)
+    return client
 
 
 class S3Store:

@@ -6,11 +6,11 @@ import logging
 import math
 from typing import TYPE_CHECKING, Final
 
-import boto3
 from botocore.config import Config
 
 from dicomulus.adapters.aws.changes import format_change
 from dicomulus.adapters.aws.failures import translated_failures
+from dicomulus.adapters.aws.session import make_client
 from dicomulus.errors import ConfigurationError, UnavailableError
 from dicomulus.ports import CompactSeries, LookAtObjects, StabiliseSeries
 
@@ -43,7 +43,8 @@ _ATTEMPTS: Final = 4
 def sqs_client(region: str | None = None, *, endpoint_url: str | None = None) -> SQSClient:
     """Make a client; without region or endpoint, for those the environment names."""
     config = Config(retries={"mode": "standard", "total_max_attempts": 6})
-    return boto3.client("sqs", region_name=region, endpoint_url=endpoint_url, config=config)
+    client: SQSClient = make_client("sqs", region=region, endpoint_url=endpoint_url, config=config)
+    return client
 
 
 class SqsQueue:
