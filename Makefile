@@ -162,6 +162,7 @@ cov: $(DEV_STAMP) ## branch coverage of the package, gate at 95 %
 bench: $(DEV_STAMP) ## measurements beside Orthanc and nginx, with no bound that could fail (BENCH=--quick)
 	$(BIN)/python -m tests.benchmarks.bench_ingest
 	$(BIN)/python -m tests.benchmarks.bench_store
+	$(BIN)/python -m tests.benchmarks.bench_cold_start
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 .PHONY: docs
