@@ -242,15 +242,15 @@ class Functions(Construct):
             # What compaction finds missing is ingested again; a circle of that ends.
             recursive_loop=lambda_.RecursiveLoop.TERMINATE,
         )
-        self._trace(function)
+        self._trace(function, mode="PassThrough" if name in limits.UNTRACED else limits.TRACING)
         return function
 
-    def _trace(self, function: lambda_.Function) -> None:
+    def _trace(self, function: lambda_.Function, *, mode: str) -> None:
         """Trace a function; by the resource's own property, since its role has all it needs."""
         resource = function.node.default_child
         if not isinstance(resource, lambda_.CfnFunction):
             raise TypeError("a function has no CloudFormation resource")
-        resource.tracing_config = lambda_.CfnFunction.TracingConfigProperty(mode=limits.TRACING)
+        resource.tracing_config = lambda_.CfnFunction.TracingConfigProperty(mode=mode)
 
     def _role(self, name: str, log: logs.LogGroup) -> iam.Role:
         rights = (RIGHTS | ADOPTION_RIGHTS).get(name, Rights())

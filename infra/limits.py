@@ -23,6 +23,11 @@ TRACING: Final = "Active"
 """X-Ray looks at one invocation a second and 5 % of the others (its default rule), whether or not
 who called was looked at: with its start, and in ingest and compact with every call to AWS."""
 
+UNTRACED: Final = frozenset({"authorize", "manage", "read", "render", "store"})
+"""Functions that X-Ray looks at where the caller was looked at, which the gateway is not. Of what
+answers requests it has the start alone, and takes more than anything else does for an answer: most
+are the only one of their second, and each of those is recorded."""
+
 VISIBILITY_FACTOR: Final = 6
 """Visibility timeout over function timeout; with less, a throttled batch is delivered twice (AWS)."""
 
@@ -34,8 +39,10 @@ INGEST: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=90)
 COMPACT: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=120)
 
 # A stream over 6 MB runs at 2 MB/s, so that the largest of 150 MB takes 72 s. A cold start is some
-# half a second of processor time, which with half a processor would take a whole one.
-READ: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=300)
+# half a second of processor time, which takes 0.9 s here. Of 54 ms that an answer takes, 49 are
+# waiting for DynamoDB and S3, which costs as much memory as there is: with a whole processor a
+# million answers cost half a dollar more.
+READ: Final = FunctionLimits(memory_mb=1_024, timeout_seconds=300)
 
 # As for read. Codecs use one processor, and a frame of 50 million pixels with its image some 700 MB.
 RENDER: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=300)

@@ -8,12 +8,13 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from dicomulus.adapters.aws.keys import OBJECT_PREFIX
 from dicomulus.adapters.aws.schema import PARTITION_KEY, SORT_KEY, TABLE_SCHEMA
 from dicomulus.adapters.aws.table import item_size_bytes
 from tests.benchmarks.aws_prices import (
     SQS_REQUEST_BYTES,
     Bill,
-    index_write_units,
+    moved_in_index,
     read_units,
     write_units,
 )
@@ -68,16 +69,24 @@ class Meter:
         service = model.service_model.service_name
         with self._lock:
             self._bill.requests[f"{service}:{model.name}"] += 1
+            self._bill.calls.append((f"{service}:{model.name}", threading.current_thread().name))
             # A transaction prepares each write and then makes it.
             times = 2 if model.name == "TransactWriteItems" else 1
             for (_, _, old), new in zip(written, after, strict=True):
-                self._bill.write_units += times * write_units(old, new)
-                self._bill.write_units += index_write_units(old, new, TABLE_SCHEMA.indexes)
+                self._write(old, new, times=times)
             self._bill.read_units += _units_read(model.name, params, self._whole(params, parsed))
             if service == "sqs":
                 self._bill.sqs_requests += _sqs_requests(params, parsed)
             if model.name == "GetObject":
                 self._bill.s3_bytes += parsed.get("ContentLength", 0)
+
+    def _write(self, old: RawItem | None, new: RawItem | None, *, times: int) -> None:
+        place = _place(new or old)
+        self._bill.written[place] += times * write_units(old, new)
+        for index in TABLE_SCHEMA.indexes:
+            if units := moved_in_index(old, new, index):
+                self._bill.written[index.name] += units
+        self._bill.write_units = sum(self._bill.written.values())
 
     def _whole(self, params: Mapping[str, Any], parsed: Mapping[str, Any]) -> Mapping[str, Any]:
         """Give the items that a query read, of which its answer may hold less."""
@@ -97,6 +106,11 @@ class Meter:
             TableName=table, Key=key, ConsistentRead=True
         ).get("Item")
         return item
+
+
+def _place(item: RawItem | None) -> str:
+    is_object = item is not None and item[PARTITION_KEY.name]["S"].startswith(OBJECT_PREFIX)
+    return "object" if is_object else "study"
 
 
 def _written_keys(operation: str, params: Mapping[str, Any]) -> Iterator[tuple[str, RawItem]]:

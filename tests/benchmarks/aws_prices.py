@@ -1,6 +1,6 @@
 """What AWS counts and what it charges for it, as formulas.
 
-Prices are those of us-east-1 in USD without the free tier, as published by AWS in 2026.
+Prices are those of ``dicomulus cost``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.adapters.aws.schema import PARTITION_KEY, SORT_KEY
 from dicomulus.adapters.aws.table import item_size_bytes
+from dicomulus.cli.cost.prices import Prices
+from dicomulus.cli.cost.usage import s3_price_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,25 +25,30 @@ READ_UNIT_BYTES: Final = 4_096
 WRITE_UNIT_BYTES: Final = 1_024
 SQS_REQUEST_BYTES: Final = 65_536
 
-USD_PER_READ_UNIT: Final = 0.125e-6
+_PRICES: Final = Prices()
+
+USD_PER_READ_UNIT: Final = _PRICES.dynamodb_read
 """DynamoDB on demand; a strong read of up to 4 KB."""
-USD_PER_WRITE_UNIT: Final = 0.625e-6
+USD_PER_WRITE_UNIT: Final = _PRICES.dynamodb_write
 """DynamoDB on demand; a write of up to 1 KB."""
-USD_PER_SQS_REQUEST: Final = 0.40e-6
-USD_PER_LAMBDA_REQUEST: Final = 0.20e-6
-USD_PER_LAMBDA_GB_SECOND: Final = 0.0000133334
+USD_PER_SQS_REQUEST: Final = _PRICES.sqs_request
+USD_PER_LAMBDA_REQUEST: Final = _PRICES.lambda_request
+USD_PER_LAMBDA_GB_SECOND: Final = _PRICES.lambda_gb_second
 """On arm64."""
-USD_PER_GATEWAY_REQUEST: Final = 3.50e-6
+USD_PER_GATEWAY_REQUEST: Final = _PRICES.gateway_request
 """API Gateway, REST."""
-USD_PER_BYTE_OUT: Final = 0.09e-9
+USD_PER_BYTE_OUT: Final = _PRICES.out_gb / 1e9
 """To the internet, above 100 GB a month."""
 
 USD_PER_S3_REQUEST: Final = {
-    "s3:PutObject": 5.0e-6,
-    "s3:ListObjectsV2": 5.0e-6,
-    "s3:GetObject": 0.4e-6,
-    "s3:HeadObject": 0.4e-6,
-    "s3:DeleteObject": 0.0,
+    operation: getattr(_PRICES, price) if (price := s3_price_of(operation)) else 0.0
+    for operation in (
+        "s3:PutObject",
+        "s3:ListObjectsV2",
+        "s3:GetObject",
+        "s3:HeadObject",
+        "s3:DeleteObject",
+    )
 }
 
 
@@ -67,9 +74,12 @@ def index_write_units(
 
     An item that comes, goes or changes there is one write; one whose key changes is two.
     """
-    return sum(
-        _moved(projected(before, index), projected(after, index), index) for index in indexes
-    )
+    return sum(moved_in_index(before, after, index) for index in indexes)
+
+
+def moved_in_index(before: RawItem | None, after: RawItem | None, index: IndexSchema) -> int:
+    """Give the units of what a write moves in one secondary index."""
+    return _moved(projected(before, index), projected(after, index), index)
 
 
 def projected(item: RawItem | None, index: IndexSchema) -> RawItem | None:
@@ -98,8 +108,12 @@ class Bill:
 
     requests: Counter[str] = field(default_factory=Counter)
     """Requests by service and operation, such as ``dynamodb:GetItem``."""
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    """The same in their order, each with the name of the thread that made it."""
     read_units: float = 0.0
     write_units: float = 0.0
+    written: Counter[str] = field(default_factory=Counter)
+    """Write units by where they fall: ``study``, ``object`` or the name of a secondary index."""
     sqs_requests: float = 0.0
     """As SQS counts them: one for each 64 KB."""
     s3_bytes: int = 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from infra.limits import UNTRACED
 from infra.rights import TRACE
 from tests.support.lambda_folder import SERVICE
 
@@ -50,12 +51,22 @@ def test_logs_are_lines_of_json_in_the_function_s_own_group(
     assert len(groups) == len(functions)
 
 
-def test_functions_are_traced_and_may_say_so(
+def test_what_answers_requests_is_not_traced_for_each_of_them(
+    functions: dict[str, dict[str, Any]],
+) -> None:
+    modes = {name: each["TracingConfig"]["Mode"] for name, each in functions.items()}
+    untraced = {f"dicomulus-prod-{name}" for name in UNTRACED}
+    assert {name for name, mode in modes.items() if mode == "PassThrough"} == (
+        untraced & modes.keys()
+    )
+    assert {modes[name] for name in modes.keys() - untraced} == {"Active"}
+
+
+def test_functions_may_say_what_they_are_traced_by(
     functions: dict[str, dict[str, Any]], synthesised: Synthesised
 ) -> None:
     roles = synthesised.resources("AWS::IAM::Role")
     for properties in functions.values():
-        assert properties["TracingConfig"] == {"Mode": "Active"}
         role = roles[properties["Role"]["Fn::GetAtt"][0]]["Properties"]
         allowed = json.dumps(role["Policies"])
         assert all(action in allowed for action in TRACE)

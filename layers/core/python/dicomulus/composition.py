@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PARALLEL_READS: Final = 16
+PARALLEL_READS: Final = 16
 """Objects of one request or batch read at the same time."""
 
 
@@ -346,7 +346,7 @@ def aws_archive(settings: Settings, *, index_here: bool = True) -> Archive:
     missing = [name for name in names if not getattr(settings, name)]
     if missing:
         raise ConfigurationError(f"{', '.join(missing)} must be set")
-    executor = ThreadPoolExecutor(_PARALLEL_READS)
+    executor = ThreadPoolExecutor(PARALLEL_READS)
 
     def in_parallel(reads: Sequence[Callable[[], T]]) -> Iterable[T]:
         return executor.map(lambda read: read(), reads)

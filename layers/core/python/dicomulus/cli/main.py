@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from dicomulus import __version__
+from dicomulus.cli.cost.options import add_options
 from dicomulus.cli.deployments import add_deployments
 from dicomulus.cli.exit_status import ERROR, INTERRUPTED
 from dicomulus.cli.folders import (
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     add_transfers(commands, _add_command)
     _add_emulate(commands)
     add_deployments(commands, _add_command)
+    _add_cost(commands)
     return parser
 
 
@@ -344,6 +346,14 @@ def _add_emulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=_emulate)
 
 
+def _add_cost(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands, "cost", "tell what a deployment to AWS costs a month, by one's own figures"
+    )
+    add_options(parser)
+    parser.set_defaults(run=_cost)
+
+
 def _add_folders(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source_folder",
@@ -479,6 +489,12 @@ def _emulate(parsed: argparse.Namespace) -> None:
         is_paced=not parsed.unpaced,
         verbose=parsed.verbose,
     )
+
+
+def _cost(parsed: argparse.Namespace) -> None:
+    from dicomulus.cli.cost.command import run
+
+    run(parsed)
 
 
 def _settings(parsed: argparse.Namespace) -> Settings:

@@ -1,0 +1,1 @@
+"""What a deployment costs a month: quantities of the ledger, times published prices."""

@@ -1,0 +1,30 @@
+"""What stands idle in the templates is what the formula of cost counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dicomulus.cli.cost.ledger import read_ledger
+from tests.benchmarks.ledger import alarm_metrics
+
+if TYPE_CHECKING:
+    from tests.infra.conftest import Synthesised
+
+ANEW = (
+    "run: python -m tests.benchmarks.ledger --template --update, "
+    "then python -m tests.benchmarks.cost_document --update-docs"
+)
+
+
+def test_alarms_and_dashboards_are_as_many_as_are_counted(synthesised: Synthesised) -> None:
+    deployed = read_ledger().deployed
+    alarms = synthesised.resources("AWS::CloudWatch::Alarm").values()
+    assert sum(alarm_metrics(each["Properties"]) for each in alarms) == deployed.alarm_metrics, ANEW
+    dashboards = synthesised.resources("AWS::CloudWatch::Dashboard")
+    assert len(dashboards) == deployed.dashboards, ANEW
+
+
+def test_the_gateway_makes_no_metrics_of_each_method(synthesised: Synthesised) -> None:
+    (stage,) = synthesised.resources("AWS::ApiGateway::Stage").values()
+    settings = stage["Properties"].get("MethodSettings", [])
+    assert not any(each.get("MetricsEnabled") for each in settings)
