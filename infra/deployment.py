@@ -7,11 +7,14 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from dicomulus.adapters.aws.bucket_cors import EVERY_ORIGIN
+from dicomulus.api.sign_in import sign_in_of
 from dicomulus.settings import Settings
 from infra.layers import RUNTIME_ARCHITECTURES, Architecture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from dicomulus.api.sign_in import SignIn
 
 Authorization = Literal["iam", "oidc", "none"]
 PriceClass = Literal["100", "200", "all"]
@@ -51,6 +54,10 @@ class Deployment:
     """Where the provider is asked of each token whether it was taken back."""
     oidc_secret_arn: str = ""
     """Secret of AWS Secrets Manager that holds ``client_id`` and ``client_secret`` for that."""
+    sign_in_client_id: str = ""
+    """Application at the provider as which the pages sign people in; empty: they ask for a token."""
+    sign_in_origins: tuple[str, ...] = ()
+    """Origins besides the provider's own that it gives tokens at."""
     oidc_cache_seconds: int = 0
     """Seconds that the gateway keeps what a token is for; none: each request asks."""
     retain: bool = False
@@ -126,10 +133,21 @@ class Deployment:
         if self.kms not in ("managed", "customer") and not _KEY_ARN.fullmatch(self.kms):
             raise ValueError(f"kms: {self.kms!r} is not managed, customer or the ARN of a key")
         self._check_origin()
+        self._check_sign_in()
         self._check_name()
         if self.monthly_budget_usd and not self.alarm_email:
             raise ValueError("monthly_budget_usd: alarm_email says whom to tell of it")
         self._check_upkeep()
+
+    def _check_sign_in(self) -> None:
+        if not self.sign_in_client_id:
+            return
+        if not (self.one_origin and self.authorization == "oidc"):
+            raise ValueError(
+                "sign_in_client_id: there are no pages, or no provider; see one_origin"
+            )
+        if self.oidc_clients and self.sign_in_client_id not in self.oidc_clients:
+            raise ValueError("sign_in_client_id: it is none of oidc_clients")
 
     def _check_origin(self) -> None:
         if self.price_class not in get_args(PriceClass):
@@ -175,9 +193,17 @@ class Deployment:
         return (*self.allowed_origins, own)
 
     @property
-    def sign_in_origins(self) -> tuple[str, ...]:
-        """Origins that pages ask for tokens."""
-        return ()
+    def sign_in(self) -> SignIn | None:
+        """How the pages of ``one_origin`` sign people in, if they do."""
+        return sign_in_of(
+            Settings(
+                oidc_issuer=self.oidc_issuer,
+                oidc_audience=self.oidc_audience,
+                oidc_scopes=self.oidc_scopes,
+                sign_in_client_id=self.sign_in_client_id,
+                sign_in_origins=self.sign_in_origins,
+            )
+        )
 
     def _check_provider(self) -> None:
         if not self.oidc_issuer.startswith("https://"):

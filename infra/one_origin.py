@@ -165,13 +165,18 @@ class OneOrigin(Construct):
         super().__init__(scope, construct_id)
         self._deployment = deployment
         self._key = key
+        sign_in = deployment.sign_in
         self._connect = (
             f"https://{storage_bucket}.s3.{Aws.REGION}.{Aws.URL_SUFFIX}",
             f"https://{storage_bucket}.s3.{Aws.URL_SUFFIX}",
-            *deployment.sign_in_origins,
+            *(sign_in.origins if sign_in else ()),
         )
         self.bucket = self._site_bucket()
-        self._site = Site(base_path=base_path, asks_for_token=deployment.authorization != "none")
+        self._site = Site(
+            base_path=base_path,
+            asks_for_token=deployment.authorization != "none",
+            sign_in=sign_in,
+        )
         self._headers = {is_viewer: self._page_headers(is_viewer) for is_viewer in (False, True)}
         self._service_headers = self._security_headers("ServiceHeaders", policy=None)
         self._find_page = cloudfront.Function(

@@ -286,3 +286,34 @@ def test_what_cannot_be_is_refused(given: dict[str, str], why: str) -> None:
 
     with pytest.raises(ValueError, match=why):
         Deployment.from_context(given.get)
+
+
+PROVIDED = {
+    "authorization": "oidc",
+    "one_origin": "true",
+    "oidc_issuer": "https://login.example.org/realm",
+    "oidc_audience": "archive",
+    "sign_in_client_id": "pages",
+    "sign_in_origins": "https://tokens.example.org",
+}
+
+
+@pytest.mark.usefixtures("_node")
+def test_pages_may_ask_the_provider_for_tokens() -> None:
+    found = alone(**PROVIDED).find_resources("AWS::CloudFront::ResponseHeadersPolicy").values()
+    told = [json.dumps(each) for each in found if "ContentSecurityPolicy" in json.dumps(each)]
+    assert len(told) == 2
+    for each in told:
+        assert "https://login.example.org https://tokens.example.org" in each
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"one_origin": "false"}, {"oidc_clients": "another"}],
+)
+def test_people_sign_in_only_where_there_are_pages_that_are_known(changed: dict[str, str]) -> None:
+    from infra.deployment import Deployment
+
+    Deployment.from_context(PROVIDED.get)
+    with pytest.raises(ValueError, match="sign_in_client_id"):
+        Deployment.from_context((PROVIDED | changed).get)

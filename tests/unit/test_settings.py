@@ -36,6 +36,7 @@ SPECIAL = {
     "allowed_origins": st.sampled_from(
         ((), ("https://viewer.example:8443", "http://[::1]"), ("*",))
     ),
+    "sign_in_origins": st.sampled_from(((), ("https://tokens.example",))),
     "data_folder": plain.map(lambda name: f"/data/{name}"),
     "source_folder": plain.map(lambda name: f"/scans/{name}"),
     "public_base_url": st.sampled_from(("", "https://pacs.example/dicom-web")),

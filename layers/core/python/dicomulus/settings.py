@@ -84,6 +84,10 @@ class Settings:
     """Its secret."""
     oidc_secret_arn: str = ""
     """Secret of AWS Secrets Manager that holds both, as ``client_id`` and ``client_secret``."""
+    sign_in_client_id: str = ""
+    """Application at the provider as which the pages sign people in; empty: they ask for a token."""
+    sign_in_origins: tuple[str, ...] = ()
+    """Origins besides the provider's own that it gives tokens at."""
     insecure: bool = False
     """Serve an address other than loopback without authentication."""
 
@@ -220,7 +224,8 @@ class Settings:
             raise ConfigurationError("base_path: must begin with a slash and not end with one")
         _check_base_url(self.public_base_url)
         _check_proxies(self.trusted_proxies)
-        _check_origins(self.allowed_origins)
+        _check_origins("allowed_origins", self.allowed_origins)
+        _check_origins("sign_in_origins", self.sign_in_origins)
         _check_folders(self.source_folder, self.data_folder)
 
     @classmethod
@@ -279,11 +284,11 @@ def _check_proxies(proxies: tuple[str, ...]) -> None:
             ) from exc
 
 
-def _check_origins(origins: tuple[str, ...]) -> None:
+def _check_origins(name: str, origins: tuple[str, ...]) -> None:
     for origin in origins:
         if origin not in ("*", "null") and _ORIGIN.fullmatch(origin) is None:
             raise ConfigurationError(
-                f"allowed_origins: {origin!r} is neither * nor an origin as browsers name it, "
+                f"{name}: {origin!r} is neither * nor an origin as browsers name it, "
                 "such as https://viewer.example: in lower case, without a path"
             )
 

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus import __version__
 from dicomulus.api.routes import answer, is_of_service
+from dicomulus.api.sign_in import sign_in_of
 from dicomulus.api.static_files import MEDIA_TYPES, FileBody, Text, is_file_name, text_file
 from dicomulus.api.viewer import VIEWER, has_viewer, no_viewer, service_path, viewer_page
 from dicomulus.dicom.dictionary import DICTIONARY_PATH
 from dicomulus.errors import MethodNotAllowedError, RouteNotFoundError
 
 if TYPE_CHECKING:
+    from dicomulus.api.sign_in import SignIn
     from dicomulus.services.archive import Archive
     from dicomulus.settings import Settings
     from dicomulus.wire.message import Request, Response
@@ -28,9 +30,9 @@ FOLDER: Final = Path(__file__).resolve().parent.parent / "pages"
 
 _METHODS: Final = ("GET", "HEAD", "OPTIONS")
 
-PAGES_POLICY: Final = (
-    "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; object-src 'none'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+_POLICY: Final = (
+    "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; {connect}"
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
 
 
@@ -43,6 +45,16 @@ def answer_or_page(archive: Archive, request: Request) -> Response:
     if is_of_service(archive.settings.base_path, request):
         return answer(archive, request)
     return page(archive.settings, request)
+
+
+def pages_policy(connect: tuple[str, ...] = ()) -> str:
+    """Write what our own page may load (Content-Security-Policy).
+
+    Args:
+        connect: Origins besides its own that it may ask.
+    """
+    asked = f"connect-src 'self' {' '.join(connect)}; " if connect else ""
+    return _POLICY.format(connect=asked)
 
 
 def page(settings: Settings, request: Request) -> Response:
@@ -63,16 +75,16 @@ def page(settings: Settings, request: Request) -> Response:
 def _page(settings: Settings, request: Request) -> Response:
     match request.segments:
         case ():
-            return _own_file(request, "index.html")
+            return _own_file(settings, request, "index.html")
         case ("config.json",):
             return _config(settings, request)
         case ("pages", name) if name in own_files():
-            return _own_file(request, name)
+            return _own_file(settings, request, name)
         case (segment, *rest) if segment == VIEWER and has_viewer(settings):
             return viewer_page(settings, request, rest)
         case (segment, *rest) if segment == VIEWER and not is_file_name(rest):
             return text_file(
-                request, no_viewer(settings, request), suffix=".html", policy=PAGES_POLICY
+                request, no_viewer(settings, request), suffix=".html", policy=pages_policy()
             )
     raise RouteNotFoundError(f"no page is here; the service lies under {settings.base_path}")
 
@@ -89,16 +101,37 @@ def _own_text(name: str) -> Text:
     return Text.of(own_files()[name].read_bytes())
 
 
-def _own_file(request: Request, name: str) -> Response:
-    return text_file(request, _own_text(name), suffix=Path(name).suffix, policy=PAGES_POLICY)
+def _own_file(settings: Settings, request: Request, name: str) -> Response:
+    sign_in = sign_in_of(settings)
+    policy = pages_policy(sign_in.origins if sign_in else ())
+    return text_file(request, _own_text(name), suffix=Path(name).suffix, policy=policy)
 
 
 def _config(settings: Settings, request: Request) -> Response:
     """Tell the page where the service is, as a path of the origin that the page came from."""
-    facts = {
-        "dicomweb": service_path(request),
-        "viewer": has_viewer(settings),
+    text = Text.of(
+        configuration(
+            dicomweb=service_path(request),
+            has_viewer=has_viewer(settings),
+            sign_in=sign_in_of(settings),
+        )
+    )
+    return text_file(request, text, suffix=".json", policy=pages_policy())
+
+
+def configuration(*, dicomweb: str, has_viewer: bool, sign_in: SignIn | None) -> bytes:
+    """Write our own page's ``config.json``.
+
+    Args:
+        dicomweb: Path of the DICOMweb service as the browser sees it.
+        has_viewer: OHIF is there.
+        sign_in: How people sign in, if they do.
+    """
+    facts: dict[str, object] = {
+        "dicomweb": dicomweb,
+        "viewer": has_viewer,
         "version": __version__,
     }
-    text = Text.of(json.dumps(facts).encode())
-    return text_file(request, text, suffix=".json", policy=PAGES_POLICY)
+    if sign_in is not None:
+        facts["signIn"] = sign_in.facts
+    return json.dumps(facts).encode()

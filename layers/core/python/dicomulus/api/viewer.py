@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from dicomulus.api.sign_in import sign_in_of
 from dicomulus.api.static_files import Text, file_below, is_file_name, large_file, text_file
 from dicomulus.errors import RouteNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dicomulus.api.sign_in import SignIn
     from dicomulus.settings import Settings
     from dicomulus.wire.message import Request, Response
 
@@ -27,9 +29,9 @@ _PAGES: Final = Path(__file__).resolve().parent.parent / "pages"
 
 # OHIF compiles WebAssembly and functions, starts workers from blobs and sets styles in place. What
 # it loads, and whom it tells anything, are this server alone.
-VIEWER_POLICY: Final = (
+_POLICY: Final = (
     "default-src 'self' blob: data:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; connect-src 'self' blob: data: {connect}; "
+    "style-src 'self' 'unsafe-inline'; connect-src {connect}; "
     "object-src 'none'; base-uri 'self'; form-action 'none'; frame-ancestors 'self'"
 )
 
@@ -50,7 +52,7 @@ def viewer_page(settings: Settings, request: Request, rest: Sequence[str]) -> Re
         RouteNotFoundError: The viewer has no such file.
     """
     folder = Path(settings.viewer_folder)
-    policy = _policy(request)
+    policy = _policy(settings, request)
     if tuple(rest) == ("app-config.js",):
         text = Text.of(_configuration(settings, request))
         return text_file(request, text, suffix=".js", policy=policy)
@@ -85,28 +87,49 @@ def _path(settings: Settings, request: Request) -> str:
     return f"{_prefix(settings, request)}/{VIEWER}/"
 
 
-def _policy(request: Request) -> str:
+def _policy(settings: Settings, request: Request) -> str:
     parts = urlsplit(request.base_url)
-    return VIEWER_POLICY.format(connect=f"{parts.scheme}://{parts.netloc}")
+    sign_in = sign_in_of(settings)
+    more = sign_in.origins if sign_in else ()
+    return viewer_policy((f"{parts.scheme}://{parts.netloc}", *more))
+
+
+def viewer_policy(connect: tuple[str, ...] = ()) -> str:
+    """Write what the viewer may load (Content-Security-Policy).
+
+    Args:
+        connect: Origins besides its own that it may ask.
+    """
+    return _POLICY.format(connect=" ".join(("'self' blob: data:", *connect)))
 
 
 def _configuration(settings: Settings, request: Request) -> bytes:
     return viewer_configuration(
         dicomweb=service_path(request),
         basename=_path(settings, request).removesuffix("/"),
-        asks_for_token=bool(settings.token or settings.token_file),
+        asks_for_token=bool(settings.token or settings.token_file or settings.oidc_issuer),
+        sign_in=sign_in_of(settings),
     )
 
 
-def viewer_configuration(*, dicomweb: str, basename: str, asks_for_token: bool) -> bytes:
+def viewer_configuration(
+    *, dicomweb: str, basename: str, asks_for_token: bool, sign_in: SignIn | None
+) -> bytes:
     """Write OHIF's ``app-config.js``.
 
     Args:
         dicomweb: Path of the DICOMweb service as the browser sees it.
         basename: Path that the viewer lies at, without a slash at its end.
         asks_for_token: Requests for data need a bearer token.
+        sign_in: How people sign in, if they do.
     """
-    facts = {"dicomweb": dicomweb, "routerBasename": basename, "asksForToken": asks_for_token}
+    facts: dict[str, object] = {
+        "dicomweb": dicomweb,
+        "routerBasename": basename,
+        "asksForToken": asks_for_token,
+    }
+    if sign_in is not None:
+        facts["signIn"] = sign_in.facts
     script = (_PAGES / "viewer-config.js").read_bytes()
     return b"window.dicomulus = " + json.dumps(facts).encode() + b";\n" + script
 

@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from dicomulus.api.pages import PAGES_POLICY
+from dicomulus.api.pages import pages_policy
 from dicomulus.api.static_files import MEDIA_TYPES, is_file_name
-from dicomulus.api.viewer import INDEX, VIEWER, VIEWER_POLICY
+from dicomulus.api.viewer import INDEX, VIEWER, viewer_policy
 
 Origin = Literal["service", "site"]
 
@@ -80,8 +80,4 @@ def policy(*, is_viewer: bool, connect: tuple[str, ...] = ()) -> str:
         connect: Origins besides its own that it may ask: the bucket that large objects come
             from, and who gives out tokens.
     """
-    if is_viewer:
-        return VIEWER_POLICY.format(connect=" ".join(connect)).replace(" ;", ";")
-    asked = " ".join(("'self'", *connect))
-    more = f"connect-src {asked}; " if connect else ""
-    return PAGES_POLICY.replace("object-src", f"{more}object-src", 1)
+    return viewer_policy(connect) if is_viewer else pages_policy(connect)

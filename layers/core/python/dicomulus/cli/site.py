@@ -10,8 +10,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from dicomulus import __version__
-from dicomulus.api.pages import own_files
+from dicomulus.api.pages import configuration, own_files
 from dicomulus.api.static_files import MEDIA_TYPES, ZIPPED, cache_control
 from dicomulus.api.viewer import INDEX, VIEWER, placed, viewer_configuration
 from dicomulus.cli.viewer import MARKER
@@ -19,6 +18,8 @@ from dicomulus.cli.viewer import MARKER
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from dicomulus.api.sign_in import SignIn
 
 FILES: Final = "files.json"
 """Lists the files of a site with the headers that each is answered with."""
@@ -32,6 +33,8 @@ class Site:
     """Path of the DICOMweb service, at the same origin."""
     asks_for_token: bool
     """Requests for data need a bearer token."""
+    sign_in: SignIn | None = None
+    """How people sign in, if they do."""
 
 
 def write_site(folder: Path, site: Site, *, viewer: Path | None) -> None:
@@ -44,8 +47,10 @@ def write_site(folder: Path, site: Site, *, viewer: Path | None) -> None:
     """
     for name, source in own_files().items():
         _put(folder / (name if name == INDEX else f"pages/{name}"), source.read_bytes())
-    facts = {"dicomweb": site.base_path, "viewer": viewer is not None, "version": __version__}
-    _put(folder / "config.json", json.dumps(facts).encode())
+    told = configuration(
+        dicomweb=site.base_path, has_viewer=viewer is not None, sign_in=site.sign_in
+    )
+    _put(folder / "config.json", told)
     if viewer is not None:
         _write_viewer(folder / VIEWER, site, viewer)
     listed = {str(path.relative_to(folder)): _headers(path) for path in _files(folder)}
@@ -66,7 +71,10 @@ def _write_viewer(folder: Path, site: Site, viewer: Path) -> None:
 def viewer_settings(site: Site) -> bytes:
     """Write what the viewer is told of this archive."""
     return viewer_configuration(
-        dicomweb=site.base_path, basename=f"/{VIEWER}", asks_for_token=site.asks_for_token
+        dicomweb=site.base_path,
+        basename=f"/{VIEWER}",
+        asks_for_token=site.asks_for_token,
+        sign_in=site.sign_in,
     )
 
 

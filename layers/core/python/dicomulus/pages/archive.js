@@ -1,6 +1,7 @@
 // The archive behind the page: requests by DICOMweb, problems as errors, the token if it asks for one.
 
 import { failure } from "./dom.js";
+import { anotherToken, finishSignIn, stayFresh } from "./sign-in.js";
 
 const TOKEN = "dicomulus.token";
 
@@ -15,6 +16,10 @@ let settings;
 
 export async function connect() {
   settings = await (await fetch("config.json")).json();
+  if (settings.signIn) {
+    await finishSignIn(settings.signIn);
+    stayFresh(settings.signIn);
+  }
   return settings;
 }
 
@@ -139,7 +144,20 @@ let asking = null;
 function askForToken(refused) {
   // Another request may have got a new one meanwhile.
   if (token() !== refused) return Promise.resolve();
-  asking ??= new Promise((resolve) => {
+  asking ??= (settings.signIn ? signedIn() : typed(refused)).finally(() => (asking = null));
+  return asking;
+}
+
+async function signedIn() {
+  try {
+    await anotherToken(settings.signIn);
+  } catch (error) {
+    throw new Problem(401, error.message);
+  }
+}
+
+function typed(refused) {
+  return new Promise((resolve) => {
     const dialog = document.getElementById("token");
     const field = dialog.querySelector("input");
     dialog.querySelector("#token-refused").hidden = !refused;
@@ -149,14 +167,12 @@ function askForToken(refused) {
       "close",
       () => {
         sessionStorage.setItem(TOKEN, field.value.trim());
-        asking = null;
         resolve();
       },
       { once: true },
     );
     dialog.showModal();
   });
-  return asking;
 }
 
 // A link that saves or opens a resource; with a token it cannot be a plain one.

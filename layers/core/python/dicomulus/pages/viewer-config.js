@@ -1,6 +1,6 @@
 // OHIF's configuration: this archive, and nothing else. The server writes window.dicomulus before.
 (() => {
-  const { dicomweb, routerBasename, asksForToken } = window.dicomulus;
+  const { dicomweb, routerBasename, asksForToken, signIn } = window.dicomulus;
   const service = new URL(dicomweb, location.href).href;
   const config = {
     routerBasename,
@@ -35,13 +35,17 @@
   };
 
   // The token that our own page was given, in the same tab.
-  const token = sessionStorage.getItem("dicomulus.token");
-  if (!token) {
+  const token = () => sessionStorage.getItem("dicomulus.token");
+  if (!token()) {
     window.config = config;
     // OHIF could only say that it is refused. Our own page asks, and comes back.
     const here = location.pathname.slice(routerBasename.length) + location.search;
     if (asksForToken) location.replace(`${routerBasename.replace(/viewer$/, "")}#/viewer?${encodeURIComponent(here)}`);
     return;
+  }
+  if (signIn) {
+    const own = new URL(`${routerBasename.replace(/viewer$/, "")}pages/sign-in.js`, location.href).href;
+    import(own).then(({ stayFresh }) => stayFresh(signIn));
   }
   window.config = ({ servicesManager }) => {
     // OHIF asks for its configuration before there are services.
@@ -49,7 +53,7 @@
     servicesManager.registerServices = (...given) => {
       const registered = register(...given);
       servicesManager.services.userAuthenticationService?.setServiceImplementation({
-        getAuthorizationHeader: () => ({ Authorization: `Bearer ${token}` }),
+        getAuthorizationHeader: () => ({ Authorization: `Bearer ${token()}` }),
       });
       return registered;
     };

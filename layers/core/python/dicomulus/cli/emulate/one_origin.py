@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
+from dicomulus.api.sign_in import sign_in_of
 from dicomulus.cli.distribution import READING_METHODS, behaviours, file_of, policy
 from dicomulus.cli.emulate.event_source import Context, load_handler
 from dicomulus.cli.folders import default_viewer_folder
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
+    from dicomulus.api.sign_in import SignIn
+    from dicomulus.settings import Settings
     from dicomulus.wire.message import Request
 
 SITE_BUCKET: Final = "dicomulus-site"
@@ -42,6 +45,8 @@ class Distribution:
     base_path: str
     endpoint: str
     """Where the emulated AWS answers."""
+    sign_in: SignIn | None = None
+    """How people sign in, if they do."""
 
     def __call__(self, request: Request) -> Response:
         """Answer a request.
@@ -55,7 +60,7 @@ class Distribution:
         if request.method not in each.methods:
             raise MethodNotAllowedError(request.method, READING_METHODS)
         answer = self._file(request, file_of(request.path, is_viewer=each.is_viewer))
-        connect = (self.endpoint,)
+        connect = (self.endpoint, *(self.sign_in.origins if self.sign_in else ()))
         return answer.with_headers(
             ("Content-Security-Policy", policy(is_viewer=each.is_viewer, connect=connect)),
             ("Referrer-Policy", "no-referrer"),
@@ -88,9 +93,7 @@ def _s3(endpoint: str) -> S3Client:
     return client
 
 
-def publish_site(
-    s3: S3Client, *, endpoint: str, functions: Path, base_path: str, asks_for_token: bool
-) -> bool:
+def publish_site(s3: S3Client, *, endpoint: str, functions: Path, settings: Settings) -> bool:
     """Fill the site's bucket by the function that is deployed for it; tell whether OHIF is there.
 
     Raises:
@@ -98,7 +101,11 @@ def publish_site(
     """
     s3.create_bucket(Bucket=SITE_BUCKET)
     viewer = default_viewer_folder() if is_installed(default_viewer_folder()) else None
-    site = Site(base_path=base_path, asks_for_token=asks_for_token)
+    site = Site(
+        base_path=settings.base_path,
+        asks_for_token=bool(settings.oidc_issuer),
+        sign_in=sign_in_of(settings),
+    )
     with tempfile.TemporaryDirectory() as folder:
         write_site(Path(folder), site, viewer=viewer)
         told = {"SITE_FOLDER": folder, "AWS_ENDPOINT_URL": endpoint}

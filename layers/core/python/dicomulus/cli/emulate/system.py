@@ -23,6 +23,7 @@ from dicomulus.adapters.aws.limits import (
     MAX_GATEWAY_BYTES,
     function_settings,
 )
+from dicomulus.api.sign_in import sign_in_of
 from dicomulus.cli.emulate import processes
 from dicomulus.cli.emulate.authorization import Authorization
 from dicomulus.cli.emulate.event_source import HANDLER
@@ -106,8 +107,7 @@ def emulate(
             _clients(endpoint).s3,
             endpoint=endpoint,
             functions=folder,
-            base_path=settings.base_path,
-            asks_for_token=bool(settings.oidc_issuer),
+            settings=settings,
         )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -267,7 +267,10 @@ class _System:
         if not self._one_origin:
             return gateway
         return Distribution(
-            gateway=gateway, base_path=self._settings.base_path, endpoint=self._endpoint
+            gateway=gateway,
+            base_path=self._settings.base_path,
+            endpoint=self._endpoint,
+            sign_in=sign_in_of(self._settings),
         )
 
     def wait(self) -> None:
