@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from infra.deployment import Deployment
     from infra.queues import ChangeQueues
+    from infra.reconciliation import Reconciliation
 
 # Whatever may have changed the bytes under a key, a version's removal by its age included, or made
 # them readable that were archived.
@@ -29,6 +30,14 @@ _MAX_AGE_HOURS: Final = 24
 
 _ANSWER_SECONDS: Final = 60
 """Seconds for which CloudFormation waits longer than the function runs."""
+
+
+_ACCEPTED: Final = {
+    "HIPAA.Security-IAMNoInlinePolicy": (
+        "The role is for this function alone, and goes with it; a managed policy would be found "
+        "by others and put on their roles"
+    ),
+}
 
 
 class AdoptedEvents(Construct):
@@ -95,9 +104,22 @@ class Adoption(Construct):
         *,
         deployment: Deployment,
         function: lambda_.Function,
+        reconciliation: Reconciliation,
     ) -> None:
-        """Ask a function for it, again whenever what is asked has changed."""
+        """Ask a function for it, and to have what is there indexed; again when that has changed."""
         super().__init__(scope, construct_id)
+        machine = reconciliation.state_machine.state_machine_arn
+        if function.role is None:
+            raise TypeError("the function has no role")
+        start = iam.Policy(
+            self,
+            "Start",
+            statements=[
+                iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine])
+            ],
+            roles=[function.role],
+        )
+        accept(start, _ACCEPTED)
         self.resource = CustomResource(
             self,
             "Bucket",
@@ -109,5 +131,8 @@ class Adoption(Construct):
                 "Prefix": deployment.storage_prefix,
                 "KmsKeyArn": deployment.adopt_bucket_kms_key_arn,
                 "AccountId": Aws.ACCOUNT_ID,
+                "StateMachineArn": machine,
             },
         )
+        # What is there is indexed by all of these, and by nothing less.
+        self.resource.node.add_dependency(start, reconciliation)

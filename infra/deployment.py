@@ -96,6 +96,10 @@ class Deployment:
     """The customer's key that the adopted bucket's objects are encrypted with, if they are."""
     adopt_bucket_store: bool = False
     """Store into the adopted bucket; without, no function may write to it."""
+    probe: bool = True
+    """Have a deployment fail unless an object that is put is answered, and one that goes is not."""
+    probe_hours: int = 24
+    """Hours from one probe to the next; 0: only at deployments."""
     search_shards: int = 4
     """Shards of each ordered index over studies; fixed once there is data."""
     web_adapter_layer_arn: str = ""
@@ -130,6 +134,8 @@ class Deployment:
         if self.authorization == "oidc":
             self._check_provider()
         self._check_adoption()
+        if not 0 <= self.probe_hours <= 8_760:
+            raise ValueError(f"probe_hours: {self.probe_hours} is not 0 to 8760")
         if self.kms not in ("managed", "customer") and not _KEY_ARN.fullmatch(self.kms):
             raise ValueError(f"kms: {self.kms!r} is not managed, customer or the ARN of a key")
         self._check_origin()

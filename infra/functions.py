@@ -149,6 +149,7 @@ class Functions(Construct):
                 environment=self._told("authorize"),
                 more_layers=(packages.authorization,),
             )
+        self.probe = self._event_function("probe", limits.PROBE)
         self.adopt = (
             self._event_function("adopt", limits.ADOPT) if deployment.adopt_bucket else None
         )
@@ -254,9 +255,9 @@ class Functions(Construct):
 
     def _role(self, name: str, log: logs.LogGroup) -> iam.Role:
         rights = (RIGHTS | ADOPTION_RIGHTS).get(name, Rights())
-        rights = replace(rights, storage=self._granted(rights.storage))
+        rights = replace(rights, storage=self._granted(rights))
         storage, table = self._stateful.storage, self._stateful.index.table
-        prefix = self._deployment.storage_prefix
+        prefix = self._deployment.storage_prefix + rights.storage_keys
         statements = [
             _allow(("logs:CreateLogStream", "logs:PutLogEvents"), log.log_group_arn),
             _allow(TRACE, "*"),
@@ -272,6 +273,11 @@ class Functions(Construct):
                 )
                 for each in rights.receive_from
             ),
+            *(
+                _allow(("sqs:GetQueueAttributes",), each.queue_arn)
+                for each in self._looked_at(rights)
+            ),
+            _allow(rights.stack, Aws.STACK_ID),
             *key_statements(rights, self._stateful.encryption.key),
             *key_statements(Rights(storage=rights.storage), self._adopted_key),
             *(
@@ -308,7 +314,9 @@ class Functions(Construct):
                 accept_wildcard(role, resource, reason=reason)
         return role
 
-    def _granted(self, actions: tuple[str, ...]) -> tuple[str, ...]:
+    def _granted(self, rights: Rights) -> tuple[str, ...]:
+        if rights.storage_keys:
+            return rights.storage if self._deployment.stores else ()
         withheld = {
             action
             for action, is_asked_for in (
@@ -317,7 +325,12 @@ class Functions(Construct):
             )
             if not is_asked_for
         }
-        return tuple(each for each in actions if each not in withheld)
+        return tuple(each for each in rights.storage if each not in withheld)
+
+    def _looked_at(self, rights: Rights) -> list[sqs.Queue]:
+        queues = [self._queue(each) for each in rights.looks_at]
+        events = self._stateful.event_dead_letters
+        return [*queues, events] if queues and events is not None else queues
 
     def _queue(self, name: str) -> sqs.Queue:
         queues = self._stateful.queues

@@ -93,3 +93,5 @@ the map all the same; more mean that something is down."""
 # The signature takes less than a millisecond; memory is for the import at a cold start. A provider
 # that is slow is asked for its description, its keys and the token, 5 s each.
 AUTHORIZE: Final = FunctionLimits(memory_mb=1_024, timeout_seconds=20)
+# It waits, for minutes where a bucket has just been told to tell its changes.
+PROBE: Final = FunctionLimits(memory_mb=512, timeout_seconds=840)

@@ -193,6 +193,7 @@ class Operations(Construct):
             *self._of_functions(),
             *self._of_answers(),
             *self._of_index(),
+            *self._of_path(),
             *self._of_work(),
             *self._of_machines(),
         ]
@@ -376,6 +377,19 @@ class Operations(Construct):
                 text="DynamoDB answers with errors of its own",
                 section="index",
             ),
+        ]
+
+    def _of_path(self) -> list[Watch]:
+        if not (self._deployment.probe_hours and self._deployment.stores):
+            return []
+        return [
+            Watch(
+                name="probe-failed",
+                metric=self._own(metrics.PROBES_FAILED, "probe", statistic="Sum"),
+                above=0,
+                text="An object that was put as a probe was not answered",
+                section="probe",
+            )
         ]
 
     def _of_work(self) -> list[Watch]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from dicomulus.services.probe import KEY_PREFIX
+
 # Without the right to list, S3 answers 403 instead of 404 for a key that is not there.
 _FIND_OBJECTS: Final = ("s3:GetObject", "s3:ListBucket")
 _KEEP_OBJECTS: Final = ("s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject")
@@ -49,6 +51,12 @@ class Rights:
     send_to: tuple[str, ...] = ()
     """Queues, ``ingest`` or ``compact`` or the dead-letter queue of one, that it sends to."""
     receive_from: tuple[str, ...] = ()
+    looks_at: tuple[str, ...] = ()
+    """Queues whose numbers of messages it reads."""
+    stack: tuple[str, ...] = ()
+    """Actions on the stack that the functions are of."""
+    storage_keys: str = ""
+    """Keys of the storage bucket, below the archive's prefix, that it is confined to."""
 
 
 RIGHTS: Final[dict[str, Rights]] = {
@@ -122,6 +130,16 @@ RIGHTS: Final[dict[str, Rights]] = {
         table=("dynamodb:GetItem",),
         indexes=("dynamodb:Query",),
         send_to=("compact",),
+    ),
+    "probe": Rights(
+        table=("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"),
+        # Whatever the deployment allows clients: only what it has put itself.
+        storage=("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:ListBucket", "s3:PutObject"),
+        storage_keys=KEY_PREFIX,
+        cache=_FIND_OBJECTS,
+        looks_at=("ingest", "compact", "ingest_dead_letters", "compact_dead_letters"),
+        # Whether it goes back to what it was.
+        stack=("cloudformation:DescribeStacks",),
     ),
 }
 

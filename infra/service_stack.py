@@ -12,6 +12,7 @@ from infra.functions import Functions
 from infra.one_origin import OneOrigin
 from infra.operations import Operations
 from infra.packages import Packages
+from infra.probe import PathProbe
 from infra.reconciliation import Reconciliation
 from infra.rest_api import RestApi
 
@@ -41,6 +42,7 @@ class ServiceStack(Stack):
         known_url = self._known_base_url(gateway, deployment, stateful, base_path=base_path)
         gateway.answer_refusals(known_url)
         base_url = known_url or self._gateway_url(gateway, deployment) + base_path
+        events = stateful.event_dead_letters
         settings = Settings(
             public_base_url=base_url,
             base_path=base_path,
@@ -54,6 +56,7 @@ class ServiceStack(Stack):
             compact_queue_url=stateful.queues.compact.queue_url,
             ingest_dead_letters_url=stateful.queues.ingest_dead_letters.queue_url,
             compact_dead_letters_url=stateful.queues.compact_dead_letters.queue_url,
+            event_dead_letters_url=events.queue_url if events is not None else "",
             search_shards=deployment.search_shards,
             oidc_issuer=deployment.oidc_issuer,
             oidc_audience=deployment.oidc_audience,
@@ -63,16 +66,15 @@ class ServiceStack(Stack):
             oidc_introspection_url=deployment.oidc_introspection_url,
             oidc_secret_arn=deployment.oidc_secret_arn,
         )
+        packages = Packages(self, "Packages", deployment=deployment)
         functions = Functions(
             self,
             "Functions",
             deployment=deployment,
             stateful=stateful,
-            packages=Packages(self, "Packages", deployment=deployment),
+            packages=packages,
             settings=settings,
         )
-        if functions.adopt is not None:
-            Adoption(self, "Adoption", deployment=deployment, function=functions.adopt)
         gateway.connect(functions, base_path=base_path)
         self.reconciliation = Reconciliation(
             self,
@@ -85,6 +87,30 @@ class ServiceStack(Stack):
             self,
             "ReconcileStateMachine",
             value=self.reconciliation.state_machine.state_machine_arn,
+        )
+        path: list[Construct] = [functions]
+        if functions.adopt is not None:
+            adoption = Adoption(
+                self,
+                "Adoption",
+                deployment=deployment,
+                function=functions.adopt,
+                reconciliation=self.reconciliation,
+            )
+            adoption.resource.node.add_dependency(functions)
+            path.append(adoption)
+        PathProbe(
+            self,
+            "Probe",
+            deployment=deployment,
+            function=functions.probe,
+            of={
+                "Core": packages.core.layer_version_arn,
+                "Dependencies": packages.dependencies.layer_version_arn,
+                "StorageBucket": settings.storage_bucket,
+                "StoragePrefix": settings.storage_prefix,
+            },
+            after=path,
         )
         CfnOutput(self, "DicomWeb", value=base_url)
         if deployment.monitoring:

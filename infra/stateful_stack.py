@@ -13,6 +13,7 @@ from infra.queues import ChangeQueues
 from infra.storage import Storage
 
 if TYPE_CHECKING:
+    from aws_cdk import aws_sqs as sqs
     from constructs import Construct
 
     from infra.deployment import Deployment
@@ -39,8 +40,10 @@ class StatefulStack(Stack):
             "CompactQueueUrl": self.queues.compact,
             "CompactDeadLettersUrl": self.queues.compact_dead_letters,
         }
+        self.event_dead_letters: sqs.Queue | None = None
         if deployment.adopt_bucket:
             events = AdoptedEvents(self, "Events", deployment=deployment, queues=self.queues)
+            self.event_dead_letters = events.dead_letters
             self.queues_by_output["EventDeadLettersUrl"] = events.dead_letters
         else:
             self.queues.follow(self.storage, prefix=deployment.storage_prefix)

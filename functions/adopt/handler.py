@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dicomulus.adapters.aws.adoption import Adoption
+from dicomulus.adapters.aws.adoption import Adoption, start_backfill
 from dicomulus.adapters.aws.custom_resource import answered
 from dicomulus.adapters.aws.function_log import function_log
 
@@ -19,7 +19,7 @@ logger = function_log()
 
 
 def adopt(asked: Mapping[str, Any]) -> dict[str, str]:
-    """Check the bucket and have it tell EventBridge of every change.
+    """Check the bucket, have it tell EventBridge of every change, and have its content indexed.
 
     Raises:
         ConfigurationError: It cannot be adopted, and why.
@@ -32,7 +32,9 @@ def adopt(asked: Mapping[str, Any]) -> dict[str, str]:
     ).adopt()
     if adopted.versioning != "Enabled":
         logger.warning("what is replaced or deleted in this bucket cannot be had back")
-    return {name.title(): str(value) for name, value in asdict(adopted).items()}
+    run = start_backfill(asked["StateMachineArn"])
+    logger.info("backfill started", extra={"run": run})
+    return {name.title(): str(value) for name, value in asdict(adopted).items()} | {"Run": run}
 
 
 @logger.inject_lambda_context

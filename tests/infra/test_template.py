@@ -9,6 +9,7 @@ import pytest
 
 from dicomulus.adapters.aws.schema import TABLE_SCHEMA, create_table_arguments
 from dicomulus.api.routes import ROUTES
+from dicomulus.services.probe import AT_DEPLOYMENT, KEY_PREFIX
 from dicomulus.services.transcode import MAX_ENCODED_BYTES, MAX_SPOOLED_BYTES
 from dicomulus.settings import PREFIX, Settings
 from infra.limits import VISIBILITY_FACTOR
@@ -292,22 +293,49 @@ def test_reading_writes_no_row_and_no_object(synthesised: Synthesised) -> None:
             assert "CacheBucket" in json.dumps(statement["Resource"])
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_no_function_deletes_dicom_objects(synthesised: Synthesised, name: str) -> None:
-    for statement in statements(synthesised, name):
-        if "s3:DeleteObject" in actions(statement):
-            assert "CacheBucket" in json.dumps(statement["Resource"])
-
-
-def test_only_store_writes_dicom_objects(synthesised: Synthesised) -> None:
-    writing = {
-        name
+def acting_on_objects(synthesised: Synthesised, action: str) -> dict[str, str]:
+    """Give the functions that may do something to objects of the storage bucket, and to which."""
+    return {
+        name: json.dumps(statement["Resource"])
         for name in FUNCTIONS
         for statement in statements(synthesised, name)
-        if "s3:PutObject" in actions(statement)
-        and "StorageBucket" in json.dumps(statement["Resource"])
+        if action in actions(statement) and "StorageBucket" in json.dumps(statement["Resource"])
     }
-    assert writing == {"store"}
+
+
+@pytest.mark.parametrize("action", ["s3:DeleteObject", "s3:DeleteObjectVersion"])
+def test_no_function_deletes_dicom_objects_but_the_probes_own(
+    synthesised: Synthesised, action: str
+) -> None:
+    deleting = acting_on_objects(synthesised, action)
+    assert set(deleting) == {"probe"}
+    assert f"/{KEY_PREFIX}*" in deleting["probe"]
+
+
+def test_only_store_writes_dicom_objects_besides_probes(synthesised: Synthesised) -> None:
+    writing = acting_on_objects(synthesised, "s3:PutObject")
+    assert set(writing) == {"store", "probe"}
+    assert f"/{KEY_PREFIX}*" in writing["probe"]
+
+
+def test_a_deployment_ends_with_a_probe_of_all_that_it_is_made_of(
+    synthesised: Synthesised,
+) -> None:
+    (probe,) = synthesised.resources("Custom::PathProbe").values()
+    template = synthesised.service.to_json()["Resources"]
+    after = {template[name]["Type"] for name in probe["DependsOn"]}
+    assert {"AWS::Lambda::Function", "AWS::Lambda::EventSourceMapping"} <= after
+    layers = set(synthesised.resources("AWS::Lambda::LayerVersion"))
+    changing = {value["Ref"] for value in probe["Properties"].values() if "Ref" in value}
+    assert len(layers & changing) >= 2
+    timeout = function(synthesised, "probe")["Timeout"]
+    assert int(probe["Properties"]["ServiceTimeout"]) > timeout
+
+
+def test_a_probe_has_the_time_that_its_patience_takes(synthesised: Synthesised) -> None:
+    patience = AT_DEPLOYMENT
+    waits = patience.row_seconds + patience.bundle_seconds + patience.gone_seconds
+    assert waits < function(synthesised, "probe")["Timeout"] <= 900
 
 
 def test_every_function_has_a_role_of_its_own(synthesised: Synthesised) -> None:
@@ -511,14 +539,7 @@ def test_the_architecture_is_that_of_functions_layers_and_adapter(open_stage: Sy
 def test_one_function_deletes_dicom_objects_where_that_is_asked_for(
     open_stage: Synthesised,
 ) -> None:
-    deleting = {
-        name
-        for name in FUNCTIONS
-        for statement in statements(open_stage, name)
-        if "s3:DeleteObject" in actions(statement)
-        and "StorageBucket" in json.dumps(statement["Resource"])
-    }
-    assert deleting == {"manage"}
+    assert set(acting_on_objects(open_stage, "s3:DeleteObject")) == {"manage", "probe"}
     variables = function(open_stage, "manage")["Environment"]["Variables"]
     assert variables["DICOMULUS_ALLOW_DELETE"] == "true"
 

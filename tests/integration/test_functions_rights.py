@@ -16,11 +16,14 @@ import requests
 from botocore.client import BaseClient
 
 from dicomulus.cli.emulate.event_source import Context
+from dicomulus.composition import aws_probe
 from dicomulus.dicom.byte_source import whole
 from dicomulus.dicom.dataset_json import convert
 from dicomulus.errors import UnavailableError
 from dicomulus.imaging import decoder_process
 from dicomulus.services import reconcile
+from dicomulus.services.probe import Patience
+from dicomulus.settings import Settings
 from dicomulus.wire.message import Headers, Request, parse_query
 from infra.rights import RIGHTS
 from tests.support.datasets import EXPLICIT_LITTLE_ENDIAN, RLE, ct_instance, generated_study
@@ -62,6 +65,8 @@ def recorded(system: Deployed) -> Iterator[Used]:
     def call(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
         service = self.meta.service_model.service_name
         action = ACTIONS.get(operation, f"{service}:{operation}")
+        if operation == "DeleteObject" and "VersionId" in arguments:
+            action = "s3:DeleteObjectVersion"
         target = arguments.get("Bucket") or arguments.get("QueueUrl")
         if target is not None:
             kind = kinds[target]
@@ -82,6 +87,7 @@ def allowed(name: FunctionName) -> Used:
     granted |= {(action, "indexes") for action in rights.indexes}
     granted |= {(action, "storage") for action in rights.storage}
     granted |= {(action, "cache") for action in rights.cache}
+    granted |= {("sqs:GetQueueAttributes", queue) for queue in rights.looks_at}
     granted |= {("sqs:SendMessage", queue) for queue in rights.send_to}
     return granted
 
@@ -321,3 +327,32 @@ def test_uploads_do_what_the_store_may(system: Deployed) -> None:
     system.settle()
     metadata = Request("GET", f"/dicom-web{instance.path}/metadata", base_url=BASE_URL)
     assert system.reader()(metadata).status == 200
+
+
+@pytest.mark.parametrize("versioning", ["Suspended", "Enabled"])
+def test_probe_does_what_it_may(system: Deployed, versioning: str) -> None:
+    """Also where something is held up, and where a probe that was cut off has left its object."""
+    s3, bucket = system.clients.s3, system.settings.storage_bucket
+    if versioning == "Enabled":
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    names: tuple[FunctionName, ...] = ("ingest", "compact")
+    sources = [system.source(name, handler=system.handler(name)) for name in names]
+
+    def work(_: float) -> None:
+        # What the others do meanwhile is not the probe's.
+        before = set(used)
+        for source in sources:
+            source.pump()
+        used.intersection_update(before)
+
+    with system.environment_of("probe"):
+        probe = aws_probe(Settings.from_env())
+    probe._sleep = work
+    # At once it is not gone, so that queues are looked at, too.
+    with recorded(system) as used, pytest.raises(UnavailableError, match="is still answered"):
+        probe.run(Patience(gone_seconds=0))
+    puts = {action for action, kind in used if kind == "storage"}
+    deletes = {"Suspended": "s3:DeleteObject", "Enabled": "s3:DeleteObjectVersion"}[versioning]
+    assert puts == {"s3:ListBucket", "s3:PutObject", deletes}
+    assert ("sqs:GetQueueAttributes", "ingest_dead_letters") in used
+    assert used <= allowed("probe")

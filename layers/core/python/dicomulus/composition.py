@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from dicomulus.adapters.local.sqlite_queue import SqliteQueue
     from dicomulus.adapters.local.statistics import SqliteStatistics
     from dicomulus.ports import ChangeQueue, Index, ObjectStore, RunAll
+    from dicomulus.services.probe import Probe
     from dicomulus.settings import Settings
 
 T = TypeVar("T")
@@ -329,6 +330,33 @@ def redrives(*, stage: str = "", url: str = "", target_url: str = "") -> Mapping
 
     queues = (queue_of_url(url, target_url=target_url),) if url else queues_of_stage(stage)
     return {queue.name: Redrive(queue) for queue in queues}
+
+
+def aws_probe(settings: Settings) -> Probe:
+    """Put together what proves the path from an object to its answers.
+
+    Raises:
+        ConfigurationError: A name is missing.
+    """
+    from dicomulus.adapters.aws.probe_target import HoldUps, S3Target
+    from dicomulus.services.probe import Probe
+
+    hold_ups = HoldUps(
+        {"ingest": settings.ingest_queue_url, "compact": settings.compact_queue_url},
+        {
+            "ingest": settings.ingest_dead_letters_url,
+            "compact": settings.compact_dead_letters_url,
+            "the bucket's events": settings.event_dead_letters_url,
+        },
+    )
+    return Probe(
+        aws_archive(settings, index_here=False),
+        S3Target(settings.storage_bucket, prefix=settings.storage_prefix),
+        base_url=default_base_url(settings),
+        hold_up=hold_ups,
+        now=time.monotonic,
+        sleep=time.sleep,
+    )
 
 
 def aws_archive(settings: Settings, *, index_here: bool = True) -> Archive:

@@ -119,6 +119,8 @@ class Settings:
     """SQS queue of object events that failed for good, where they are put with the reason."""
     compact_dead_letters_url: str = ""
     """The same for series to compact."""
+    event_dead_letters_url: str = ""
+    """SQS queue of events of an adopted bucket that EventBridge could not send."""
     search_shards: int = 4
     """Shards of each ordered index over studies; fixed once there is data."""
 

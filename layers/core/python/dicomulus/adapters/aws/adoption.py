@@ -8,6 +8,7 @@ write, so that it is read again immediately before and after.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_stepfunctions import SFNClient
 
 logger = logging.getLogger(__name__)
 
@@ -262,6 +264,21 @@ class Adoption:
             yield
         except ClientError as exc:
             raise self._refused(f"cannot be adopted: {exc}") from exc
+
+
+def start_backfill(state_machine_arn: str, *, client: SFNClient | None = None) -> str:
+    """Have all that is in the storage area compared with the index, and indexed; give the run.
+
+    Raises:
+        ConfigurationError: It could not be started.
+    """
+    try:
+        started = (client or boto3.client("stepfunctions")).start_execution(
+            stateMachineArn=state_machine_arn, input=json.dumps({"reason": "backfill"})
+        )
+    except ClientError as exc:
+        raise ConfigurationError(f"the bucket is adopted, its backfill not started: {exc}") from exc
+    return started["executionArn"]
 
 
 def _local_name(element: ET.Element) -> str:

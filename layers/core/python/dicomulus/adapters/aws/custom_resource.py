@@ -8,6 +8,9 @@ import time
 import urllib.request
 from typing import TYPE_CHECKING, Any, Final
 
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
 from dicomulus.adapters.aws.dead_letters import reason_of
 from dicomulus.errors import DicomulusError
 
@@ -61,6 +64,16 @@ def answered(
     logger.info("custom resource settled", extra={"status": status, "reason": reason})
     _send(event["ResponseURL"], json.dumps(answer).encode())
     return {"Status": status, "Reason": reason, **data}
+
+
+def is_rolling_back(stack_id: str) -> bool:
+    """Whether a stack goes back to what it was; a resource that fails then leaves it half-way."""
+    try:
+        answer = boto3.client("cloudformation").describe_stacks(StackName=stack_id)
+    except (BotoCoreError, ClientError) as exc:
+        logger.warning("the stack's state is not known", extra={"error": type(exc).__qualname__})
+        return False
+    return "ROLLBACK" in answer["Stacks"][0]["StackStatus"]
 
 
 def _send(url: str, body: bytes) -> None:

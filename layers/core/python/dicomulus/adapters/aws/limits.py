@@ -17,6 +17,7 @@ FunctionName = Literal[
     "manage",
     "sweep",
     "adopt",
+    "probe",
     "reconcile",
 ]
 
@@ -91,4 +92,6 @@ def function_settings(function: FunctionName, settings: Settings) -> Settings:
     if function == "store":
         most = min(settings.max_request_bytes, MAX_STORE_BYTES)
         return replace(settings, allow_store=True, max_request_bytes=most)
+    if function == "probe":
+        return replace(settings, allow_store=True)
     return settings

@@ -65,6 +65,11 @@ OBJECTS_VERIFIED: Final = Metric("ObjectsVerified", "Count")
 
 RECONCILE_FAILURES: Final = Metric("ReconcileFailures", "Count")
 """Parts of a run that could not be done, which makes it incomplete (reconcile)."""
+PROBES_FAILED: Final = Metric("ProbesFailed", "Count")
+"""1 for a probe that was not answered, 0 for one that was (probe)."""
+
+PROBE_DURATION: Final = Metric("ProbeDuration", "Seconds")
+"""Time from the put of a probe to the bundle that holds it (probe)."""
 
 METRICS: Final = (
     INSTANCES_INDEXED,
@@ -79,6 +84,8 @@ METRICS: Final = (
     OBJECTS_COMPARED,
     OBJECTS_VERIFIED,
     RECONCILE_FAILURES,
+    PROBES_FAILED,
+    PROBE_DURATION,
 )
 
 
