@@ -119,7 +119,7 @@ def test_the_function_that_adopts_may_change_notifications_of_one_bucket_and_not
         (action, json.dumps(statement["Resource"]))
         for statement in statements(templates, "prod-adopt")
         for action in actions(statement)
-        if not action.startswith("logs:")
+        if not action.startswith(("logs:", "xray:"))
     }
     assert {action for action, _ in granted} == {
         "s3:GetBucketNotification",
@@ -131,6 +131,33 @@ def test_the_function_that_adopts_may_change_notifications_of_one_bucket_and_not
     (resource,) = {resource for _, resource in granted}
     assert f":s3:::{BUCKET}" in resource
     assert "*" not in resource
+
+
+def test_what_is_in_the_bucket_is_indexed_once_all_that_does_so_is_there(
+    templates: Synthesised,
+) -> None:
+    (machine,) = templates.resources("AWS::StepFunctions::StateMachine")
+    (asked,) = templates.resources("Custom::AdoptedBucket").values()
+    assert asked["Properties"]["StateMachineArn"] == {"Ref": machine}
+    template = templates.service.to_json()["Resources"]
+    before = {template[name]["Type"] for name in asked["DependsOn"]}
+    assert machine in asked["DependsOn"]
+    assert {"AWS::IAM::Policy", "AWS::Lambda::EventSourceMapping"} <= before
+    role = function(templates, "prod-adopt")["Role"]["Fn::GetAtt"][0]
+    further = [
+        each["Properties"]["PolicyDocument"]["Statement"]
+        for each in templates.resources("AWS::IAM::Policy").values()
+        if {"Ref": role} in each["Properties"]["Roles"]
+    ]
+    assert further == [
+        [{"Action": "states:StartExecution", "Effect": "Allow", "Resource": {"Ref": machine}}]
+    ]
+
+
+def test_no_probe_is_scheduled_where_nothing_may_be_written(templates: Synthesised) -> None:
+    """The one at the deployment says that nothing was proven."""
+    assert templates.resources("Custom::PathProbe")
+    assert not [name for name in templates.resources("AWS::Events::Rule") if "Probe" in name]
 
 
 def test_the_deployment_asks_for_the_bucket_that_functions_are_told(

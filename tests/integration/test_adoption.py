@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,10 @@ from moto import mock_aws
 
 from dicomulus.adapters.aws.adoption import Adoption, NotificationConfiguration
 from dicomulus.adapters.aws.custom_resource import answered
+from dicomulus.cli.emulate.event_source import Context, load_handler
 from dicomulus.errors import ConfigurationError
 from tests.support.aws import REGION
+from tests.support.deployed import FUNCTIONS
 from tests.support.notifications import (
     EMPTY,
     OTHERS,
@@ -24,7 +27,7 @@ from tests.support.notifications import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ACCOUNT = "123456789012"
 BUCKET = "hospital-archive"
@@ -303,3 +306,51 @@ def test_a_resource_that_goes_has_nothing_done_to_it(
     answered(event, act, physical_id="own")
     assert received[0]["Status"] == "SUCCESS"
     assert received[0]["PhysicalResourceId"] == "old"
+
+
+# --- the function --------------------------------------------------------------------------------
+
+
+def test_the_function_adopts_and_has_what_is_there_indexed(
+    s3: Any, told: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", REGION)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.setattr(sys.modules["dicomulus.adapters.aws.adoption"].boto3, "client", clients(s3))
+    states = boto3.session.Session().client("stepfunctions", region_name=REGION)
+    machine = states.create_state_machine(
+        name="reconcile",
+        definition='{"StartAt":"End","States":{"End":{"Type":"Succeed"}}}',
+        roleArn=f"arn:aws:iam::{ACCOUNT}:role/any",
+    )["stateMachineArn"]
+    url, received = told
+    properties = {
+        "Bucket": BUCKET,
+        "Prefix": "radiology/",
+        "KmsKeyArn": "",
+        "AccountId": ACCOUNT,
+        "StateMachineArn": machine,
+    }
+    handler = load_handler(FUNCTIONS, "adopt")
+    document = NotificationDocument(OTHERS)
+    with document.of(s3):
+        for kind in ("Create", "Update", "Delete"):
+            event = asked(kind, url, ResourceProperties=properties, PhysicalResourceId="old")
+            handler(event, Context(function_name="adopt"))
+    assert document.text == TELLS_EVENT_BRIDGE
+    assert [answer["Status"] for answer in received] == ["SUCCESS"] * 3
+    assert [answer["Data"].get("Changed") for answer in received] == ["True", "False", None]
+    runs = states.list_executions(stateMachineArn=machine)["executions"]
+    assert len(runs) == 2
+    given = states.describe_execution(executionArn=runs[0]["executionArn"])["input"]
+    assert json.loads(given) == {"reason": "backfill"}
+
+
+def clients(s3: Any) -> Callable[..., Any]:
+    """Give what makes clients: of S3 always this one."""
+    make = boto3.client
+
+    def client(service: str, **given: Any) -> Any:
+        return s3 if service == "s3" else make(service, **given)  # type: ignore[call-overload]
+
+    return client
