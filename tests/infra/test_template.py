@@ -416,6 +416,27 @@ def test_the_gateway_has_the_routes_of_the_route_table_and_no_others(
     assert set(methods(synthesised)) == wanted
 
 
+def test_gateway_and_stacks_keep_within_their_quotas(
+    synthesised: Synthesised, open_stage: Synthesised
+) -> None:
+    """300 resources of a REST API, 500 resources of a stack and 1 MB of its template (AWS)."""
+    for each in (synthesised, open_stage):
+        assert len(each.resources("AWS::ApiGateway::Resource")) < 300
+        for template in (each.stateful.to_json(), each.service.to_json()):
+            assert len(template["Resources"]) < 500
+            assert len(json.dumps(template)) < 1_000_000
+
+
+def test_variables_of_one_place_have_one_name(synthesised: Synthesised) -> None:
+    """API Gateway refuses a second name of a variable beside the first."""
+    beside: dict[str, set[str]] = {}
+    for path in paths(synthesised).values():
+        above, _, part = path.rpartition("/")
+        if part.startswith("{"):
+            beside.setdefault(above, set()).add(part)
+    assert {above: names for above, names in beside.items() if len(names) > 1} == {}
+
+
 def test_answers_to_get_are_streamed_and_others_buffered(synthesised: Synthesised) -> None:
     for (method, _), properties in methods(synthesised).items():
         integration = properties["Integration"]
@@ -499,6 +520,7 @@ def test_answers_of_the_gateway_itself_are_problems_that_pages_can_read(
     for each in answers:
         headers = each["Properties"]["ResponseParameters"]
         assert headers["gatewayresponse.header.Access-Control-Allow-Origin"] == "'*'"
+        assert headers["gatewayresponse.header.Access-Control-Expose-Headers"] == "'*'"
         content_type = headers["gatewayresponse.header.Content-Type"]
         assert content_type == "'application/problem+json'"
         problem = json.loads(each["Properties"]["ResponseTemplates"]["application/json"])
