@@ -92,6 +92,8 @@ class Meter:
         """Give the items that a query read, of which its answer may hold less."""
         if _PARTIAL.isdisjoint(params):
             return parsed
+        if "KeyConditionExpression" not in params:
+            return self._scanned(params, parsed)
         condition = params["KeyConditionExpression"]
         asked = {name: value for name, value in params.items() if name not in _PARTIAL}
         for names in ("ExpressionAttributeNames", "ExpressionAttributeValues"):
@@ -99,6 +101,15 @@ class Meter:
             asked[names] = {k: v for k, v in known.items() if re.search(rf"{k}\b", condition)}
         asked["Limit"] = max(1, parsed["ScannedCount"])
         whole: Mapping[str, Any] = self._dynamodb.query(**{k: v for k, v in asked.items() if v})
+        return {**whole, "Items": whole["Items"][: parsed["ScannedCount"]]}
+
+    def _scanned(self, params: Mapping[str, Any], parsed: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Scan again what was scanned, with all attributes of all items."""
+        named = ("TableName", "Segment", "TotalSegments", "ExclusiveStartKey", "ConsistentRead")
+        asked = {name: params[name] for name in named if name in params}
+        whole: Mapping[str, Any] = self._dynamodb.scan(
+            **asked, Limit=max(1, parsed["ScannedCount"])
+        )
         return {**whole, "Items": whole["Items"][: parsed["ScannedCount"]]}
 
     def _item(self, table: str, key: RawItem) -> RawItem | None:
@@ -129,8 +140,6 @@ def _written_keys(operation: str, params: Mapping[str, Any]) -> Iterator[tuple[s
         for write in params["TransactItems"]:
             put = write["Put"]
             yield put["TableName"], _key(put["Item"])
-    elif operation == "Scan":
-        raise NotImplementedError(f"the meter does not know what {operation} counts as")
 
 
 def _key(item: RawItem) -> RawItem:
@@ -141,7 +150,7 @@ def _units_read(operation: str, params: Mapping[str, Any], parsed: Mapping[str, 
     if operation == "GetItem":
         item = parsed.get("Item", {})
         return read_units(item_size_bytes(item), is_strong=params.get("ConsistentRead", False))
-    if operation == "Query":
+    if operation in ("Query", "Scan"):
         size = sum(map(item_size_bytes, parsed.get("Items", ())))
         return read_units(size, is_strong=params.get("ConsistentRead", False))
     if operation == "BatchGetItem":

@@ -163,6 +163,10 @@ def test_what_is_stored_over_http_is_answered_and_its_event_changes_nothing(
     after = studies(system)
     assert [each["0020000D"] for each in after] == [each["0020000D"] for each in before]
     assert after[0]["00201208"]["Value"] == [1]
+    # Nor is the checksum forgotten that storing it has told.
+    path = f"/dicom-web/studies/{after[0]['0020000D']['Value'][0]}/manifest"
+    text = whole(system.reader()(Request("GET", path, base_url=BASE_URL)))
+    assert json.loads(text)["instances"][0]["checksum"].startswith("sha256:")
 
 
 def test_a_message_that_is_none_is_given_back_and_the_others_are_done(system: Deployed) -> None:

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
         Change,
         DictionaryRow,
         EntryPage,
+        HeldChecksum,
         Index,
         InstanceAnswer,
         InstanceRow,
+        InstanceRowKey,
         ObjectRow,
         Page,
         Rejection,
@@ -178,6 +180,11 @@ class DisturbedIndex:
 
     def get_instance(self, instance: InstanceResource) -> tuple[InstanceRow, ...]:
         return self._inner.get_instance(instance)
+
+    def held_checksums(
+        self, keys: Collection[InstanceRowKey]
+    ) -> Mapping[InstanceRowKey, HeldChecksum]:
+        return self._inner.held_checksums(keys)
 
     # series
 

@@ -18,6 +18,7 @@ from dicomulus.ports import (
     CARRIED_KEYWORDS,
     Change,
     ChangeType,
+    HeldChecksum,
     InstanceAnswer,
     InstanceChanges,
     ObjectRow,
@@ -385,6 +386,17 @@ class IndexContract:
         assert after["a/2"] == ObjectRow(object_key="a/2")
         assert after[canonical].instances == {instance_of(5)}
         assert index.forget_object(after["a/2"])
+
+    def test_rows_with_a_checksum_tell_it_with_its_object(self, index: Index) -> None:
+        with_it = instance_row(instance_of(), checksum="sha256:00", object_etag="e7")
+        without = instance_row(instance_of(sop=2), checksum="")
+        commit(index, putting(with_it, without))
+        absent = row_key(instance_row(instance_of(sop=3)))
+        found = index.held_checksums([row_key(with_it), row_key(without), absent])
+        assert found == {
+            row_key(with_it): HeldChecksum("e7", with_it.object_modified_ms, "sha256:00")
+        }
+        assert index.held_checksums([]) == {}
 
     # dictionaries
 

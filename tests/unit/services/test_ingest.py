@@ -16,6 +16,7 @@ from dicomulus.dicom.resource import canonical_key
 from dicomulus.errors import ConfigurationError, ObjectChangedError, UnavailableError
 from dicomulus.ports import CompactSeries, Rejection
 from dicomulus.services import ingest
+from dicomulus.services.reconcile import Cursor, Wishes
 from tests.support.archives import body_of, small_archive
 from tests.support.crashing import Crashes
 from tests.support.datasets import (
@@ -450,3 +451,12 @@ def test_an_index_that_is_another_by_now_gets_dictionaries_of_its_own(
     assert [each.name for each in small.index.query_dictionaries(row.instance.series)] == [
         row.fragment.dictionary
     ]
+
+
+def test_a_checksum_that_was_known_stays_with_the_same_object_alone(small: Small) -> None:
+    (row,) = small.take({"a": ct_instance()}).indexed
+    small.archive.reconcile.compare_rows(Cursor(), Wishes(verify=True))
+    assert small.row_of("a").checksum.startswith("sha256:")
+    (other,) = small.take({"a": ct_instance()}).indexed
+    # It was written again: the same entity tag, but of another time.
+    assert (other.object_etag, other.checksum) == (row.object_etag, "")

@@ -142,6 +142,8 @@ def compose(
         clock_ms=clock,
         run_all=run_all,
         verify=Verify(index, storage, clock_ms=clock, run_all=run_all, pace=pace),
+        # A folder is walked as slowly as its files are looked at.
+        lists=bool(settings.storage_bucket),
     )
     retrieve = Retrieve(
         index,

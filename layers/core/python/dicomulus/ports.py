@@ -289,6 +289,14 @@ class InstanceChanges:
     studies: Mapping[str, StudyRow] = field(default_factory=dict)
 
 
+class HeldChecksum(NamedTuple):
+    """The checksum that an instance row has, and the object that it is of."""
+
+    object_etag: str
+    object_modified_ms: int
+    checksum: str
+
+
 class Index(Protocol):
     """The rows: objects, dictionaries, instances, series, studies."""
 
@@ -391,6 +399,12 @@ class Index(Protocol):
 
     def get_instance(self, instance: InstanceResource) -> tuple[InstanceRow, ...]:
         """Give all rows of one instance, ordered by object key (strong)."""
+        ...
+
+    def held_checksums(
+        self, keys: Collection[InstanceRowKey]
+    ) -> Mapping[InstanceRowKey, HeldChecksum]:
+        """Give the checksums of instance rows (strong); rows without one are absent."""
         ...
 
     # series

@@ -102,12 +102,6 @@ def canonical_key(instance: InstanceResource) -> str:
     return _KEY_PREFIX + "/".join(quote_uid(uid) for uid in parts) + _KEY_SUFFIX
 
 
-def canonical_prefix(series: SeriesResource) -> str:
-    """Give what the keys of all stored instances of a series begin with, and no others."""
-    study, name = quote_uid(series.study_instance_uid), quote_uid(series.series_instance_uid)
-    return f"{_KEY_PREFIX}{study}/{name}/"
-
-
 def instance_of_key(object_key: str) -> InstanceResource | None:
     """Give the instance that a canonical key names; none for any other key."""
     if not (object_key.startswith(_KEY_PREFIX) and object_key.endswith(_KEY_SUFFIX)):

@@ -165,7 +165,7 @@ class Ingest:
         failed: dict[str, DicomulusError] = {}
         pending = tuple(dict.fromkeys(object_keys))
         for _ in range(_LOOKS):
-            seen = self._look_each(pending, failed, written)
+            seen = self._with_known_checksums(self._look_each(pending, failed, written))
             written = _NOTHING_WRITTEN
             self._record(seen)
             looks |= seen
@@ -191,6 +191,26 @@ class Ingest:
             except DicomulusError as exc:
                 failed[key] = exc
         return seen
+
+    def _with_known_checksums(self, looks: dict[str, Look]) -> dict[str, Look]:
+        """Keep the checksum that a row has, of storing it or of a verification.
+
+        Few stores tell one with the first bytes of an object.
+        """
+        lacking = {
+            key: look.row for key, look in looks.items() if look.row and not look.row.checksum
+        }
+        if not lacking:
+            return looks
+        held = self._index.held_checksums(
+            [InstanceRowKey(row.instance, key) for key, row in lacking.items()]
+        )
+        known: dict[str, Look] = {}
+        for key, row in lacking.items():
+            each = held.get(InstanceRowKey(row.instance, key))
+            if each and (each.object_etag, each.object_modified_ms) == looks[key].state:
+                known[key] = replace(looks[key], row=replace(row, checksum=each.checksum))
+        return looks | known
 
     def _first_look(
         self, object_key: str, written: Written | None

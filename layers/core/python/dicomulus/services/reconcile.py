@@ -13,13 +13,18 @@ from __future__ import annotations
 import json
 import logging
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from dicomulus.dicom.resource import SeriesResource, canonical_prefix, study_path
+from dicomulus.dicom.resource import (
+    SeriesResource,
+    canonical_key,
+    instance_of_key,
+    study_path,
+)
 from dicomulus.errors import DerivedDataMissingError, UnavailableError
 from dicomulus.ports import (
     CompactSeries,
@@ -65,8 +70,15 @@ and a failed attempt to write it comes back for hours."""
 KEYS_IN_MESSAGE: Final = 10
 """Keys of one message: 32 messages are one batch of ingest, which has 90 seconds for them."""
 
-_LISTED: Final = 12
-"""Objects of a series above which a listing costs less than looking at each (S3: 12.5)."""
+_LISTED: Final = 1_000
+"""Objects of one request that lists."""
+
+_LOOKS_PER_LISTING: Final = 12.5
+"""Looks at single objects that cost as much as one request that lists (S3)."""
+
+_ROWS_PER_KEY: Final = 8
+"""Rows of a series that cost as little to query as one key does to be asked for (DynamoDB: a row has
+some 1 KB of the 4 KB of a read unit, and a key takes one read for each of its two items)."""
 
 _PAGE: Final = 1_000
 """Rows of the index read at a time."""
@@ -138,8 +150,12 @@ class Reconcile:
         clock_ms: Callable[[], int],
         run_all: RunAll,
         verify: Verify,
+        lists: bool,
     ) -> None:
-        """Compare an index with the stores; objects are looked at through ``run_all``."""
+        """Compare an index with the stores; objects are looked at through ``run_all``.
+
+        ``lists`` says that a request which lists is cheaper than a look at each object.
+        """
         self._index = index
         self._storage = storage
         self._cache = cache
@@ -149,6 +165,7 @@ class Reconcile:
         self._clock_ms = clock_ms
         self._run_all = run_all
         self._verify = verify
+        self._lists = lists
         self._fragments = FragmentReader(index, cache, queue=_Nobody())
 
     # objects -> rows
@@ -158,7 +175,7 @@ class Reconcile:
         findings = Findings()
         findings.checked[Checked.OBJECTS] = len(listed)
         findings.checked[Checked.BYTES] = sum(info.size for info in listed)
-        settled = self._index.indexed_etags([info.key for info in listed])
+        settled = self._settled([info.key for info in listed])
         differing = [info for info in listed if settled.get(info.key) != info.etag]
         missing = [info for info in differing if info.key not in settled]
         # What an old listing tells of an object may be what its row was made anew for.
@@ -173,6 +190,36 @@ class Reconcile:
         if wishes.repair:
             self._look_again([info.key for info in (*missing, *changed)], findings)
         return findings
+
+    def _settled(self, object_keys: Collection[str]) -> Mapping[str, str]:
+        """Give the entity tag for which each key's state is settled.
+
+        Stored objects lie together with others of their series, whose rows are read at once.
+        """
+        groups: dict[SeriesResource, int] = Counter(
+            instance.series for key in object_keys if (instance := instance_of_key(key)) is not None
+        )
+        held: dict[str, str] = {}
+        for series, keys in groups.items():
+            row = self._index.get_series(series)
+            if row is not None and 0 < row.instance_count <= _ROWS_PER_KEY * keys:
+                held.update(self._stored(series))
+        settled = {key: held[key] for key in object_keys if key in held}
+        rest = [key for key in object_keys if key not in held]
+        return {**settled, **self._index.indexed_etags(rest)}
+
+    def _stored(self, series: SeriesResource) -> dict[str, str]:
+        """Give the entity tags of a series' objects under their canonical keys."""
+        held: dict[str, str] = {}
+        after: str | None = None
+        while True:
+            page = self._index.query_stored_objects(series, after)
+            for each in page.items:
+                if each.object_key == canonical_key(each.instance):
+                    held[each.object_key] = each.object_etag
+            if page.next is None:
+                return held
+            after = page.next
 
     def _but_recent(self, infos: Iterable[ObjectInfo], findings: Findings) -> list[ObjectInfo]:
         latest_ms = self._clock_ms() - 1000 * GRACE_SECONDS
@@ -291,7 +338,7 @@ class Reconcile:
     ) -> None:
         findings.checked[Checked.SERIES] += 1
         findings.checked[Checked.ROWS] += len(rows)
-        objects = self._objects_of(series, rows, findings)
+        objects = self._objects_of(rows, findings)
         orphans = [each for each in rows if objects.get(each.object_key, each) is None]
         orphans += self._strays(rows, objects)
         findings.add(Finding.ORPHAN, (each.object_key for each in orphans))
@@ -301,16 +348,24 @@ class Reconcile:
         self._compare_fold(series, row, rows, wishes, findings)
 
     def _objects_of(
-        self, series: SeriesResource, rows: Sequence[InstanceRow], findings: Findings
+        self, rows: Sequence[InstanceRow], findings: Findings
     ) -> dict[str, ObjectInfo | None]:
         """Look for the objects of rows; those of which nothing is known are absent."""
-        prefix = canonical_prefix(series)
         keys = dict.fromkeys(row.object_key for row in rows)
-        found: dict[str, ObjectInfo | None] = {}
-        if sum(key.startswith(prefix) for key in keys) > _LISTED:
-            found = {info.key: info for info in self._storage.list(prefix) if info.key in keys}
+        found = self._listed(keys) if self._lists else {}
         # What a listing does not have may have come, or not be to be seen, so it is looked at too.
         return found | self._look([key for key in keys if key not in found], findings)
+
+    def _listed(self, keys: Collection[str]) -> dict[str, ObjectInfo | None]:
+        """Find objects in the listings of their folders, as far as these cost less than looks."""
+        folders = Counter(key.rpartition("/")[0] for key in keys)
+        found: dict[str, ObjectInfo | None] = {}
+        for folder, count in folders.items():
+            listings = int(count / _LOOKS_PER_LISTING)
+            prefix = f"{folder}/" if folder else ""
+            listed = islice(self._storage.list(prefix), listings * _LISTED) if listings else ()
+            found |= {info.key: info for info in listed if info.key in keys}
+        return found
 
     def _strays(
         self, rows: Iterable[InstanceRow], objects: Mapping[str, ObjectInfo | None]

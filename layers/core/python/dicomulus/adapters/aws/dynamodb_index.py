@@ -64,6 +64,7 @@ from dicomulus.adapters.aws.table import (
     dictionary_row,
     format_held,
     format_rejection,
+    held_checksum,
     in_carried,
     instance_answer,
     instance_item,
@@ -101,9 +102,11 @@ if TYPE_CHECKING:
     from dicomulus.ports import (
         Change,
         DictionaryRow,
+        HeldChecksum,
         InstanceAnswer,
         InstanceChanges,
         InstanceRow,
+        InstanceRowKey,
         Rejection,
         SeriesRow,
         StoredObject,
@@ -428,6 +431,19 @@ class DynamoDbIndex:
             prefix.partition, Item.sort.startswith(prefix.sort), attributes=attributes
         )
         return _rows(items, row_of)
+
+    def held_checksums(
+        self, keys: Collection[InstanceRowKey]
+    ) -> Mapping[InstanceRowKey, HeldChecksum]:
+        """See ``Index``."""
+        where = {key: instance_key(key.instance, key.object_key) for key in keys}
+        items = self._table.batch_get(where.values())
+        held = {
+            key: held_checksum(InstanceItem.from_raw_data(items[each]))
+            for key, each in where.items()
+            if each in items
+        }
+        return {key: each for key, each in held.items() if each.checksum}
 
     # series
 

@@ -64,6 +64,7 @@ from dicomulus.ports import (
     ChangeType,
     DictionaryRow,
     Fragment,
+    HeldChecksum,
     InstanceAnswer,
     InstanceRow,
     ObjectRow,
@@ -475,6 +476,12 @@ def stored_object(item: InstanceItem) -> StoredObject:
         instance_number=facts[2],
         damaged=bool(damaged),
     )
+
+
+def held_checksum(item: InstanceItem) -> HeldChecksum:
+    """Read of an instance row its checksum, empty where it has none."""
+    checksum = unpack_text(item.checksum) if item.checksum else ""
+    return HeldChecksum(unpack_text(item.etag), int(item.modified_ms), checksum)
 
 
 def _instance_content(

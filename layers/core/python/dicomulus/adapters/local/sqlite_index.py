@@ -37,6 +37,7 @@ from dicomulus.ports import (
     DictionaryRow,
     EntryPage,
     Fragment,
+    HeldChecksum,
     InstanceAnswer,
     InstanceRow,
     ObjectRow,
@@ -171,6 +172,11 @@ READ_INSTANCE: Final = f"""
     SELECT {_INSTANCE_LIST} FROM instance
     WHERE series_id = ({FIND_SERIES}) AND sop_instance_uid = ?
     ORDER BY object_key
+"""
+READ_CHECKSUM: Final = f"""
+    SELECT object_etag, object_modified_ms, checksum FROM instance
+    WHERE series_id = ({FIND_SERIES}) AND sop_instance_uid = ? AND object_key = ?
+    AND checksum <> ''
 """
 PUT_DICTIONARY: Final = """
     INSERT OR IGNORE INTO dictionary (series_id, name, content) VALUES (?, ?, ?)
@@ -437,6 +443,19 @@ class SqliteIndex:
                 READ_INSTANCE, (*_key(series), instance.sop_instance_uid)
             ).fetchall()
         return tuple(_instance_row(series, values) for values in found)
+
+    def held_checksums(
+        self, keys: Collection[InstanceRowKey]
+    ) -> Mapping[InstanceRowKey, HeldChecksum]:
+        """Give the checksums of instance rows; rows without one are absent."""
+        held: dict[InstanceRowKey, HeldChecksum] = {}
+        with self._database.reading() as connection:
+            for key in keys:
+                place = (*_key(key.instance.series), key.instance.sop_instance_uid, key.object_key)
+                found = connection.execute(READ_CHECKSUM, place).fetchone()
+                if found is not None:
+                    held[key] = HeldChecksum(*found)
+        return held
 
     # series
 
