@@ -113,7 +113,7 @@ unit contract integration:
 SECOND_VENV := build/second-emulator-venv
 SECOND_STAMP := $(SECOND_VENV)/.stamp
 SPEAKS_TO_AWS := tests/contract/test_aws_meter.py tests/contract/test_dynamodb_index.py \
-	tests/contract/test_s3_store.py tests/contract/test_search_prices.py tests/contract/test_sqs_queue.py \
+	tests/contract/test_aws_faults.py tests/contract/test_s3_store.py tests/contract/test_search_prices.py tests/contract/test_sqs_queue.py \
 	tests/integration/test_coherency_dynamodb.py tests/integration/test_emulate.py \
 	$(wildcard tests/integration/test_functions*.py)
 SEARCHES_ON_AWS := tests/contract/test_search_oddities.py tests/contract/test_search_reference.py \
@@ -137,6 +137,12 @@ second: $(DEV_STAMP) $(SECOND_STAMP) ## what speaks to AWS, against the second e
 .PHONY: second-all
 second-all: $(DEV_STAMP) $(SECOND_STAMP) ## all that speaks to AWS, searches too, against the second emulator [network]
 	DICOMULUS_TEST_AWS=second $(PYTEST) $(SPEAKS_TO_AWS) $(SEARCHES_ON_AWS)
+
+SEEDS ?= 100:200
+
+.PHONY: faults
+faults: $(DEV_STAMP) $(SECOND_STAMP) ## the archive on AWS while requests fail, on both emulators: SEEDS=100:200 [network]
+	DICOMULUS_FAULT_SEEDS="$(SEEDS)" $(PYTEST) -s -q tests/integration/test_faults.py -k agree
 
 .PHONY: infra
 infra: $(TEST_STAMP) ## template, permissions, layers (skipped without Node)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from dicomulus.adapters.aws.limits import BatchLimits, FunctionName
     from dicomulus.wire.message import Request, Response
+    from tests.support.emulators import EmulatorName
 
 FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 BASE_URL = "https://archive.example/prod/dicom-web"
@@ -78,21 +79,22 @@ class Deployed:
 
     def reader(self) -> Callable[[Request], Response]:
         """Give what answers requests in the reading function."""
-        return self._answering("read")
+        return self.answering("read")
 
     def renderer(self) -> Callable[[Request], Response]:
         """Give what answers requests in the function that has the decoders."""
-        return self._answering("render")
+        return self.answering("render")
 
     def storer(self) -> Callable[[Request], Response]:
         """Give what answers requests in the storing function."""
-        return self._answering("store")
+        return self.answering("store")
 
     def manager(self) -> Callable[[Request], Response]:
         """Give what answers requests in the managing function."""
-        return self._answering("manage")
+        return self.answering("manage")
 
-    def _answering(self, name: FunctionName) -> Callable[[Request], Response]:
+    def answering(self, name: FunctionName) -> Callable[[Request], Response]:
+        """Give what answers requests in a function, started anew."""
         import importlib
 
         module = importlib.import_module(f"functions.{name}.handler")
@@ -103,14 +105,17 @@ class Deployed:
 
 
 @contextmanager
-def deployed(*, config: Any = None, **settings: Any) -> Iterator[Deployed]:
+def deployed(
+    *, config: Any = None, emulator: EmulatorName | None = None, **settings: Any
+) -> Iterator[Deployed]:
     """Make an empty deployment with these settings besides the usual ones.
 
     Args:
         config: What only moto can do, as it is told to; nothing leaves the choice of emulator.
+        emulator: Which one plays AWS; by default the chosen one.
         **settings: Those of the deployment.
     """
-    with played_aws("moto" if config else None, config=config):
+    with played_aws("moto" if config else emulator, config=config):
         clients = Clients(
             boto3.client("dynamodb", region_name=REGION),
             boto3.client("s3", region_name=REGION),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,7 +27,7 @@ from tests.support.encodings import decoded
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from dicomulus.ports import (
         Change,
@@ -168,6 +168,22 @@ class _Local(threading.local):
 
 
 _ACTOR = _Local()
+
+
+def current_actor() -> Actor | None:
+    """Give the actor whose thread this is."""
+    return _ACTOR.current
+
+
+@contextmanager
+def as_no_actor() -> Iterator[None]:
+    """Have what the calling thread does be no step of an actor."""
+    actor = _ACTOR.current
+    _ACTOR.current = None
+    try:
+        yield
+    finally:
+        _ACTOR.current = actor
 
 
 def pause() -> None:

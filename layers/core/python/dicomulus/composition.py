@@ -384,11 +384,20 @@ def aws_archive(settings: Settings, *, index_here: bool = True) -> Archive:
     return compose(
         settings,
         index=DynamoDbIndex(
-            DynamoDbTable(settings.table_name), search_shards=settings.search_shards
+            DynamoDbTable(settings.table_name, attempts=settings.aws_attempts),
+            search_shards=settings.search_shards,
         ),
-        storage=S3Store(settings.storage_bucket, prefix=settings.storage_prefix),
-        cache=S3Store(settings.cache_bucket),
-        queue=SqsQueue(settings.ingest_queue_url, settings.compact_queue_url),
+        storage=S3Store(
+            settings.storage_bucket,
+            prefix=settings.storage_prefix,
+            attempts=settings.aws_attempts,
+        ),
+        cache=S3Store(settings.cache_bucket, attempts=settings.aws_attempts),
+        queue=SqsQueue(
+            settings.ingest_queue_url,
+            settings.compact_queue_url,
+            attempts=settings.aws_attempts,
+        ),
         run_all=in_parallel,
         index_here=index_here,
     )

@@ -21,6 +21,7 @@ UnknownParameters = Literal["refuse", "ignore"]
 MetadataModeName = Literal["full", "main-dicom-tags", "extrapolate"]
 
 _AT_LEAST_ONE: Final = (
+    "aws_attempts",
     "prefix_bytes",
     "max_row_fragment_bytes",
     "max_bases",
@@ -123,6 +124,8 @@ class Settings:
     """SQS queue of events of an adopted bucket that EventBridge could not send."""
     search_shards: int = 4
     """Shards of each ordered index over studies; fixed once there is data."""
+    aws_attempts: int = 4
+    """Times that a request to AWS is sent before it counts as failed."""
 
     # ingest and compaction
     prefix_bytes: int = 65_536

@@ -14,6 +14,7 @@ from pynamodb.exceptions import DeleteError, PutError, TransactWriteError, Updat
 
 from dicomulus.adapters.aws.failures import translated_failures
 from dicomulus.adapters.aws.keys import ItemKey
+from dicomulus.adapters.aws.retries import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS
 from dicomulus.adapters.aws.schema import PARTITION_KEY, SORT_KEY, create_table_arguments
 from dicomulus.adapters.aws.session import SharedConnection
 from dicomulus.errors import UnavailableError
@@ -37,9 +38,6 @@ MAX_BATCH_GET_ITEMS: Final = 100
 
 MAX_CONNECTIONS: Final = 32
 """Connections kept open, so that parallel requests do not wait for one."""
-
-MAX_RETRIES: Final = 5
-"""Retries of one request by botocore's standard mode: throttling, 5xx, lost connections."""
 
 _BATCH_ATTEMPTS: Final = 10
 """Times that what a batch left unprocessed is sent."""
@@ -69,6 +67,7 @@ class DynamoDbTable:
         region: str | None = None,
         endpoint_url: str | None = None,
         pause: Callable[[float], None] = time.sleep,
+        attempts: int = ATTEMPTS,
     ) -> None:
         """Connect to a table; without region or endpoint, to the one the environment names."""
         self.connection = TableConnection(table_name)
@@ -76,7 +75,9 @@ class DynamoDbTable:
         self.connection.connection = SharedConnection(
             region=region,
             host=endpoint_url,
-            max_retry_attempts=MAX_RETRIES,
+            connect_timeout_seconds=CONNECT_SECONDS,
+            read_timeout_seconds=READ_SECONDS,
+            max_retry_attempts=attempts - 1,
             max_pool_connections=MAX_CONNECTIONS,
         )
         self.connection.connection.add_meta_table(MetaTable(create_table_arguments(table_name)))

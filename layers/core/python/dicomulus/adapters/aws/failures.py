@@ -16,6 +16,7 @@ from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
 )
 from pynamodb.exceptions import PynamoDBException
+from urllib3.exceptions import HTTPError as Urllib3Error
 
 from dicomulus.errors import ConfigurationError, UnavailableError
 
@@ -28,8 +29,6 @@ _CONFIGURATION_CODES: Final = frozenset(
         "AccessDenied",
         "AccessDeniedException",
         "AWS.SimpleQueueService.NonExistentQueue",
-        "ExpiredToken",
-        "ExpiredTokenException",
         "InvalidAccessKeyId",
         "NoSuchBucket",
         "QueueDoesNotExist",
@@ -41,20 +40,29 @@ _CONFIGURATION_CODES: Final = frozenset(
 
 _TRANSIENT_CODES: Final = frozenset(
     {
+        "400",  # an answer to HEAD has no body; of what is refused so, only credentials are not ours
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "ExpiredToken",  # Lambda hands out new credentials, to other environments at first
+        "ExpiredTokenException",
         "InternalError",
         "InternalServerError",
         "InvalidObjectState",  # archived, and not restored yet
         "LimitExceededException",
+        "PriorRequestNotComplete",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
-        "RequestTimeout",
         "RequestThrottled",
+        "RequestThrottledException",
+        "RequestTimeout",
+        "RequestTimeoutException",
         "ServiceUnavailable",
         "ServiceUnavailableException",
         "SlowDown",
         "ThrottledException",
         "Throttling",
         "ThrottlingException",
+        "TooManyRequestsException",
         "TransactionInProgressException",
     }
 )
@@ -75,6 +83,9 @@ def translated_failures(service: str) -> Iterator[None]:
     """
     try:
         yield
+    except Urllib3Error as exc:
+        # botocore reads what S3 says of a failed GetObject without a look at how that goes.
+        raise UnavailableError(f"{service} breaks off") from exc
     except (PynamoDBException, ClientError, BotoCoreError) as exc:
         cause = exc.cause if isinstance(exc, PynamoDBException) else exc
         if isinstance(cause, (NoCredentialsError, NoRegionError)):

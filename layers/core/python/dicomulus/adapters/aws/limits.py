@@ -45,6 +45,10 @@ MAX_SEARCH_PAGE_BYTES: Final = 4_000_000
 MAX_STORE_BYTES: Final = 4_400_000
 """Bytes of a STOW-RS body: in base64 and with its envelope it is what Lambda takes."""
 
+PATIENT_ATTEMPTS: Final = 6
+"""Times that a function which a queue or a schedule starts sends a request; to be throttled is its
+ordinary day, and nobody waits for an answer."""
+
 DELETE_SECONDS: Final = 20
 """Time that one request deletes for: a last batch fits in before the gateway's 29 s are over."""
 
@@ -92,6 +96,8 @@ def function_settings(function: FunctionName, settings: Settings) -> Settings:
     if function == "store":
         most = min(settings.max_request_bytes, MAX_STORE_BYTES)
         return replace(settings, allow_store=True, max_request_bytes=most)
+    # Of what is left nobody waits for an answer.
+    settings = replace(settings, aws_attempts=PATIENT_ATTEMPTS)
     if function == "probe":
         return replace(settings, allow_store=True)
     return settings

@@ -11,10 +11,15 @@ from functools import partial
 from io import SEEK_END, BytesIO
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
-from botocore.config import Config
-from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import (
+    ClientError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+)
 
 from dicomulus.adapters.aws.failures import error_code, status_code, translated_failures
+from dicomulus.adapters.aws.retries import ATTEMPTS, retry_config
 from dicomulus.adapters.aws.session import make_client
 from dicomulus.errors import (
     InvalidResourceError,
@@ -68,13 +73,14 @@ def s3_client(
     *,
     endpoint_url: str | None = None,
     addressing_style: Literal["auto", "virtual"] = "auto",
+    attempts: int = ATTEMPTS,
 ) -> S3Client:
     """Make a client; without region or endpoint, for those the environment names."""
-    config = Config(
+    config = retry_config(
+        attempts,
         s3={"addressing_style": addressing_style},
         # Presigned requests would else be of version 2, which newer regions refuse.
         signature_version="s3v4",
-        retries={"mode": "standard", "total_max_attempts": 6},
         max_pool_connections=_MAX_CONNECTIONS,
     )
     client: S3Client = make_client("s3", region=region, endpoint_url=endpoint_url, config=config)
@@ -84,7 +90,14 @@ def s3_client(
 class S3Store:
     """An ``ObjectStore`` over a bucket; keys are those of the bucket without the prefix."""
 
-    def __init__(self, bucket: str, *, prefix: str = "", client: S3Client | None = None) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        client: S3Client | None = None,
+        attempts: int = ATTEMPTS,
+    ) -> None:
         """Use a bucket, by a client of one's own or the given one."""
         self.bucket = bucket
         self.prefix = prefix
@@ -92,7 +105,7 @@ class S3Store:
             # Otherwise URLs name no region, and those of a new bucket are redirected, which a
             # signature does not survive. A certificate covers no name with further dots.
             style: Literal["auto", "virtual"] = "auto" if "." in bucket else "virtual"
-            self.client = client or s3_client(addressing_style=style)
+            self.client = client or s3_client(addressing_style=style, attempts=attempts)
 
     @property
     def near_bytes(self) -> int:
@@ -310,6 +323,9 @@ class S3Store:
                 attempts += 1
                 logger.info("object read broke off", extra={"position": position})
                 _, body = self._open(info.key, position, end - position, if_match=info.etag)
+            except FlexibleChecksumError as exc:
+                # Some of it may have been passed on, so that it cannot be had again from here.
+                raise UnavailableError("S3 sends other bytes than it keeps") from exc
             else:
                 return
 

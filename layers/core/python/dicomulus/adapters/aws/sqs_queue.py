@@ -6,10 +6,9 @@ import logging
 import math
 from typing import TYPE_CHECKING, Final
 
-from botocore.config import Config
-
 from dicomulus.adapters.aws.changes import format_change
 from dicomulus.adapters.aws.failures import translated_failures
+from dicomulus.adapters.aws.retries import ATTEMPTS, retry_config
 from dicomulus.adapters.aws.session import make_client
 from dicomulus.errors import ConfigurationError, UnavailableError
 from dicomulus.ports import CompactSeries, LookAtObjects, StabiliseSeries
@@ -40,10 +39,13 @@ _ATTEMPTS: Final = 4
 """Times that messages which a batch failed to send are sent."""
 
 
-def sqs_client(region: str | None = None, *, endpoint_url: str | None = None) -> SQSClient:
+def sqs_client(
+    region: str | None = None, *, endpoint_url: str | None = None, attempts: int = ATTEMPTS
+) -> SQSClient:
     """Make a client; without region or endpoint, for those the environment names."""
-    config = Config(retries={"mode": "standard", "total_max_attempts": 6})
-    client: SQSClient = make_client("sqs", region=region, endpoint_url=endpoint_url, config=config)
+    client: SQSClient = make_client(
+        "sqs", region=region, endpoint_url=endpoint_url, config=retry_config(attempts)
+    )
     return client
 
 
@@ -51,7 +53,12 @@ class SqsQueue:
     """A ``ChangeQueue`` over the ingest and the compaction queue."""
 
     def __init__(
-        self, ingest_queue_url: str, compact_queue_url: str, *, client: SQSClient | None = None
+        self,
+        ingest_queue_url: str,
+        compact_queue_url: str,
+        *,
+        client: SQSClient | None = None,
+        attempts: int = ATTEMPTS,
     ) -> None:
         """Use two queues, by a client of one's own or the given one."""
         self._urls = {
@@ -60,7 +67,7 @@ class SqsQueue:
             StabiliseSeries: compact_queue_url,
         }
         with translated_failures("SQS"):
-            self.client = client or sqs_client()
+            self.client = client or sqs_client(attempts=attempts)
 
     def send(self, messages: Sequence[Message], *, delay_seconds: float = 0) -> None:
         """See ``ChangeQueue``.

@@ -91,7 +91,7 @@ class EventSource:
         messages = self._receive(wait_seconds)
         if not messages:
             return 0
-        event = {"Records": [self._record(message) for message in messages]}
+        event = {"Records": [self.record(message) for message in messages]}
         answer = self._handler(event, Context(function_name=self._function_name)) or {}
         failed = {each["itemIdentifier"] for each in answer.get("batchItemFailures", ())}
         for message in messages:
@@ -120,7 +120,8 @@ class EventSource:
         )
         return answer.get("Messages", ())
 
-    def _record(self, message: MessageTypeDef) -> dict[str, Any]:
+    def record(self, message: MessageTypeDef) -> dict[str, Any]:
+        """Write a message as it is part of an event."""
         region = self._sqs.meta.region_name
         account, queue_name = self._queue_url.split("/")[-2:]
         return {
