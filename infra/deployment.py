@@ -56,6 +56,8 @@ class Deployment:
     """Secret of AWS Secrets Manager that holds ``client_id`` and ``client_secret`` for that."""
     sign_in_client_id: str = ""
     """Application at the provider as which the pages sign people in; empty: they ask for a token."""
+    sign_in_scopes: tuple[str, ...] = ()
+    """Scopes that they ask for; none: ``openid`` and the provider's names of reading."""
     sign_in_origins: tuple[str, ...] = ()
     """Origins besides the provider's own that it gives tokens at."""
     oidc_cache_seconds: int = 0
@@ -207,6 +209,7 @@ class Deployment:
                 oidc_audience=self.oidc_audience,
                 oidc_scopes=self.oidc_scopes,
                 sign_in_client_id=self.sign_in_client_id,
+                sign_in_scopes=self.sign_in_scopes,
                 sign_in_origins=self.sign_in_origins,
             )
         )

@@ -87,6 +87,8 @@ class Settings:
     """Secret of AWS Secrets Manager that holds both, as ``client_id`` and ``client_secret``."""
     sign_in_client_id: str = ""
     """Application at the provider as which the pages sign people in; empty: they ask for a token."""
+    sign_in_scopes: tuple[str, ...] = ()
+    """Scopes that they ask for; empty: ``openid`` and the provider's names of reading."""
     sign_in_origins: tuple[str, ...] = ()
     """Origins besides the provider's own that it gives tokens at."""
     insecure: bool = False

@@ -38,11 +38,12 @@ def sign_in_of(settings: Settings) -> SignIn | None:
         return None
     issuer = urlsplit(settings.oidc_issuer)
     # The pages read; whoever writes or deletes brings a token of their own.
-    names = dict(each.split("=", 1) for each in settings.oidc_scopes)
+    pairs = [each.partition("=") for each in settings.oidc_scopes]
+    reading = [theirs.strip() for ours, _, theirs in pairs if ours.strip() == "read"]
     return SignIn(
         issuer=settings.oidc_issuer,
         client_id=settings.sign_in_client_id,
         audience=settings.oidc_audience,
-        scope=" ".join(("openid", *(names[kind] for kind in ("read",) if kind in names))),
+        scope=" ".join(settings.sign_in_scopes or ("openid", *reading)),
         origins=(f"{issuer.scheme}://{issuer.netloc}", *settings.sign_in_origins),
     )

@@ -19,7 +19,9 @@ const here = () => location.origin + location.pathname;
 async function described({ issuer }) {
   const response = await fetch(`${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`);
   if (!response.ok) throw new Error(`The OpenID provider answers ${response.status}.`);
-  return response.json();
+  const found = await response.json();
+  if (found.issuer !== issuer) throw new Error("The description of the OpenID provider is another's.");
+  return found;
 }
 
 // Gets another token than the one that the archive has refused: by the last one's leave, or by having
