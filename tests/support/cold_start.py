@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from unittest import mock
 
 import boto3
 
 from dicomulus.adapters.aws.limits import function_settings
 from dicomulus.adapters.aws.metrics import service_name
-from dicomulus.cli.emulate.event_source import EventSource
 from dicomulus.cli.emulate.resources import Clients, make_resources
+from dicomulus.composition import aws_archive
 from dicomulus.settings import Settings
 from infra.layers import CORE, DEPENDENCIES, ROOT
 from infra.limits import READ
@@ -24,7 +26,7 @@ from tests.support.lambda_folder import REGION, LambdaFolder, Packaged
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.support.lambda_folder import EventFunction, HttpFunction
+    from tests.support.lambda_folder import HttpFunction
 
 HOST: Final = "archive.example"
 SERIES: Final = "/dicom-web/studies/1.2/series/1.2.3"
@@ -32,6 +34,11 @@ METADATA: Final = f"{SERIES}/metadata"
 SEARCH: Final = "/dicom-web/studies?PatientID=a*"
 
 _INSTANCES: Final = 20
+_AWS: Final = {
+    "AWS_ACCESS_KEY_ID": "any",
+    "AWS_SECRET_ACCESS_KEY": "any",
+    "AWS_DEFAULT_REGION": REGION,
+}
 _IMPORT: Final = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \|\s*(\S+)$", re.MULTILINE)
 
 
@@ -80,7 +87,7 @@ class ColdStarts:
 
 @contextmanager
 def cold_starts(root: Path, endpoint: str) -> Iterator[ColdStarts]:
-    """Have an archive at an emulator of AWS, indexed by the functions themselves, to start over.
+    """Have a small archive at an emulator of AWS, and the function that is to read it.
 
     Raises:
         CannotBuildError: The packages cannot be had.
@@ -95,8 +102,7 @@ def cold_starts(root: Path, endpoint: str) -> Iterator[ColdStarts]:
         clients,
         Settings(public_base_url=f"https://{HOST}/prod/dicom-web", compact_delay_seconds=0),
     )
-    functions = {name: _packaged(name, settings) for name in ("ingest", "compact", "read")}
-    folder = LambdaFolder(root, {}, endpoint, functions)
+    folder = LambdaFolder(root, {}, endpoint, {"read": _packaged(settings)})
     for number in range(_INSTANCES):
         clients.s3.put_object(
             Bucket=settings.storage_bucket,
@@ -108,9 +114,10 @@ def cold_starts(root: Path, endpoint: str) -> Iterator[ColdStarts]:
                 patient_id="a",
             ),
         )
-    with folder.event_function("ingest") as ingest, folder.event_function("compact") as compact:
-        _pump(clients, settings.ingest_queue_url, ingest)
-        _pump(clients, settings.compact_queue_url, compact)
+    with mock.patch.dict(os.environ, {**_AWS, "AWS_ENDPOINT_URL": endpoint}):
+        archive = aws_archive(settings)
+        rows = archive.ingest.look_at([f"{number}.dcm" for number in range(_INSTANCES)]).indexed
+        archive.compaction.compact({row.instance.series for row in rows})
     yield ColdStarts(folder)
 
 
@@ -130,35 +137,19 @@ def _answer(read: HttpFunction, path: str) -> None:
         raise RuntimeError(f"{path}: {answer.status}")
 
 
-def _pump(clients: Clients, queue_url: str, function: EventFunction) -> None:
-    from dicomulus.adapters.aws.limits import BatchLimits
-
-    source = EventSource(
-        queue_url,
-        function.function.name,
-        handler=lambda event, _: function.invoke(event),
-        batch=BatchLimits(messages=10, window_seconds=0, functions=1),
-        sqs=clients.sqs,
-    )
-    while source.pump(wait_seconds=1):
-        pass
-
-
-def _packaged(name: str, settings: Settings) -> Packaged:
-    """Describe a function as the template does, which takes Node to make."""
-    is_http = name == "read"
-    served = {"AWS_LWA_READINESS_CHECK_PATH": "/"} if is_http else {}
+def _packaged(settings: Settings) -> Packaged:
+    """Describe the function as the template does, which takes Node to make."""
     return Packaged(
-        name=name,
-        handler="run.sh" if is_http else "handler.handler",
-        code=ROOT / "functions" / name,
+        name="read",
+        handler="run.sh",
+        code=ROOT / "functions" / "read",
         layers=(CORE.name, DEPENDENCIES.name),
-        has_adapter=is_http,
+        has_adapter=True,
         variables={
-            "POWERTOOLS_SERVICE_NAME": service_name(name, stage="bench"),
+            "AWS_LWA_READINESS_CHECK_PATH": "/",
             "POWERTOOLS_LOG_LEVEL": "INFO",
-            **served,
-            **function_settings(name, settings).to_env(),  # type: ignore[arg-type]
+            "POWERTOOLS_SERVICE_NAME": service_name("read", stage="bench"),
+            **function_settings("read", settings).to_env(),
         },
         memory_mb=READ.memory_mb,
         timeout_seconds=READ.timeout_seconds,
