@@ -199,6 +199,23 @@ def test_an_instance_that_is_gone_is_a_failure_of_its_own(
     assert report.failed[0].reason == "404 Not Found"
 
 
+@pytest.mark.parametrize("too_long", ["study", "series"])
+def test_where_a_manifest_is_too_long_those_of_its_members_are_asked_for(
+    remote: RemoteServer, tmp_path: Path, too_long: str
+) -> None:
+    kept = "/instances/" if too_long == "series" else "/series/"
+
+    def refuse(asked: Asked) -> Reply | None:
+        is_refused = asked.path.endswith("/manifest") and kept not in asked.path
+        return Reply(413, b'{"code": "response-too-large"}') if is_refused else None
+
+    remote.interfere = refuse
+    report = pulled(remote, tmp_path)
+    assert report.counts == {Got.RECEIVED: 6}
+    assert_holds(tmp_path, remote)
+    assert len([each for each in remote.asked if "/bucket/" in each.path]) == 6
+
+
 def test_a_study_that_is_not_there_is_a_failure(remote: RemoteServer, tmp_path: Path) -> None:
     report = pulled(remote, tmp_path, "1.2.3", STUDY)
     assert report.counts == {Got.RECEIVED: 6, Got.FAILED: 1}

@@ -107,7 +107,7 @@ def manifest_of(client: HttpClient, resource: Resource) -> list[Holding] | None:
         return _parse_manifest(answer.json(), base_url=client.base_url)
     if answer.status in (404, 410) and answer.members.get("code") in _GONE:
         client.refuse(answer)
-    if answer.status in (401, 403, 429) or answer.status >= 502:
+    if answer.status in (401, 403, 413, 429) or answer.status >= 502:
         client.refuse(answer)
     return None
 

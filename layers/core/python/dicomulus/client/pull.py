@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dicomulus.client.catalogue import (
     Holding,
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from dicomulus.client.catalogue import Resource
     from dicomulus.client.http_client import HttpClient
     from dicomulus.client.progress import Progress
+
+
+_TOO_LARGE: Final = 413
 
 
 @dataclass(slots=True)
@@ -135,6 +138,9 @@ class _Pull:
         try:
             manifest = manifest_of(self._client, resource)
         except RemoteRefusedError as exc:
+            if exc.status == _TOO_LARGE and not isinstance(resource, InstanceResource):
+                yield from self._tasks_of_members(resource)
+                return
             if exc.status not in (404, 410):
                 raise
             self._report.add(Pulled(path_of(resource), Got.FAILED, reason=str(exc)))
@@ -146,6 +152,16 @@ class _Pull:
         self._progress.expect(self._expected_bytes)
         for holding in manifest:
             yield partial(self._one, holding)
+
+    def _tasks_of_members(self, resource: str | SeriesResource) -> Iterator[Callable[[], _Results]]:
+        """Go by the manifests of what is in it, where its own is too long."""
+        members: Iterator[Resource] = (
+            instances_of(self._client, resource)
+            if isinstance(resource, SeriesResource)
+            else series_of(self._client, resource)
+        )
+        for member in members:
+            yield from self._tasks_of(member)
 
     def _tasks_without_manifest(self, resource: Resource) -> Iterator[Callable[[], _Results]]:
         """Go by series where the server can tell which there are."""
