@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 
+from dicomulus.adapters.aws import runs
 from dicomulus.adapters.aws.schema import PARTITION_KEY, SORT_KEY
 from dicomulus.cli.emulate.event_source import Context
+from dicomulus.cli.exit_status import ERROR, FAILED
+from dicomulus.cli.main import main
 from dicomulus.services import reconcile as service
 from dicomulus.wire.message import Request, parse_query
 from infra import limits
 from infra.reconciliation_states import reconciliation
+from tests.support.aws import REGION
 from tests.support.datasets import ct_instance, generated_study
 from tests.support.deployed import BASE_URL, deployed
-from tests.support.state_machine import EXECUTING, functions_of, run
+from tests.support.state_machine import EXECUTING, ROLE, as_moto_reads, functions_of, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,13 +41,7 @@ def system(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
 
 
 def reconcile(system: Deployed, *, storage_bucket: str = "", **wishes: Any) -> dict[str, Any]:
-    settings = system.settings
-    definition = reconciliation(
-        function_arn=FUNCTION,
-        storage_bucket=storage_bucket or settings.storage_bucket,
-        storage_prefix=settings.storage_prefix,
-        cache_bucket=settings.cache_bucket,
-    )
+    definition = definition_of(system, storage_bucket=storage_bucket)
     with functions_of({"reconcile": system.handler("reconcile")}):
         return run(definition, wishes)
 
@@ -59,6 +58,16 @@ def read_report(system: Deployed, key: str) -> dict[str, Any]:
         system.clients.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     )
     return report
+
+
+def definition_of(system: Deployed, *, storage_bucket: str = "") -> dict[str, Any]:
+    settings = system.settings
+    return reconciliation(
+        function_arn=FUNCTION,
+        storage_bucket=storage_bucket or settings.storage_bucket,
+        storage_prefix=settings.storage_prefix,
+        cache_bucket=settings.cache_bucket,
+    )
 
 
 def answers(system: Deployed) -> list[Any]:
@@ -168,3 +177,33 @@ def test_objects_are_verified_and_one_that_is_damaged_is_named(system: Deployed)
     again = report_of(system, verify=True)
     assert (again["checked"]["verified"], again["checked"]["checksums"]) == (1, 0)
     assert again["found"] == {}
+
+
+def test_the_command_runs_a_deployment_and_tells_its_report(
+    system: Deployed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    system.put("0.dcm", ct_instance())
+    machine = boto3.client("stepfunctions", region_name=REGION).create_state_machine(
+        name="any", definition=json.dumps(as_moto_reads(definition_of(system))), roleArn=ROLE
+    )
+    for stack, output, value in (
+        ("Service", "ReconcileStateMachine", machine["stateMachineArn"]),
+        ("Stateful", "CacheBucketName", system.settings.cache_bucket),
+    ):
+        template = {
+            "Resources": {"Any": {"Type": "AWS::SNS::Topic"}},
+            "Outputs": {output: {"Value": value}},
+        }
+        boto3.client("cloudformation", region_name=REGION).create_stack(
+            StackName=f"Dicomulus-dev-{stack}", TemplateBody=json.dumps(template)
+        )
+    monkeypatch.setattr(runs, "_PAUSE_SECONDS", 0.05)
+    with functions_of({"reconcile": system.handler("reconcile")}):
+        assert main(["reconcile", "--stage", "dev", "--dry-run"]) == FAILED
+        told = capsys.readouterr().out
+        assert "object-without-row: 1\n  0.dcm" in told
+        assert "Nothing was changed" in told
+        assert main(["reconcile", "--stage", "dev", "--json"]) == 0
+    assert main(["reconcile", "--stage", "other"]) == ERROR
+    assert "Dicomulus-other-Service" in capsys.readouterr().err

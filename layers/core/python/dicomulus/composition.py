@@ -24,7 +24,7 @@ from dicomulus.services.reconcile import Reconcile
 from dicomulus.services.reindex import Reindex
 from dicomulus.services.render import Render
 from dicomulus.services.retrieve import Retrieve
-from dicomulus.services.run_reports import RunReports
+from dicomulus.services.run_reports import RunReports, report_key
 from dicomulus.services.search import Search
 from dicomulus.services.search_meter import SearchLimits
 from dicomulus.services.stability import Stability
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dicomulus.adapters.aws.redrive import Redrive
+    from dicomulus.adapters.aws.runs import Runs
     from dicomulus.adapters.local.file_lock import FileLock
     from dicomulus.adapters.local.folder_store import FolderStore
     from dicomulus.adapters.local.sqlite_queue import SqliteQueue
@@ -332,6 +333,17 @@ def redrives(*, stage: str = "", url: str = "", target_url: str = "") -> Mapping
 
     queues = (queue_of_url(url, target_url=target_url),) if url else queues_of_stage(stage)
     return {queue.name: Redrive(queue) for queue in queues}
+
+
+def reconcile_runs(stage: str) -> Runs:
+    """Give what starts and watches the runs of a deployment's state machine.
+
+    Raises:
+        ConfigurationError: It cannot be found.
+    """
+    from dicomulus.adapters.aws.runs import Runs
+
+    return Runs(stage=stage, key_of=report_key)
 
 
 def aws_probe(settings: Settings) -> Probe:

@@ -61,7 +61,7 @@ def _redrive(parsed: argparse.Namespace) -> None:
     from dicomulus.cli.redrive import redrive
     from dicomulus.composition import redrives
 
-    _check_needed("redrive")
+    check_needed("redrive")
     walks = redrives(stage=parsed.stage, url=parsed.queue, target_url=parsed.to)
     for line in redrive(
         walks, only=parsed.only, limit=parsed.limit, moves=parsed.move, as_json=parsed.json
@@ -69,6 +69,11 @@ def _redrive(parsed: argparse.Namespace) -> None:
         print(line, flush=True)
 
 
-def _check_needed(command: str) -> None:
+def check_needed(command: str) -> None:
+    """Refuse to go on without what speaks to AWS.
+
+    Raises:
+        ConfigurationError: It is not installed.
+    """
     if find_spec("boto3") is None:
         raise ConfigurationError(f"{command} needs boto3: install dicomulus[aws]")

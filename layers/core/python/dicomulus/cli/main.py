@@ -216,6 +216,12 @@ def _add_reconcile(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     _add_folders(parser)
     _add_jobs(parser)
     parser.add_argument(
+        "--stage",
+        metavar="NAME",
+        help="instead of a folder: the deployment of that stage on AWS, with the account, region "
+        "and credentials of the environment",
+    )
+    parser.add_argument(
         "--verify",
         action="store_true",
         help="read all files, and compare them with their checksums",
@@ -411,17 +417,25 @@ def _reindex(parsed: argparse.Namespace) -> None:
 
 
 def _reconcile(parsed: argparse.Namespace) -> int:
-    from dicomulus.cli.reconcile import reconcile
     from dicomulus.services.reconcile import Wishes, day_of
 
-    settings = _settings(parsed)
-    note_source(Path(settings.data_folder), Path(settings.source_folder))
     wishes = Wishes(
         repair=not parsed.dry_run,
         verify=parsed.verify,
         days=parsed.verify_days,
         day=day_of(time.time()),
     )
+    if parsed.stage:
+        from dicomulus.cli.deployments import check_needed
+        from dicomulus.cli.reconcile_run import reconcile_stage
+        from dicomulus.composition import reconcile_runs
+
+        check_needed("reconcile --stage")
+        return reconcile_stage(reconcile_runs(parsed.stage), wishes, as_json=parsed.json)
+    from dicomulus.cli.reconcile import reconcile
+
+    settings = _settings(parsed)
+    note_source(Path(settings.data_folder), Path(settings.source_folder))
     return reconcile(
         settings,
         wishes,

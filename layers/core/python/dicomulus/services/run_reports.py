@@ -74,7 +74,7 @@ class RunReports:
 
     def write(self, run: str, members: Mapping[str, Any]) -> str:
         """Write the report of a run; give its key."""
-        key = f"{REPORTS_PREFIX}{run}/report.json"
+        key = report_key(run)
         self._cache.put(key, json.dumps(members, ensure_ascii=False, indent=1).encode())
         return key
 
@@ -89,6 +89,11 @@ class RunReports:
                 yield batch
                 batch = []
         yield batch
+
+
+def report_key(run: str) -> str:
+    """Give the key of a run's report."""
+    return f"{REPORTS_PREFIX}{run}/report.json"
 
 
 def _parts(run: str) -> str:
