@@ -92,6 +92,10 @@ class Deployment:
     """US dollars of one month over which a mail is sent; 0: no budget."""
     storage_prefix: str = ""
     """Keys outside this prefix of the storage bucket are not the archive's."""
+    replica_bucket_arn: str = ""
+    """Bucket elsewhere that S3 writes a copy of each object into; empty: none."""
+    replica_kms_key_arn: str = ""
+    """Key there that copies are encrypted with, where objects are under a key of KMS."""
     adopt_bucket: str = ""
     """A bucket that exists, taken as the storage bucket in place; empty: one is made."""
     adopt_bucket_kms_key_arn: str = ""
@@ -142,10 +146,22 @@ class Deployment:
             raise ValueError(f"kms: {self.kms!r} is not managed, customer or the ARN of a key")
         self._check_origin()
         self._check_sign_in()
+        self._check_replica()
         self._check_name()
         if self.monthly_budget_usd and not self.alarm_email:
             raise ValueError("monthly_budget_usd: alarm_email says whom to tell of it")
         self._check_upkeep()
+
+    def _check_replica(self) -> None:
+        if self.replica_bucket_arn and self.adopt_bucket:
+            raise ValueError("replica_bucket_arn: of an adopted bucket its owner makes copies")
+        if self.replica_bucket_arn and not self.replica_bucket_arn.startswith("arn:"):
+            raise ValueError(f"replica_bucket_arn: {self.replica_bucket_arn!r} is no ARN")
+        has_key = self.kms != "managed"
+        if self.replica_bucket_arn and has_key != bool(self.replica_kms_key_arn):
+            raise ValueError(
+                "replica_kms_key_arn: objects under a key of KMS are copied under one, and no others"
+            )
 
     def _check_sign_in(self) -> None:
         if not self.sign_in_client_id:

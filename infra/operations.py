@@ -195,6 +195,7 @@ class Operations(Construct):
             *self._of_index(),
             *self._of_path(),
             *self._of_work(),
+            *self._of_comparison(),
             *self._of_machines(),
         ]
 
@@ -433,6 +434,30 @@ class Operations(Construct):
                 text=f"The schedule has not called sweep for {SWEEP_MINUTES * 3} minutes",
                 section="schedules",
                 is_heartbeat=True,
+            ),
+        ]
+
+    def _of_comparison(self) -> list[Watch]:
+        hour, day = Duration.hours(1), Duration.days(1)
+        return [
+            Watch(
+                name="objects-damaged",
+                metric=self._own(
+                    metrics.OBJECTS_DAMAGED, "reconcile", statistic="Sum", period=hour
+                ),
+                above=0,
+                text="The bytes of an object are not those of its checksum any more",
+                section="reconcile-and-verify",
+            ),
+            # Some events are lost, which is what the comparison is for.
+            Watch(
+                name="reconcile-findings",
+                metric=self._own(
+                    metrics.RECONCILE_FINDINGS, "reconcile", statistic="Maximum", period=day
+                ),
+                above=100,
+                text="Storage area and index differed in over 100 places",
+                section="findings",
             ),
         ]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_s3 as s3
 
 from infra.adoption import AdoptedEvents
 from infra.encryption import Encryption
 from infra.index_table import IndexTable
 from infra.queues import ChangeQueues
+from infra.replication import Replication
 from infra.storage import Storage
 
 if TYPE_CHECKING:
@@ -32,6 +34,14 @@ class StatefulStack(Stack):
         self.encryption = Encryption(self, "Encryption", deployment=deployment)
         key = self.encryption.key
         self.storage = Storage(self, "Storage", deployment=deployment, key=key)
+        if deployment.replica_bucket_arn and isinstance(self.storage.bucket, s3.Bucket):
+            Replication(
+                self,
+                "Replication",
+                deployment=deployment,
+                bucket=self.storage.bucket,
+                key=key,
+            )
         self.index = IndexTable(self, "Index", deployment=deployment, key=key)
         self.queues = ChangeQueues(self, "Changes", key=key)
         self.queues_by_output = {

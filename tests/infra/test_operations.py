@@ -15,7 +15,7 @@ from tests.unit.test_docs import HEADING, anchor_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.infra.conftest import Synthesised
+    from tests.infra.conftest import Checked, Synthesised
 
 ALARM_METRIC_USD = 0.10
 """Price of one metric of an alarm in a month (CloudWatch)."""
@@ -224,3 +224,55 @@ def test_a_development_stage_leaves_only_what_the_document_names(open_stage: Syn
     (lasting,) = (name for name, each in buckets.items() if each["DeletionPolicy"] == "Retain")
     assert "AccessLogs" in lasting
     assert "log of access" in section
+
+
+# --- a copy elsewhere -----------------------------------------------------------------------------
+
+
+def test_copies_outlive_what_is_deleted(hardened: Checked) -> None:
+    (copied,) = (
+        each["Properties"]
+        for each in hardened.templates.resources("AWS::S3::Bucket").values()
+        if "ReplicationConfiguration" in each["Properties"]
+    )
+    assert copied["VersioningConfiguration"] == {"Status": "Enabled"}
+    (rule,) = copied["ReplicationConfiguration"]["Rules"]
+    assert rule["Destination"]["Bucket"] == "arn:aws:s3:::copies-elsewhere"
+    assert rule["DeleteMarkerReplication"] == {"Status": "Disabled"}
+    # Objects under a key are copied only where that is said, and under a key.
+    encrypted = rule["SourceSelectionCriteria"]["SseKmsEncryptedObjects"]
+    assert encrypted == {"Status": "Enabled"}
+    assert rule["Destination"]["EncryptionConfiguration"]["ReplicaKmsKeyID"]
+
+
+def test_s3_copies_by_a_role_that_writes_there_alone(hardened: Checked) -> None:
+    (role,) = (
+        name
+        for name, each in hardened.templates.resources("AWS::IAM::Role").items()
+        if "s3.amazonaws.com" in json.dumps(each["Properties"]["AssumeRolePolicyDocument"])
+    )
+    (policy,) = (
+        each["Properties"]
+        for each in hardened.templates.resources("AWS::IAM::Policy").values()
+        if {"Ref": role} in each["Properties"]["Roles"]
+    )
+    for statement in policy["PolicyDocument"]["Statement"]:
+        if "s3:ReplicateObject" in statement["Action"]:
+            assert statement["Resource"] == "arn:aws:s3:::copies-elsewhere/*"
+        assert "s3:ReplicateDelete" not in statement["Action"]
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"replica_bucket_arn": "copies"}, "is no ARN"),
+        ({"replica_bucket_arn": "arn:aws:s3:::c", "adopt_bucket": "theirs"}, "its owner"),
+        ({"replica_bucket_arn": "arn:aws:s3:::c", "kms": "customer"}, "replica_kms_key_arn"),
+        ({"replica_bucket_arn": "arn:aws:s3:::c", "replica_kms_key_arn": "k"}, "no others"),
+    ],
+)
+def test_copies_that_cannot_be_made_are_refused(given: dict[str, str], why: str) -> None:
+    from infra.deployment import Deployment
+
+    with pytest.raises(ValueError, match=why):
+        Deployment.from_context(given.get)
