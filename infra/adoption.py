@@ -9,6 +9,7 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from dicomulus.adapters.aws.adoption import event_pattern
 from infra.checks import accept
 from infra.limits import ADOPT
 
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from infra.deployment import Deployment
     from infra.queues import ChangeQueues
     from infra.reconciliation import Reconciliation
-
-# Whatever may have changed the bytes under a key, a version's removal by its age included, or made
-# them readable that were archived.
-DETAIL_TYPES: Final = ("Object Created", "Object Deleted", "Object Restore Completed")
 
 # What EventBridge does by itself, said so that it stays.
 _RETRY_ATTEMPTS: Final = 185
@@ -49,17 +46,11 @@ class AdoptedEvents(Construct):
         """Make the rule, and a dead-letter queue for what it cannot send."""
         super().__init__(scope, construct_id)
         self.dead_letters = queues.dead_letters("Event")
-        prefix = deployment.storage_prefix
-        only = {"object": {"key": [{"prefix": prefix}]}} if prefix else {}
         rule = events.CfnRule(
             self,
             "Rule",
             description="Changes of the adopted bucket",
-            event_pattern={
-                "source": ["aws.s3"],
-                "detail-type": list(DETAIL_TYPES),
-                "detail": {"bucket": {"name": [deployment.adopt_bucket]}, **only},
-            },
+            event_pattern=event_pattern(deployment.adopt_bucket, deployment.storage_prefix),
             targets=[
                 events.CfnRule.TargetProperty(
                     id="Ingest",

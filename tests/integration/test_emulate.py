@@ -299,6 +299,21 @@ def nothing_left(group: int) -> bool:
     return True
 
 
+def test_a_bucket_that_was_there_before_is_followed_by_eventbridge(tmp_path: Path) -> None:
+    emulation = start(tmp_path, "--adopt")
+    try:
+        assert emulation.bucket == "hospital-archive"
+        emulation.put("ü a+b%.dcm", ct_instance(patient_id="E-adopted"))
+        eventually(emulation, "E-adopted")
+        told = emulation.client("s3").get_bucket_notification_configuration(Bucket=emulation.bucket)
+        assert not {"QueueConfigurations", "LambdaFunctionConfigurations"} & told.keys()
+    finally:
+        emulation.process.send_signal(signal.SIGINT)
+        emulation.process.wait(30)
+        assert emulation.process.stdout is not None
+        emulation.process.stdout.close()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups are those of POSIX")
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 0), (signal.SIGKILL, -9)])
 def test_everything_ends_with_the_command(

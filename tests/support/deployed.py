@@ -106,13 +106,18 @@ class Deployed:
 
 @contextmanager
 def deployed(
-    *, config: Any = None, emulator: EmulatorName | None = None, **settings: Any
+    *,
+    config: Any = None,
+    emulator: EmulatorName | None = None,
+    adopt: bool = False,
+    **settings: Any,
 ) -> Iterator[Deployed]:
     """Make an empty deployment with these settings besides the usual ones.
 
     Args:
         config: What only moto can do, as it is told to; nothing leaves the choice of emulator.
         emulator: Which one plays AWS; by default the chosen one.
+        adopt: Have a storage bucket that is followed by EventBridge.
         **settings: Those of the deployment.
     """
     with played_aws("moto" if config else emulator, config=config):
@@ -120,6 +125,7 @@ def deployed(
             boto3.client("dynamodb", region_name=REGION),
             boto3.client("s3", region_name=REGION),
             boto3.client("sqs", region_name=REGION),
+            boto3.client("events", region_name=REGION) if adopt else None,
         )
         # The delay is SQS's; here nobody wants to wait for it.
         told = Settings(public_base_url=BASE_URL, compact_delay_seconds=0, **settings)

@@ -344,6 +344,11 @@ def _add_emulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "as CloudFront has them",
     )
     parser.add_argument(
+        "--adopt",
+        action="store_true",
+        help="have a storage bucket that was there before, which is followed by EventBridge",
+    )
+    parser.add_argument(
         "--unpaced",
         action="store_true",
         help="stream large answers as fast as it goes, not at the 2 MB/s that Lambda has for them",
@@ -499,6 +504,7 @@ def _emulate(parsed: argparse.Namespace) -> None:
         aws_port=parsed.aws_port,
         aws_endpoint=parsed.aws_endpoint,
         functions=parsed.functions,
+        adopt=parsed.adopt,
         one_origin=parsed.one_origin,
         is_paced=not parsed.unpaced,
         verbose=parsed.verbose,

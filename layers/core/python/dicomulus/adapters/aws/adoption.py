@@ -35,11 +35,25 @@ _NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 _ROOT: Final = "NotificationConfiguration"
 _EVENT_BRIDGE: Final = "EventBridgeConfiguration"
 
+DETAIL_TYPES: Final = ("Object Created", "Object Deleted", "Object Restore Completed")
+"""What may have changed the bytes under a key, a version's removal by its age included, or made them
+readable that were archived."""
+
 _LOOKS: Final = 10
 """Reads after the write, a second apart, until S3 shows it."""
 
 _AWS_KEY_ALIAS: Final = "alias/aws/s3"
 """The key of AWS itself, which needs no rights of ours."""
+
+
+def event_pattern(bucket: str, prefix: str = "") -> dict[str, Any]:
+    """Give what a rule of EventBridge takes of a bucket's events: keys are there as they are."""
+    only = {"object": {"key": [{"prefix": prefix}]}} if prefix else {}
+    return {
+        "source": ["aws.s3"],
+        "detail-type": list(DETAIL_TYPES),
+        "detail": {"bucket": {"name": [bucket]}, **only},
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,18 +7,22 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from dicomulus.adapters.aws.adoption import event_pattern
 from dicomulus.adapters.aws.bucket_cors import storage_cors_rule
 from dicomulus.adapters.aws.limits import MAX_RECEIVES
 from dicomulus.adapters.aws.schema import create_table_arguments
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
     from dicomulus.settings import Settings
 
 STORAGE_BUCKET: Final = "dicomulus-storage"
+ADOPTED_BUCKET: Final = "hospital-archive"
+RULE: Final = "dicomulus-events"
 CACHE_BUCKET: Final = "dicomulus-cache"
 TABLE: Final = "dicomulus-index"
 
@@ -37,37 +41,48 @@ class Clients:
     dynamodb: DynamoDBClient
     s3: S3Client
     sqs: SQSClient
+    events: EventBridgeClient | None = None
+    """Of EventBridge, where a bucket is adopted."""
 
 
 def make_resources(clients: Clients, settings: Settings) -> Settings:
-    """Make what is not there yet; give the settings with the names of everything."""
+    """Make what is not there yet; give the settings with the names of everything.
+
+    With a client of EventBridge the storage bucket is somebody else's that is adopted.
+    """
+    storage_bucket = STORAGE_BUCKET if clients.events is None else ADOPTED_BUCKET
     with suppress(clients.dynamodb.exceptions.ResourceInUseException):
         clients.dynamodb.create_table(**create_table_arguments(TABLE))
     region = clients.s3.meta.region_name
     # The oldest region must not be named.
     where: Any = {} if region == "us-east-1" else {"LocationConstraint": region}
-    for bucket in (STORAGE_BUCKET, CACHE_BUCKET):
+    for bucket in (storage_bucket, CACHE_BUCKET):
         if where:
             clients.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
         else:
             clients.s3.create_bucket(Bucket=bucket)
     rule = storage_cors_rule(settings.allowed_origins, public_base_url=settings.public_base_url)
-    clients.s3.put_bucket_cors(Bucket=STORAGE_BUCKET, CORSConfiguration={"CORSRules": [rule]})
+    clients.s3.put_bucket_cors(Bucket=storage_bucket, CORSConfiguration={"CORSRules": [rule]})
     # Without versions, as moto tells nothing of an object that only gets a delete marker.
     ingest_queue_url, ingest_dead_letters_url = _make_queue(clients.sqs, "ingest")
     compact_queue_url, compact_dead_letters_url = _make_queue(clients.sqs, "compact")
-    clients.s3.put_bucket_notification_configuration(
-        Bucket=STORAGE_BUCKET,
-        NotificationConfiguration={
-            "QueueConfigurations": [
-                {"QueueArn": _arn_of(clients.sqs, ingest_queue_url), "Events": list(EVENTS)}
-            ]
-        },
-    )
+    ingest_queue_arn = _arn_of(clients.sqs, ingest_queue_url)
+    if clients.events is None:
+        told: Any = [{"QueueArn": ingest_queue_arn, "Events": list(EVENTS)}]
+        clients.s3.put_bucket_notification_configuration(
+            Bucket=storage_bucket, NotificationConfiguration={"QueueConfigurations": told}
+        )
+    else:
+        clients.s3.put_bucket_notification_configuration(
+            Bucket=storage_bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+        )
+        pattern = event_pattern(storage_bucket, settings.storage_prefix)
+        clients.events.put_rule(Name=RULE, EventPattern=json.dumps(pattern))
+        clients.events.put_targets(Rule=RULE, Targets=[{"Id": "Ingest", "Arn": ingest_queue_arn}])
     return replace(
         settings,
         table_name=TABLE,
-        storage_bucket=STORAGE_BUCKET,
+        storage_bucket=storage_bucket,
         cache_bucket=CACHE_BUCKET,
         ingest_queue_url=ingest_queue_url,
         compact_queue_url=compact_queue_url,

@@ -29,7 +29,7 @@ from dicomulus.cli.emulate.authorization import Authorization
 from dicomulus.cli.emulate.event_source import HANDLER
 from dicomulus.cli.emulate.gateway import Gateway
 from dicomulus.cli.emulate.one_origin import Distribution, publish_site
-from dicomulus.cli.emulate.resources import STORAGE_BUCKET, Clients, make_resources
+from dicomulus.cli.emulate.resources import Clients, make_resources
 from dicomulus.cli.emulate.stream import Pace
 from dicomulus.cli.work import interrupts_ignored
 from dicomulus.errors import ConfigurationError
@@ -67,6 +67,7 @@ def emulate(
     one_origin: bool,
     verbose: bool,
     aws_endpoint: str | None = None,
+    adopt: bool = False,
     is_paced: bool = True,
 ) -> None:
     """Run the deployed system until SIGINT or SIGTERM.
@@ -75,6 +76,7 @@ def emulate(
         settings: Those of the deployment; what is made adds its names.
         aws_port: Where moto listens; 0 for any free port.
         aws_endpoint: URL of an emulator of AWS that runs already, instead of moto.
+        adopt: Have a storage bucket that is followed by EventBridge, as an adopted one is.
         functions: The folder of the functions; by default that of the clone this is.
         one_origin: Have the pages and the viewer at the origin of the service, as CloudFront has.
         verbose: Log all that happens.
@@ -98,7 +100,7 @@ def emulate(
         public_base_url=f"http://{ADDRESS}:{port}{settings.base_path}",
     )
     endpoint = aws_endpoint or _start_aws(aws_port)
-    settings = _make_resources(endpoint, settings)
+    settings = _make_resources(endpoint, settings, adopt=adopt)
     system = _System(settings, endpoint, functions=folder, one_origin=one_origin, verbose=verbose)
     if not is_paced:
         system.pace = replace(system.pace, slow_bytes_per_second=0)
@@ -165,30 +167,32 @@ def _start_aws(port: int) -> str:
     return "http://{}:{}".format(*server.get_host_and_port())
 
 
-def _clients(endpoint: str) -> Clients:
+def _clients(endpoint: str, *, adopt: bool = False) -> Clients:
     import boto3
 
     return Clients(
         boto3.client("dynamodb", endpoint_url=endpoint),
         boto3.client("s3", endpoint_url=endpoint),
         boto3.client("sqs", endpoint_url=endpoint),
+        boto3.client("events", endpoint_url=endpoint) if adopt else None,
     )
 
 
-def _make_resources(endpoint: str, settings: Settings) -> Settings:
+def _make_resources(endpoint: str, settings: Settings, *, adopt: bool) -> Settings:
     from dicomulus.adapters.aws.failures import translated_failures
 
     with translated_failures(f"AWS at {endpoint}"):
-        return make_resources(_clients(endpoint), settings)
+        return make_resources(_clients(endpoint, adopt=adopt), settings)
 
 
 def _tell(settings: Settings, endpoint: str, *, is_ours: bool, one_origin: bool) -> None:
     credentials = " ".join(f"{name}={value}" for name, value in CREDENTIALS.items())
     print(f"{'AWS, by moto and gone when this ends' if is_ours else 'AWS'}: {endpoint}")
-    print(f"Storage bucket: {STORAGE_BUCKET}")
+    bucket = settings.storage_bucket
+    print(f"Storage bucket: {bucket}")
     print("Put a file into it:")
     print(
-        f"  {credentials} AWS_DEFAULT_REGION={REGION} aws s3 cp FILE s3://{STORAGE_BUCKET}/ "
+        f"  {credentials} AWS_DEFAULT_REGION={REGION} aws s3 cp FILE s3://{bucket}/ "
         f"--endpoint-url {endpoint}"
     )
     if one_origin:
