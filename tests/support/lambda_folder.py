@@ -3,6 +3,9 @@
 Where this system lets us mount, a function sees the paths that it has in Lambda: ``/var/task``,
 ``/opt``, ``/var/runtime``, ``/var/lang``, all of them read-only, and ``/tmp``. Elsewhere the folders
 keep the paths that they have here.
+
+``python -m tests.support.lambda_folder FOLDER`` lays out every function in ``FOLDER/<name>``, to be
+looked at. It needs Node and, once, the network.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
@@ -471,6 +475,49 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
+def lay_out(functions: Mapping[str, Packaged], folder: Path) -> None:
+    """Put every function where Lambda would: ``var/task``, ``opt`` and ``var/runtime`` of its name.
+
+    Raises:
+        CannotBuildError: A layer cannot be built here.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        layered = LambdaFolder(Path(scratch), {}, "", functions)
+        for name, function in functions.items():
+            place = folder / name
+            shutil.rmtree(place, ignore_errors=True)
+            _link(layered.opt(function), place / "opt")
+            _link(layered.root / "runtime", place / "var" / "runtime")
+            shutil.copytree(function.code, place / "var" / "task")
+
+
+def main(arguments: list[str]) -> int:
+    """Lay out the functions of a stage for this processor, and tell their sizes."""
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m tests.support.lambda_folder FOLDER\n")
+        return 2
+    from tests.infra.conftest import synthesise
+
+    stage = synthesise({"authorization": "none", "architecture": "x86_64"})
+    functions = packaged_functions(
+        stage.resources("AWS::Lambda::Function"),
+        stage.resources("AWS::Lambda::LayerVersion"),
+        stage.assembly,
+    )
+    folder = Path(arguments[0])
+    try:
+        lay_out(functions, folder)
+    except CannotBuildError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return 1
+    for name in sorted(functions):
+        deployed = (folder / name / "opt", folder / name / "var" / "task")
+        size = sum(path.stat().st_size for part in deployed for path in part.rglob("*"))
+        sys.stdout.write(f"{folder / name}: {size / 1e6:.1f} MB\n")
+    return 0
+
+
 def _link(source: Path, target: Path) -> None:
     """Have a folder's files in another one too, without their bytes where that can be."""
 
@@ -488,3 +535,7 @@ def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
