@@ -11,8 +11,9 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Without --no-compile pip makes byte code of everything at once; most of it is never imported.
-INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --no-compile
+# Without --no-compile pip makes byte code of everything at once; most of it is never imported. Quiet
+# twice: it tells what fails, and not what the machine's own settings make it warn of.
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --quiet --no-compile
 # A lock names everything, so nothing else is looked for: for what one package asks of another with an
 # extra, pip of Python 3.11 takes the newest version, and then refuses it for having no hash.
 LOCKED := $(INSTALL) --no-deps --require-hashes
