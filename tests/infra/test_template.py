@@ -361,6 +361,20 @@ def cors_rules(synthesised: Synthesised) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "action"),
+    [("read", "s3:GetObject"), ("render", "s3:GetObject"), ("store", "s3:PutObject")],
+)
+def test_who_presigns_a_request_has_the_right_to_it(
+    synthesised: Synthesised, name: str, action: str
+) -> None:
+    """No call of the function itself shows it: S3 asks when somebody uses the URL."""
+    assert any(
+        action in actions(each) and "StorageBucket" in json.dumps(each["Resource"])
+        for each in statements(synthesised, name)
+    )
+
+
 def test_pages_may_use_presigned_requests_and_read_what_they_tell(
     synthesised: Synthesised, open_stage: Synthesised
 ) -> None:
