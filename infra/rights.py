@@ -126,8 +126,6 @@ RIGHTS: Final[dict[str, Rights]] = {
         send_to=("ingest", "compact"),
     ),
     "sweep": Rights(
-        # A study whose UID is too long for a key is named by its item.
-        table=("dynamodb:GetItem",),
         indexes=("dynamodb:Query",),
         send_to=("compact",),
     ),

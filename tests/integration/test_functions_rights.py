@@ -6,78 +6,57 @@ import hashlib
 import itertools
 import json
 import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 import requests
-from botocore.client import BaseClient
 
+from dicomulus.adapters.aws.custom_resource import is_rolling_back
+from dicomulus.adapters.aws.limits import MAX_RECEIVES
+from dicomulus.adapters.aws.s3_store import S3Store
 from dicomulus.cli.emulate.event_source import Context
-from dicomulus.composition import aws_probe
+from dicomulus.composition import aws_archive, aws_probe
 from dicomulus.dicom.byte_source import whole
 from dicomulus.dicom.dataset_json import convert
-from dicomulus.errors import UnavailableError
+from dicomulus.dicom.resource import InstanceResource
+from dicomulus.errors import DicomulusError, InstanceNotFoundError, UnavailableError
 from dicomulus.imaging import decoder_process
 from dicomulus.services import reconcile
-from dicomulus.services.probe import Patience
+from dicomulus.services.probe import SERIES, Patience
 from dicomulus.settings import Settings
 from dicomulus.wire.message import Headers, Request, parse_query
+from dicomulus.wire.problem import status_of
 from infra.rights import RIGHTS
+from tests.support.aws_faults import instant_retries, intercepted, unreachable
+from tests.support.aws_rights import recorded_rights
 from tests.support.datasets import EXPLICIT_LITTLE_ENDIAN, RLE, ct_instance, generated_study
 from tests.support.deployed import BASE_URL, deployed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from dicomulus.adapters.aws.limits import FunctionName
+    from dicomulus.wire.message import Response
+    from tests.support.aws_rights import Used
     from tests.support.deployed import Deployed
 
-ACTIONS = {
-    "HeadObject": "s3:GetObject",
-    "ListObjectsV2": "s3:ListBucket",
-    "SendMessageBatch": "sqs:SendMessage",
-    # The one that is made puts, and DynamoDB asks for the rights of what is in it.
-    "TransactWriteItems": "dynamodb:PutItem",
-}
-"""Operations whose action has another name."""
-
-Used = set[tuple[str, str]]
+SEEN: dict[FunctionName, Used] = {}
+"""What each function was seen to need, over all tests of this module."""
 
 
-@contextmanager
-def recorded(system: Deployed) -> Iterator[Used]:
-    """Note the action and the kind of resource of every request made meanwhile."""
-    used: Used = set()
-    original: Any = BaseClient._make_api_call  # type: ignore[attr-defined]
-    settings = system.settings
-    kinds = {
-        settings.storage_bucket: "storage",
-        settings.cache_bucket: "cache",
-        settings.ingest_queue_url: "ingest",
-        settings.compact_queue_url: "compact",
-        settings.ingest_dead_letters_url: "ingest_dead_letters",
-        settings.compact_dead_letters_url: "compact_dead_letters",
-    }
+def recorded(system: Deployed) -> AbstractContextManager[Used]:
+    """Note what the requests made meanwhile need."""
+    return recorded_rights(system.settings)
 
-    def call(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
-        service = self.meta.service_model.service_name
-        action = ACTIONS.get(operation, f"{service}:{operation}")
-        if operation == "DeleteObject" and "VersionId" in arguments:
-            action = "s3:DeleteObjectVersion"
-        target = arguments.get("Bucket") or arguments.get("QueueUrl")
-        if target is not None:
-            kind = kinds[target]
-        else:
-            kind = "indexes" if "IndexName" in arguments else "table"
-        used.add((action, kind))
-        return original(self, operation, arguments)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BaseClient, "_make_api_call", call)
-        yield used
+def check(name: FunctionName, used: Used) -> None:
+    """Compare what a function needed with what it may; keep it for the last test."""
+    assert used <= allowed(name)
+    SEEN.setdefault(name, set()).update(used)
 
 
 def allowed(name: FunctionName) -> Used:
@@ -89,6 +68,7 @@ def allowed(name: FunctionName) -> Used:
     granted |= {(action, "cache") for action in rights.cache}
     granted |= {("sqs:GetQueueAttributes", queue) for queue in rights.looks_at}
     granted |= {("sqs:SendMessage", queue) for queue in rights.send_to}
+    granted |= {(action, "stack") for action in rights.stack}
     return granted
 
 
@@ -138,7 +118,7 @@ def test_ingest_and_compact_do_what_they_may(system: Deployed) -> None:
     assert ("dynamodb:PutItem", "table") in used["compact"]
     for name, actions in used.items():
         assert actions
-        assert actions <= allowed(name)
+        check(name, actions)
 
 
 def test_sweep_does_what_it_may(system: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +128,7 @@ def test_sweep_does_what_it_may(system: Deployed, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys.modules[sweep.__module__], "GRACE_MS", -1)
     with recorded(system) as used:
         assert sweep({}, Context(function_name="sweep")) == {"series": 1, "stable": 0}
-    assert used <= allowed("sweep")
+    check("sweep", used)
 
 
 def test_reconcile_does_what_it_may(system: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +165,7 @@ def test_reconcile_does_what_it_may(system: Deployed, monkeypatch: pytest.Monkey
         system.settle()
     assert ("dynamodb:DeleteItem", "table") in used
     assert ("s3:DeleteObject", "cache") in used
-    assert used <= allowed("reconcile")
+    check("reconcile", used)
 
 
 def test_read_does_what_it_may(system: Deployed) -> None:
@@ -202,7 +182,7 @@ def test_read_does_what_it_may(system: Deployed) -> None:
                 response = reader(Request("GET", f"/dicom-web{each}", base_url=base_url))
                 assert response.status == 200
                 assert response.body if isinstance(response.body, bytes) else list(response.body)
-    assert used <= allowed("read")
+    check("read", used)
 
 
 def test_render_does_what_it_may(system: Deployed) -> None:
@@ -246,7 +226,7 @@ def test_render_does_what_it_may(system: Deployed) -> None:
     decoder_process.close()
     assert ("s3:PutObject", "cache") in used
     assert ("sqs:SendMessage", "ingest") in used_later
-    assert used | used_later <= allowed("render")
+    check("render", used | used_later)
 
 
 def test_manage_does_what_it_may() -> None:
@@ -270,7 +250,7 @@ def test_manage_does_what_it_may() -> None:
             "KeyCount"
         ]
     assert ("s3:DeleteObject", "storage") in used
-    assert used <= allowed("manage")
+    check("manage", used)
 
 
 def test_store_does_what_it_may(system: Deployed) -> None:
@@ -292,7 +272,7 @@ def test_store_does_what_it_may(system: Deployed) -> None:
             )
             assert storer(request).status == 200
     assert ("s3:PutObject", "storage") in used
-    assert used <= allowed("store")
+    check("store", used)
 
 
 def test_uploads_do_what_the_store_may(system: Deployed) -> None:
@@ -323,14 +303,20 @@ def test_uploads_do_what_the_store_may(system: Deployed) -> None:
         again = storer(replace(request, body=BytesIO(body)))
         assert isinstance(again.body, bytes)
         assert [each["state"] for each in json.loads(again.body)["uploads"]] == ["present"]
-    assert used <= allowed("store")
+    check("store", used)
     system.settle()
     metadata = Request("GET", f"/dicom-web{instance.path}/metadata", base_url=BASE_URL)
     assert system.reader()(metadata).status == 200
 
 
 @pytest.mark.parametrize("versioning", ["Suspended", "Enabled"])
-def test_probe_does_what_it_may(system: Deployed, versioning: str) -> None:
+@pytest.mark.parametrize("fragment_bytes", [1, 8_192])
+def test_probe_does_what_it_may(versioning: str, fragment_bytes: int) -> None:
+    with deployed(max_row_fragment_bytes=fragment_bytes, stable_age_seconds=0) as system:
+        probe_does_what_it_may(system, versioning)
+
+
+def probe_does_what_it_may(system: Deployed, versioning: str) -> None:
     """Also where something is held up, and where a probe that was cut off has left its object."""
     s3, bucket = system.clients.s3, system.settings.storage_bucket
     if versioning == "Enabled":
@@ -342,7 +328,8 @@ def test_probe_does_what_it_may(system: Deployed, versioning: str) -> None:
         # What the others do meanwhile is not the probe's.
         before = set(used)
         for source in sources:
-            source.pump()
+            if source.pump():
+                break
         used.intersection_update(before)
 
     with system.environment_of("probe"):
@@ -351,8 +338,171 @@ def test_probe_does_what_it_may(system: Deployed, versioning: str) -> None:
     # At once it is not gone, so that queues are looked at, too.
     with recorded(system) as used, pytest.raises(UnavailableError, match="is still answered"):
         probe.run(Patience(gone_seconds=0))
+    # One may go in the middle, by the next one.
+    gone = InstanceResource(SERIES.study_instance_uid, SERIES.series_instance_uid, "1.2")
+    with recorded(system) as later, pytest.raises(InstanceNotFoundError):
+        probe._check(gone)
     puts = {action for action, kind in used if kind == "storage"}
     deletes = {"Suspended": "s3:DeleteObject", "Enabled": "s3:DeleteObjectVersion"}[versioning]
     assert puts == {"s3:ListBucket", "s3:PutObject", deletes}
     assert ("sqs:GetQueueAttributes", "ingest_dead_letters") in used
-    assert used <= allowed("probe")
+    check("probe", used | later)
+
+
+# --- what happens seldom --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["ingest", "compact"])
+def test_what_fails_for_good_may_be_told(system: Deployed, name: FunctionName) -> None:
+    message: Any = {
+        "MessageId": "1",
+        "ReceiptHandle": "1",
+        "Body": "not JSON",
+        "MD5OfBody": "",
+        "Attributes": {"ApproximateReceiveCount": str(MAX_RECEIVES)},
+    }
+    event = {"Records": [system.source(name, handler=lambda *_: None).record(message)]}
+    handler = system.handler(name)
+    with recorded(system) as used:
+        assert handler(event, Context(function_name=name)) == {"batchItemFailures": []}
+    assert used == {("sqs:SendMessage", f"{name}_dead_letters")}
+    check(name, used)
+
+
+def remove_metadata(system: Deployed) -> None:
+    """Lose all metadata that is kept beside the rows."""
+    s3, bucket = system.clients.s3, system.settings.cache_bucket
+    for each in s3.list_objects_v2(Bucket=bucket, Prefix="pointed/").get("Contents", ()):
+        s3.delete_object(Bucket=bucket, Key=each["Key"])
+
+
+def test_metadata_that_is_lost_is_asked_for(system: Deployed) -> None:
+    fill(system)
+    handed_over(system, "ingest")
+    remove_metadata(system)
+    used = handed_over(system, "compact")
+    assert ("sqs:SendMessage", "ingest") in used
+    check("compact", used)
+
+
+def answered(answering: Callable[[Request], Response], path: str, base_url: str = BASE_URL) -> int:
+    """Give the status of an answer, read to its end."""
+    try:
+        response = answering(Request("GET", f"/dicom-web{path}", base_url=base_url))
+    except DicomulusError as error:
+        return int(status_of(type(error)))
+    assert response.body if isinstance(response.body, bytes) else list(response.body)
+    return int(response.status)
+
+
+@pytest.mark.parametrize("name", ["read", "render"])
+@pytest.mark.parametrize("fragment_bytes", [1, 8_192])
+def test_answers_also_of_what_is_gone_need_what_they_may(
+    name: FunctionName, fragment_bytes: int
+) -> None:
+    """Metadata beside the rows or in them, for more base URLs than bundles are kept for."""
+    with deployed(max_row_fragment_bytes=fragment_bytes, stable_age_seconds=0) as system:
+        fill(system)
+        system.settle()
+        first = next(iter(generated_study(series=1, instances=1)))
+        series = f"/studies/{first.study_instance_uid}/series/{first.series_instance_uid}"
+        instance = f"{series}/instances/{first.sop_instance_uid}"
+        s3, settings = system.clients.s3, system.settings
+        with recorded(system) as used:
+            answering = system.answering(name)
+            for path in ("/studies/1.2/series/1.2.3", "/studies/1.2", f"{series}/instances/1.2"):
+                assert answered(answering, path) == 404
+            for number in range(settings.max_bases + 2 if name == "read" else 0):
+                base_url = f"https://{number}.example/dicom-web"
+                assert answered(answering, f"{series}/metadata", base_url) == 200
+            if name == "render":
+                assert answered(answering, f"{instance}/rendered") == 200
+        for each in s3.list_objects_v2(Bucket=settings.storage_bucket)["Contents"]:
+            s3.delete_object(Bucket=settings.storage_bucket, Key=each["Key"])
+        with recorded(system) as later:
+            assert answered(answering, instance) == 503
+    assert ("sqs:SendMessage", "ingest") in later
+    check(name, used | later)
+
+
+def test_the_probe_asks_whether_its_stack_goes_back(system: Deployed) -> None:
+    """No emulator of stacks is here: what it would need is known before nobody answers."""
+    stack = "arn:aws:cloudformation:eu-central-1:123456789012:stack/any/any"
+    with recorded(system) as used, intercepted(unreachable), instant_retries():
+        assert not is_rolling_back(stack)
+    assert used == {("cloudformation:DescribeStacks", "stack")}
+    check("probe", used)
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_series_that_gets_an_instance_while_it_is_deleted_is_compacted(is_lost: bool) -> None:
+    """With the metadata of that one, or without."""
+    with deployed(max_row_fragment_bytes=1, allow_delete=True) as system:
+        fill(system)
+        system.settle()
+        first = next(iter(generated_study(series=1, instances=1)))
+        late = ct_instance(
+            study_instance_uid=first.study_instance_uid,
+            series_instance_uid=first.series_instance_uid,
+        )
+        ingest = system.source("ingest", handler=system.handler("ingest"))
+        manager = system.manager()
+        delete = S3Store.delete
+        seen: set[str] = set()
+
+        def with_a_late_one(self: S3Store, key: str, **more: Any) -> None:
+            if not seen and self.bucket == system.settings.storage_bucket:
+                seen.add(key)
+                before = set(used)
+                system.put("late.dcm", late)
+                ingest.pump()
+                if is_lost:
+                    remove_metadata(system)
+                # What ingest does is not manage's.
+                used.intersection_update(before)
+            delete(self, key, **more)
+
+        path = f"/dicom-web/studies/{first.study_instance_uid}/series/{first.series_instance_uid}"
+        with recorded(system) as used, mock.patch.object(S3Store, "delete", with_a_late_one):
+            try:
+                manager(Request("DELETE", path, base_url=BASE_URL))
+            except UnavailableError:
+                assert is_lost
+    assert (("sqs:SendMessage", "ingest") in used) == is_lost
+    check("manage", used)
+
+
+def test_a_series_that_is_told_otherwise_than_it_is_is_compacted(system: Deployed) -> None:
+    fill(system)
+    system.settle()
+    with system.environment_of("compact"):
+        index = aws_archive(Settings.from_env()).index
+    first = next(iter(generated_study(series=1, instances=1)))
+    for row in index.query_series(first.study_instance_uid):
+        assert index.fold_series(replace(row, instance_count=7))
+    wishes = {"run": "any", "reason": "any", "started": "2030-01-01T00:00:00Z", "repair": True}
+    asked = {"verify": False, "verify_days": 1, **wishes}
+    handler = system.handler("reconcile")
+    rows = {"segment": 0, "segments": 1, "cursor": {"value": ""}}
+    with recorded(system) as used:
+        handler({"task": "rows", "wishes": asked, **rows}, Context(function_name="reconcile"))
+    assert ("sqs:SendMessage", "compact") in used
+    check("reconcile", used)
+
+
+@pytest.mark.parametrize("name", sorted(RIGHTS))
+def test_a_function_may_do_nothing_that_it_was_not_seen_to_need(
+    name: FunctionName, request: pytest.FixtureRequest
+) -> None:
+    """By all tests above."""
+    written = {each for each in vars(sys.modules[__name__]) if each.startswith("test_")}
+    running = {
+        getattr(each, "originalname", "")
+        for each in request.session.items
+        if each.path == request.path
+    }
+    if written - running:
+        pytest.skip("some tests of this module do not run, so that what they show is not known")
+    assert name in SEEN, f"no test of this module runs {name} and checks what it needs: write one"
+    unused = allowed(name) - SEEN[name]
+    assert not unused, f"{name} may do what no test here shows it to need: {sorted(unused)}"
