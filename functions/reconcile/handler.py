@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from aws_lambda_powertools import Logger, Metrics, single_metric
-from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
-from aws_lambda_powertools.metrics import MetricUnit
-
 from dicomulus.adapters.aws import metrics as measured
+from dicomulus.adapters.aws.function_log import function_log
+from dicomulus.adapters.aws.function_metrics import FunctionMetrics
 from dicomulus.adapters.aws.map_items import objects_of_items, part_name
 from dicomulus.composition import aws_archive, clock_ms
 from dicomulus.services.findings import Checked, Finding
@@ -27,10 +24,8 @@ ROWS_SECONDS: Final = 420
 """Time after which a walk of rows is handed to the next invocation. What is begun by then, eight
 objects read whole, is done well before the function's time is over."""
 
-logger = Logger()
-package_logger = logging.getLogger("dicomulus")
-copy_config_to_registered_loggers(logger, include={package_logger.name})
-metrics = Metrics()
+logger = function_log()
+metrics = FunctionMetrics()
 settings = Settings.from_env()
 archive = aws_archive(settings)
 
@@ -40,7 +35,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Do what the event's task names."""
     asked = event.get("BatchInput", event)
     tasks = {"objects": objects, "derived": derived, "rows": rows, "report": report}
-    return tasks[asked["task"]](event, asked["wishes"])
+    answer: dict[str, Any] = tasks[asked["task"]](event, asked["wishes"])
+    return answer
 
 
 def objects(event: dict[str, Any], wishes: dict[str, Any]) -> dict[str, Any]:
@@ -74,6 +70,7 @@ def rows(event: dict[str, Any], wishes: dict[str, Any]) -> dict[str, Any]:
     return {"cursor": "" if cursor is None else str(cursor)}
 
 
+@metrics.of_invocations
 def report(event: dict[str, Any], wishes: dict[str, Any]) -> dict[str, Any]:
     """Put the report of the run together, measure it, and say where it is."""
     together = archive.run_reports.put_together(wishes["run"])
@@ -114,19 +111,7 @@ def measure(together: RunReport, *, failures: int) -> None:
         (measured.OBJECTS_COMPARED, together.checked[Checked.OBJECTS]),
         (measured.OBJECTS_VERIFIED, together.checked[Checked.VERIFIED]),
         (measured.OBJECTS_DAMAGED, together.counts[Finding.DAMAGED]),
-        (measured.RECONCILE_FINDINGS, together.counts.total()),
         (measured.RECONCILE_FAILURES, failures),
     ):
-        metrics.add_metric(name=metric.name, unit=metric.unit, value=value)
-    metrics.flush_metrics()
-    found = measured.RECONCILE_FINDINGS
-    for kind in Finding:
-        count = together.counts[kind]
-        with single_metric(
-            name=found.name,
-            unit=MetricUnit(found.unit),
-            value=count,
-            namespace=measured.NAMESPACE,
-            default_dimensions={measured.SERVICE_DIMENSION: metrics.service},
-        ) as single:
-            single.add_dimension(measured.FINDING_DIMENSION, kind.value)
+        metrics.add(metric, value)
+    metrics.add_findings({kind.value: together.counts[kind] for kind in Finding})

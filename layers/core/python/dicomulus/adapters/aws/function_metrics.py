@@ -9,14 +9,16 @@ from aws_lambda_powertools import Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 from dicomulus.adapters.aws.metrics import (
+    FINDING_DIMENSION,
     NAMESPACE,
     OBJECTS_REJECTED,
     REASON_DIMENSION,
+    RECONCILE_FINDINGS,
     SERVICE_DIMENSION,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from dicomulus.adapters.aws.metrics import Metric
 
@@ -42,12 +44,19 @@ class FunctionMetrics:
     def add_rejections(self, reasons: Iterable[str]) -> None:
         """Count rejected objects: in all, and by the kind of reason."""
         kinds = Counter(map(_kind_of, reasons))
-        self.add(OBJECTS_REJECTED, kinds.total())
-        for kind, count in kinds.items():
-            unit = MetricUnit(OBJECTS_REJECTED.unit)
-            with single_metric(OBJECTS_REJECTED.name, unit, count, namespace=NAMESPACE) as metric:
-                metric.add_dimension(SERVICE_DIMENSION, self._metrics.service or "")
-                metric.add_dimension(REASON_DIMENSION, kind)
+        self._add_kinds(OBJECTS_REJECTED, REASON_DIMENSION, kinds)
+
+    def add_findings(self, counts: Mapping[str, int]) -> None:
+        """Count what a run of reconcile has found: in all, and by the kind of finding."""
+        self._add_kinds(RECONCILE_FINDINGS, FINDING_DIMENSION, counts)
+
+    def _add_kinds(self, metric: Metric, dimension: str, counts: Mapping[str, int]) -> None:
+        self.add(metric, sum(counts.values()))
+        unit = MetricUnit(metric.unit)
+        for kind, count in counts.items():
+            with single_metric(metric.name, unit, count, namespace=NAMESPACE) as single:
+                single.add_dimension(SERVICE_DIMENSION, self._metrics.service or "")
+                single.add_dimension(dimension, kind)
 
 
 def _kind_of(reason: str) -> str:
