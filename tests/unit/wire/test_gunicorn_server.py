@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from typing import TYPE_CHECKING
 
@@ -72,3 +73,20 @@ def test_its_log_quotes_no_request(capfd: pytest.CaptureFixture[str]) -> None:
     assert SECRET not in err
     assert "no folder" in err
     assert "Worker (pid:1) exited with code 3." in err
+
+
+def test_what_an_application_is_made_of_is_not_looked_through_for_garbage() -> None:
+    states: list[bool] = []
+
+    def build() -> WSGIApplication:
+        states.append(gc.isenabled())
+        return application()
+
+    before = gc.get_freeze_count()
+    try:
+        Server(build, {}, ready=lambda: None).load()
+        assert states == [False]
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > before
+    finally:
+        gc.unfreeze()

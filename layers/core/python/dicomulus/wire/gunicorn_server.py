@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -87,8 +88,13 @@ class Server(BaseApplication):
         self.cfg.set("logger_class", ServerLogger)
 
     def load(self) -> Any:
-        """Make the application."""
-        return self._build()
+        """Make the application; what is made for good is not looked through for garbage."""
+        gc.disable()
+        try:
+            return self._build()
+        finally:
+            gc.freeze()
+            gc.enable()
 
     def _when_ready(self, arbiter: Arbiter) -> None:
         # To gunicorn a hang-up means to read a configuration file again; there is none.
@@ -108,6 +114,8 @@ def run(
         SystemExit: A process could not be started.
     """
     first = os.getpid()
+    # What is imported by now stays. Looking through it again would copy it into each process.
+    gc.freeze()
     try:
         Server(build, options, ready=ready).run()
     except SystemExit as exc:
