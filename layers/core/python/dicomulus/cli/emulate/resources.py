@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from dicomulus.adapters.aws.adoption import event_pattern
 from dicomulus.adapters.aws.bucket_cors import storage_cors_rule
 from dicomulus.adapters.aws.limits import MAX_RECEIVES
 from dicomulus.adapters.aws.schema import create_table_arguments
@@ -76,6 +75,9 @@ def make_resources(clients: Clients, settings: Settings) -> Settings:
         clients.s3.put_bucket_notification_configuration(
             Bucket=storage_bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
         )
+        # Its module wants boto3, which the command must be able to say is missing.
+        from dicomulus.adapters.aws.adoption import event_pattern
+
         pattern = event_pattern(storage_bucket, settings.storage_prefix)
         clients.events.put_rule(Name=RULE, EventPattern=json.dumps(pattern))
         clients.events.put_targets(Rule=RULE, Targets=[{"Id": "Ingest", "Arn": ingest_queue_arn}])
