@@ -35,15 +35,21 @@ KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0d2a3a3a-b6ee-9c5d-8fcf-6c0d7a7a0c3f"
 OTHER_KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/11111111-b6ee-9c5d-8fcf-6c0d7a7a0c3f"
 
 
-@pytest.fixture
-def s3() -> Iterator[Any]:
-    """A client, and a bucket of this account and region."""
+@pytest.fixture(scope="module")
+def played() -> Iterator[Any]:
     with mock_aws():
         client = boto3.client("s3", region_name=REGION)
         client.create_bucket(
             Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
         )
         yield client
+
+
+@pytest.fixture
+def s3(played: Any) -> Any:
+    """A client, and a bucket of this account and region, encrypted by S3 itself."""
+    played.delete_bucket_encryption(Bucket=BUCKET)
+    return played
 
 
 def adoption(s3: Any, **changed: Any) -> Adoption:
@@ -167,8 +173,11 @@ def test_a_bucket_of_others_is_refused(s3: Any) -> None:
         return response_of(request, b"", status=403)
 
     s3.meta.events.register_first("before-send.s3.HeadBucket", refuse)
-    with pytest.raises(ConfigurationError, match=f"not of the account {ACCOUNT}"):
-        adoption(s3).adopt()
+    try:
+        with pytest.raises(ConfigurationError, match=f"not of the account {ACCOUNT}"):
+            adoption(s3).adopt()
+    finally:
+        s3.meta.events.unregister("before-send.s3.HeadBucket", refuse)
     assert expected == [ACCOUNT.encode()]
 
 
