@@ -51,6 +51,7 @@ def chosen() -> EmulatorName:
 
 EMULATOR_FAULTS: Final[dict[str, str]] = {
     "checksum of a put": "the answer to PutObject names no checksum",
+    "headers that pages may read": "answers to pages expose all headers, not those of the CORS rule",
 }
 """What the second emulator does otherwise than AWS; each is a row in docs/development.md."""
 

@@ -49,6 +49,9 @@ def make_resources(clients: Clients, settings: Settings) -> Settings:
 
     With a client of EventBridge the storage bucket is somebody else's that is adopted.
     """
+    # With boto3, whose absence is told in words before.
+    from dicomulus.adapters.aws.adoption import event_pattern
+
     storage_bucket = STORAGE_BUCKET if clients.events is None else ADOPTED_BUCKET
     with suppress(clients.dynamodb.exceptions.ResourceInUseException):
         clients.dynamodb.create_table(**create_table_arguments(TABLE))
