@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from dicomulus.adapters.aws.bucket_cors import EVERY_ORIGIN
+from dicomulus.adapters.aws.limits import INGEST_BATCH
 from dicomulus.api.sign_in import sign_in_of
 from dicomulus.settings import Settings
 from infra.layers import RUNTIME_ARCHITECTURES, Architecture
@@ -24,6 +25,12 @@ WEB_ADAPTER_LAYER_VERSION: Final = 30
 
 _MAX_CACHE_SECONDS: Final = 3_600
 """Seconds that API Gateway keeps what an authorizer said, at most."""
+
+MAX_INGEST_BATCH: Final = 100
+"""Objects looked at by one invocation: one read of 100 items, and their headers fit in memory."""
+
+NEW_TABLE_WRITE_UNITS: Final = 4_000
+"""Write units a second that a new table on demand takes at once, and each of its indexes."""
 
 _KEY_ARN: Final = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-)?[0-9a-f-]{32,36}")
 
@@ -108,6 +115,12 @@ class Deployment:
     """Hours from one probe to the next; 0: only at deployments."""
     search_shards: int = 4
     """Shards of each ordered index over studies; fixed once there is data."""
+    ingest_concurrency: int = INGEST_BATCH.functions
+    """Functions that ingest at the same time, of those that the account has."""
+    ingest_batch: int = INGEST_BATCH.messages
+    """Objects that one of them is given at once, where so many wait."""
+    warm_write_units: int = 0
+    """Write units a second that table and index of UIDs take at once; 0: those of a new table."""
     web_adapter_layer_arn: str = ""
     """A copy of the Lambda Web Adapter layer; empty: the public one of the region."""
     log_retention_days: int = 90
@@ -147,6 +160,7 @@ class Deployment:
         self._check_origin()
         self._check_sign_in()
         self._check_replica()
+        self._check_load()
         self._check_name()
         if self.monthly_budget_usd and not self.alarm_email:
             raise ValueError("monthly_budget_usd: alarm_email says whom to tell of it")
@@ -172,6 +186,16 @@ class Deployment:
             )
         if self.oidc_clients and self.sign_in_client_id not in self.oidc_clients:
             raise ValueError("sign_in_client_id: it is none of oidc_clients")
+
+    def _check_load(self) -> None:
+        if not 2 <= self.ingest_concurrency <= 1_000:
+            raise ValueError(f"ingest_concurrency: {self.ingest_concurrency} is not 2 to 1000")
+        if not 1 <= self.ingest_batch <= MAX_INGEST_BATCH:
+            raise ValueError(f"ingest_batch: {self.ingest_batch} is not 1 to {MAX_INGEST_BATCH}")
+        if self.warm_write_units and self.warm_write_units < NEW_TABLE_WRITE_UNITS:
+            raise ValueError(
+                f"warm_write_units: a new table takes {NEW_TABLE_WRITE_UNITS} without being asked"
+            )
 
     def _check_origin(self) -> None:
         if self.price_class not in get_args(PriceClass):

@@ -106,7 +106,12 @@ class Functions(Construct):
         self._adopted_key = kms.Key.from_key_arn(self, "AdoptedKey", named) if named else None
 
         self.ingest = self._event_function("ingest", limits.INGEST)
-        self._feed(self.ingest, stateful.queues.ingest, batch=INGEST_BATCH)
+        batch = replace(
+            INGEST_BATCH,
+            messages=deployment.ingest_batch,
+            functions=deployment.ingest_concurrency,
+        )
+        self._feed(self.ingest, stateful.queues.ingest, batch=batch)
         self.compact = self._event_function("compact", limits.COMPACT)
         self._feed(self.compact, stateful.queues.compact, batch=COMPACT_BATCH)
         self.sweep = self._event_function("sweep", limits.SWEEP)

@@ -8,7 +8,7 @@ from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
-from dicomulus.adapters.aws.schema import TABLE_SCHEMA
+from dicomulus.adapters.aws.schema import TABLE_SCHEMA, UID_INDEX
 from infra.checks import accept
 
 if TYPE_CHECKING:
@@ -46,9 +46,12 @@ class IndexTable(Construct):
             ),
             deletion_protection=retained,
             removal_policy=RemovalPolicy.RETAIN if retained else RemovalPolicy.DESTROY,
+            warm_throughput=self._warm(deployment),
         )
         for index in TABLE_SCHEMA.indexes:
-            self._add_index(index)
+            # Others are written to once a study, or when a series begins to wait.
+            is_busy = index.name == UID_INDEX
+            self._add_index(index, warm=self._warm(deployment) if is_busy else None)
         accept(
             self.table,
             {
@@ -59,7 +62,18 @@ class IndexTable(Construct):
             },
         )
 
-    def _add_index(self, index: IndexSchema) -> None:
+    @staticmethod
+    def _warm(deployment: Deployment) -> dynamodb.WarmThroughput | None:
+        """Give what the table takes from its first second on; it never takes less than it did."""
+        if not deployment.warm_write_units:
+            return None
+        return dynamodb.WarmThroughput(
+            write_units_per_second=deployment.warm_write_units,
+            # A row is read for each that is written, and a new table takes three times as many.
+            read_units_per_second=3 * deployment.warm_write_units,
+        )
+
+    def _add_index(self, index: IndexSchema, *, warm: dynamodb.WarmThroughput | None) -> None:
         kinds = dynamodb.ProjectionType
         self.table.add_global_secondary_index(
             index_name=index.name,
@@ -67,6 +81,7 @@ class IndexTable(Construct):
             sort_key=_attribute(index.sort_key) if index.sort_key else None,
             projection_type=kinds.INCLUDE if index.carried else kinds.KEYS_ONLY,
             non_key_attributes=list(index.carried) or None,
+            warm_throughput=warm,
         )
 
 

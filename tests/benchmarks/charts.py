@@ -187,6 +187,50 @@ def line_chart(title: str, lines: Sequence[Line], *, x_label: str, y_label: str)
     return _svg(parts, bottom + 56, title)
 
 
+def time_chart(title: str, lines: Sequence[Line], *, y_label: str) -> str:
+    """Draw what changes with the seconds over even scales; labels tell the highest value."""
+    left, top, right, bottom = _PLOT
+    longest = max(x for line in lines for x, _ in line.points)
+    highest = max(y for line in lines for _, y in line.points)
+    steps = [_even_step(longest), _even_step(highest)]
+    ends = [
+        math.ceil(most / step) * step for most, step in zip((longest, highest), steps, strict=True)
+    ]
+    parts = [_text(24, 36, title, size=19, weight="bold")]
+    for number in range(round(ends[0] / steps[0]) + 1):
+        x = left + (right - left) * number * steps[0] / ends[0]
+        parts.append(_stroke(x, top, x, bottom, _FAINT))
+        parts.append(
+            _text(x, bottom + 20, f"{number * steps[0]:,.0f}", anchor="middle", colour=_GREY)
+        )
+    for number in range(round(ends[1] / steps[1]) + 1):
+        y = bottom - (bottom - top) * number * steps[1] / ends[1]
+        parts.append(_stroke(left, y, right, y, _FAINT))
+        parts.append(
+            _text(left - 8, y + 5, f"{number * steps[1]:,.0f}", anchor="end", colour=_GREY)
+        )
+    parts.append(_text((left + right) / 2, bottom + 42, "seconds", anchor="middle", colour=_GREY))
+    parts.append(_text(left - 50, top - 14, y_label, colour=_GREY))
+    for number, line in enumerate(lines):
+        path = " ".join(
+            f"{left + (right - left) * x / ends[0]:.1f},{bottom - (bottom - top) * y / ends[1]:.1f}"
+            for x, y in line.points
+        )
+        parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{line.colour}" stroke-width="2.5"/>'
+        )
+        label = f"{line.label}: {max(y for _, y in line.points):,.0f}"
+        y = top + 12 + _LABEL_PITCH * number
+        parts.append(_text(right + 12, y, label, size=14, colour=line.colour))
+    return _svg(parts, bottom + 56, title)
+
+
+def _even_step(most: float) -> float:
+    """Give a step of 1, 2 or 5 times a power of ten, of which four to nine reach so far."""
+    power = 10.0 ** math.floor(math.log10(max(most, 1.0)))
+    return next(step * power / 10 for step in (1, 2, 5, 10, 20) if most / (step * power / 10) <= 9)
+
+
 def _drawn(line: Line, across: _Scale, up: _Scale) -> Iterator[str]:
     places = [(across.at(x), up.at(y)) for x, y in line.points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)

@@ -7,11 +7,12 @@ import re
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 from dicomulus.cli.cost import ledger as names
 from dicomulus.cli.cost import usage as used
 from dicomulus.cli.cost.bill import (
+    Part,
     answers_of_a_million,
     ingest_of_a_million,
     lines_of,
@@ -215,17 +216,15 @@ def _peer_parts(ledger: Ledger, prices: Prices) -> str:
     rows = []
     for name, workload in MODELS.items():
         lines = monthly_bill(ledger, workload, prices)
-        ours = [usd_of(lines, part) for part in ("stored", "ingested", "viewed", "idle")]
+        ours = [usd_of(lines, part) for part in get_args(Part)]
         rows.append([name, "Dicomulus, Standard", *(f"{usd:,.2f}" for usd in ours), ""])
         for title, peer in (
             ("AWS HealthImaging", health_imaging(ledger, workload, prices)),
             ("Google Healthcare API", healthcare_api(ledger, workload, prices)),
         ):
-            parts = (peer.stored, peer.ingested, peer.viewed, 0.0)
+            parts = (peer.stored, peer.ingested, peer.viewed, 0.0, 0.0)
             rows.append([name, title, *(f"{usd:,.2f}" for usd in parts), peer.not_counted])
-    return table(
-        ["", "", "stored", "ingested", "viewed", "idle", "charged besides, not counted"], rows
-    )
+    return table(["", "", *get_args(Part), "charged besides, not counted"], rows)
 
 
 def _idle(ledger: Ledger, prices: Prices) -> str:
@@ -248,6 +247,10 @@ def _levers(ledger: Ledger, prices: Prices) -> str:
         "`authorization` = `oidc`": replace(CT, authorization="oidc"),
         "a customer's KMS key": replace(CT, kms=True),
         "a web ACL": replace(CT, waf=True),
+        "compared with the storage area once a week instead of daily": replace(
+            CT, reconciles=365.25 / 12 / 7
+        ),
+        "never compared, never verified": replace(CT, reconciles=0, verifications=0),
         "batches of 32 instead of 8": replace(CT, batch=32),
         "batches of 2": replace(CT, batch=2),
     }

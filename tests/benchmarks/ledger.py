@@ -1,7 +1,7 @@
-"""The ledger counted anew on the deployed archive over moto: ``python -m tests.benchmarks.ledger``.
+"""The ledger made anew: ``python -m tests.benchmarks.ledger --count --template --update``.
 
-Counts come with ``--update``; the functions' processor time is measured besides, with what moto
-itself takes left out.
+Operations are counted on the deployed archive over moto; with ``--processor`` their processor time
+is measured as well, with what moto itself takes left out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from unittest import mock
@@ -44,8 +44,10 @@ from dicomulus.cli.cost.ledger import (
 from dicomulus.composition import PARALLEL_READS, aws_archive
 from dicomulus.dicom.resource import InstanceResource, SeriesResource, canonical_key
 from dicomulus.ports import StabiliseSeries
+from dicomulus.services.reconcile import Cursor, Wishes
 from dicomulus.wire.message import Headers, Request
 from infra import limits
+from infra.deployment import Deployment as DeploymentOptions
 from tests.benchmarks.aws_meter import Meter
 from tests.benchmarks.aws_prices import projected
 from tests.infra.conftest import synthesise
@@ -56,6 +58,7 @@ from tests.support.deployed import BASE_URL, deployed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from dicomulus.ports import ObjectInfo
     from dicomulus.services.archive import Archive
     from dicomulus.wire.message import Response
     from tests.benchmarks.aws_prices import Bill
@@ -75,6 +78,9 @@ OTHER_SERIES: Final = 3
 
 _ITEM_OVERHEAD_BYTES: Final = 100
 """Bytes that DynamoDB adds to each item, in the table and in each index, when it bills storage."""
+
+SCHEDULED: Final = Wishes(days=DeploymentOptions().verify_days)
+"""What a daily run is asked for, without reading objects whole, which is counted by its bytes."""
 
 _DELAY_SECONDS: Final = 900
 
@@ -117,6 +123,7 @@ def deployed_limits(previous: Ledger | None) -> DeployedLimits:
         "store": limits.STORE,
         "manage": limits.MANAGE,
         "sweep": limits.SWEEP,
+        "reconcile": limits.RECONCILE,
     }
     return DeployedLimits(
         memory_mb={name: each.memory_mb for name, each in told.items()},
@@ -178,6 +185,11 @@ class _Asked:
             first.study_instance_uid, first.series_instance_uid, first.sop_instance_uid
         )
 
+    @cached_property
+    def listed(self) -> tuple[ObjectInfo, ...]:
+        """List the objects of the series."""
+        return tuple(self.archive.storage.list("main/"))
+
     def put(self, objects: Sequence[tuple[str, bytes]]) -> list[str]:
         for key, content in objects:
             self.system.put(key, content)
@@ -212,6 +224,14 @@ class _Asked:
     def stabilise(self) -> None:
         """Find the series and its study at rest, as the sweep and its messages do."""
         self.archive.stability.handle(StabiliseSeries(self.series))
+
+    def compare_objects(self) -> None:
+        """Compare the objects of the series with their rows, as a batch of a run does."""
+        self.archive.reconcile.compare_objects(self.listed, SCHEDULED)
+
+    def compare_rows(self) -> None:
+        """Compare all rows with their objects, as the walk of a run does."""
+        self.archive.reconcile.compare_rows(Cursor(), SCHEDULED)
 
     def sweep(self) -> None:
         """Look for what is overdue, as the function does."""
@@ -264,12 +284,21 @@ class _Counted:
         self._meter.connect(*_clients_of(self._asked.archive))
 
     def operations(self) -> dict[str, Operation]:
-        asked = self._asked
-        counted = dict(self._ingest())
+        asked, size = self._asked, INGEST_BATCH.messages
+        main = [(f"main/{each.name}", each.content) for each in asked.main]
+        counted = {
+            names.INGEST: self._batches(main, size),
+            names.COMPACTION: self._count("compact", asked.compact_series),
+            names.STABILITY: self._count("compact", asked.stabilise),
+            names.SWEEP: self._count("sweep", asked.sweep),
+            # Of a table that holds this study alone.
+            names.RECONCILE_OBJECTS: self._compared(),
+            names.RECONCILE_ROWS: self._per_instance(asked.compare_rows),
+            **dict(self._other_ingest(main)),
+        }
         asked.put_others(self._studies_listed)
-        counted[names.COMPACTION] = self._count("compact", asked.compact_series)
-        counted[names.STABILITY] = self._count("compact", asked.stabilise)
-        counted[names.SWEEP] = self._count("sweep", asked.sweep)
+        # Batches that were looked at again have moved its version.
+        asked.compact_series()
         for name, function, got in asked.answers():
             # The first one may find less in the function's memory than all that follow.
             size = len(whole(got()))
@@ -277,10 +306,8 @@ class _Counted:
             counted[name] = replace(operation, answer_bytes=size)
         return counted
 
-    def _ingest(self) -> Iterator[tuple[str, Operation]]:
+    def _other_ingest(self, main: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, Operation]]:
         size = INGEST_BATCH.messages
-        main = [(f"main/{each.name}", each.content) for each in self._asked.main]
-        yield names.INGEST, self._batches(main, size)
         canonical = list(generated_study(series=1, instances=len(main), seed=2))
         yield names.INGEST_CANONICAL, self._batches(_canonical(canonical), size)
         short = [variant(canonical[0], 1000 + number) for number in range(size)]
@@ -321,6 +348,13 @@ class _Counted:
         with self._meter.reading() as bill:
             action()
         return _operation(function, [bill], count=1, middle=bill)
+
+    def _compared(self) -> Operation:
+        self._asked.listed  # noqa: B018  (the listing is counted by its length)
+        return self._per_instance(self._asked.compare_objects)
+
+    def _per_instance(self, action: Callable[[], object]) -> Operation:
+        return replace(self._count("reconcile", action), count=len(self._asked.main))
 
     def bundle_bytes(self) -> int:
         """Give what the cache bucket keeps of the series that is asked for."""
@@ -503,6 +537,8 @@ def measure_processor_ms(instances: int = INSTANCES) -> dict[str, float]:
             names.COMPACTION: least(asked.compact_series),
             names.STABILITY: least(asked.stabilise),
             names.SWEEP: least(asked.sweep),
+            names.RECONCILE_OBJECTS: least(asked.compare_objects),
+            names.RECONCILE_ROWS: least(asked.compare_rows),
         }
         for name, _, got in asked.answers():
             measured[name] = least(partial(_read_whole, got))
@@ -533,35 +569,34 @@ def write_ledger(ledger: Ledger, path: Path = LEDGER_FILE) -> None:
 
 
 def main() -> None:
-    """Count, and write the package's file if asked to."""
+    """Count and measure what is asked for, and write the package's file if asked to."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.ledger")
-    parser.add_argument("--update", action="store_true", help="write the package's file")
+    parser.add_argument("--count", action="store_true", help="count operations anew")
     parser.add_argument("--processor", action="store_true", help="measure processor times anew")
     parser.add_argument("--template", action="store_true", help="count what a template watches")
+    parser.add_argument("--update", action="store_true", help="write the package's file")
     parsed = parser.parse_args()
-    previous = names.read_ledger()
-    if parsed.template and not parsed.processor:
-        ledger = replace(previous, deployed=deployed_limits(previous))
-    else:
-        ledger = count_ledger(previous=previous)
+    ledger = names.read_ledger()
+    ledger = replace(ledger, deployed=deployed_limits(ledger))
+    if parsed.count:
+        ledger = count_ledger(previous=ledger)
     if parsed.processor:
-        measured = measure_processor_ms()
-        ledger = replace(
-            ledger,
-            operations={
-                name: replace(each, processor_ms=measured[name])
-                for name, each in ledger.operations.items()
-            },
-        )
+        ledger = with_processor_ms(ledger, measure_processor_ms())
     if parsed.template:
         alarms, dashboards = watched()
         deployed = replace(ledger.deployed, alarm_metrics=alarms, dashboards=dashboards)
         ledger = replace(ledger, deployed=deployed)
     if parsed.update:
         write_ledger(ledger)
-    for name, each in ledger.operations.items():
-        print(f"{name}: {each}")
-    print(ledger.stored, ledger.bundle_bytes, ledger.deployed)
+    print(json.dumps(asdict(ledger), indent=1, sort_keys=True))
+
+
+def with_processor_ms(ledger: Ledger, measured: dict[str, float]) -> Ledger:
+    """Give a ledger with other processor times."""
+    operations = {
+        name: replace(each, processor_ms=measured[name]) for name, each in ledger.operations.items()
+    }
+    return replace(ledger, operations=operations)
 
 
 if __name__ == "__main__":

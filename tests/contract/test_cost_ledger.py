@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 FEWER = 33
 """One more than a batch."""
 
-ANEW = "run: python -m tests.benchmarks.ledger --update, then tests.benchmarks.cost_document"
+ANEW = (
+    "run: python -m tests.benchmarks.ledger --count --update, "
+    "then python -m tests.benchmarks.cost_document --update-docs"
+)
 
 # What does not depend on how many instances the series has, or how many studies are listed.
 SAME = (

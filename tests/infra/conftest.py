@@ -176,5 +176,8 @@ def open_stage(_node: None) -> Synthesised:
             "one_origin": "true",
             "alarm_email": "operator@example.org",
             "monthly_budget_usd": "50",
+            "ingest_concurrency": "500",
+            "ingest_batch": "100",
+            "warm_write_units": "40000",
         }
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.cli.cost import ledger as names
 from dicomulus.cli.cost.ledger import Round
+from dicomulus.cli.cost.usage import waiting_ms
 
 if TYPE_CHECKING:
     from dicomulus.cli.cost.ledger import Ledger
@@ -53,10 +54,20 @@ class BatchShape:
         ingested = self.ledger[names.INGEST_CANONICAL if self.canonical else names.INGEST]
         return round(ingested.written.get("object", 0) / ingested.count)
 
-    def study_rate(self, *, partition_units: float) -> float:
+    def units_of(self, *, series_share: float, partitions: int | None) -> float:
+        """Give the write units that an instance takes of the partition that its study is on.
+
+        Args:
+            series_share: Series for each instance of a batch.
+            partitions: Of the table, over which the items of keys spread; without, only the study.
+        """
+        beside = self.object_units / partitions if partitions else 0.0
+        return self.instance_units + self.series_units * series_share + beside
+
+    def study_rate(self, *, partition_units: float, partitions: int | None) -> float:
         """Give the instances a second that one partition takes of one study in full batches."""
-        size = self.ledger[names.INGEST_FULL].count
-        return partition_units / (self.instance_units + self.series_units / size)
+        share = 1 / self.ledger[names.INGEST_FULL].count
+        return partition_units / self.units_of(series_share=share, partitions=partitions)
 
     @cached_property
     def _processor(self) -> tuple[float, float, float]:
@@ -99,6 +110,14 @@ class BatchShape:
     def looks(self, instances: int) -> Round:
         """Give the second look at the objects."""
         return Round("s3:HeadObject", instances, min(16, instances))
+
+    def mean_seconds(self, instances: int, series: int) -> float:
+        """Give about how long a batch keeps its poller when nothing is refused."""
+        rounds = list(self.rounds(instances, series))
+        noted = self.notes(instances)
+        rounds += [noted] if noted else []
+        rounds.append(Round("sqs:ReceiveMessage", math.ceil(instances / 10), 1))
+        return waiting_ms(rounds) / 1000 + self.processor_seconds(instances, series)
 
     def rounds(self, instances: int, series: int) -> tuple[Round, ...]:
         """Give all of it in its order, for a batch whose keys are known."""

@@ -7,8 +7,9 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.cli.cost.latencies import latency_of
-from tests.benchmarks.charts import FLOOR, OURS, THEIRS, Line, line_chart
+from tests.benchmarks.charts import FLOOR, OURS, THEIRS, Line, time_chart
 from tests.benchmarks.cost_document import table
+from tests.benchmarks.simulation.batches import BatchShape
 from tests.benchmarks.simulation.capacity import PARTITION_WRITE_UNITS
 from tests.benchmarks.simulation.latency import (
     COLD_START,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
-    from tests.benchmarks.simulation.batches import BatchShape
     from tests.benchmarks.simulation.scenarios import Outcome
 
 _BLOCK: Final = re.compile(
@@ -34,11 +34,20 @@ def rate_table(shape: BatchShape) -> str:
     """Write how many instances a second one study takes."""
     size = shape.ledger.deployed.ingest_batch
     rows = []
-    for series in (1, 4, 16, size):
-        units = shape.instance_units + shape.series_units * series / size
-        rows.append([str(series), f"{units:.3f}", f"{PARTITION_WRITE_UNITS / units:,.0f}"])
+    for name, canonical, partitions in (
+        ("any keys, a new table of 4 partitions", False, 4),
+        ("any keys, a table warm for 80,000 units", False, 80),
+        ("keys that name their instances", True, 4),
+    ):
+        for series in (1, 4, 16):
+            keyed = BatchShape(shape.ledger, canonical=canonical)
+            units = keyed.units_of(series_share=series / size, partitions=partitions)
+            rows.append(
+                [name, str(series), f"{units:.3f}", f"{PARTITION_WRITE_UNITS / units:,.0f}"]
+            )
     return table(
         [
+            "objects",
             f"series in a batch of {size}",
             "write units of an instance on the study's partition",
             "instances/s until it splits",
@@ -64,10 +73,12 @@ def _runs(outcomes: Sequence[Outcome]) -> str:
                 each.scenario.settings,
                 f"{run.uploaded:,}",
                 f"{run.deepest:,}",
+                f"{run.waiting_at_the_end:,}",
                 _seconds(run.oldest_seconds),
                 f"{run.percentile(50):,.1f} / {run.percentile(99):,.0f} s",
                 f"{100 * run.hottest_share:.0f}%",
                 f"{100 * run.refused_units / asked:.1f}%",
+                f"{run.failed_batches} / {run.returned}",
                 f"{run.lost} / {run.dead}",
                 _seconds(run.drained_seconds),
             ]
@@ -78,10 +89,12 @@ def _runs(outcomes: Sequence[Outcome]) -> str:
             "settings",
             "instances",
             "deepest queue",
+            "waiting at the last upload",
             "oldest message",
             "upload to searchable, p50 / p99",
             "hottest partition",
-            "write units throttled",
+            "writes throttled",
+            "batches that failed / messages returned",
             "lost / dead letters",
             "empty after the last upload",
         ],
@@ -93,7 +106,6 @@ def _limits(outcomes: Sequence[Outcome]) -> str:
     rows = []
     for each in outcomes:
         for number, use in enumerate(each.uses[:4]):
-            rate = each.scenario.ingest.uploads_a_second / use.share
             rows.append(
                 [
                     each.scenario.name if number == 0 else "",
@@ -101,12 +113,12 @@ def _limits(outcomes: Sequence[Outcome]) -> str:
                     f"**{use.what}**" if number == 0 else use.what,
                     f"{use.used:,.0f} of {use.limit:,.0f}",
                     f"{100 * use.share:.0f}%",
-                    f"{rate:,.0f}",
+                    f"{1 / use.share:,.2f}",
                     use.whose,
                 ]
             )
     return table(
-        ["load", "settings", "limit", "used", "share", "met at uploads/s", "moved by"], rows
+        ["load", "settings", "limit", "used", "share", "met at times the load", "moved by"], rows
     )
 
 
@@ -224,12 +236,12 @@ def write_charts(outcomes: Sequence[Outcome], folder: Path) -> None:
         lines = [
             Line(
                 _label(each),
-                tuple((at + 1, max(1.0, depth)) for at, depth, *_ in each.ingest.series[:1800:5]),
+                tuple((at, float(depth)) for at, depth, *_ in each.ingest.series[::5]),
                 _COLOURS[number % len(_COLOURS)],
             )
             for number, each in enumerate(members)
         ]
-        chart = line_chart(title, lines, x_label="seconds", y_label="messages")
+        chart = time_chart(title, lines, y_label="messages; behind each name the most")
         (folder / name).write_text(chart, encoding="utf-8")
 
 

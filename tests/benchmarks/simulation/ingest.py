@@ -36,7 +36,10 @@ FIRST_POLLERS: Final = 5
 POLLERS_A_SECOND: Final = 300 / 60
 """How quickly that grows while there is a backlog (Lambda)."""
 
-VISIBILITY_SECONDS: Final = 540
+FUNCTION_SECONDS: Final = 90
+"""The function's time limit."""
+
+VISIBILITY_SECONDS: Final = 6 * FUNCTION_SECONDS
 """Six times the function's time limit, after which a failed message comes again."""
 
 MAX_RECEIVES: Final = 5
@@ -85,6 +88,9 @@ class IngestRun:
     done: int = 0
     dead: int = 0
     failed_batches: int = 0
+    """Batches of which each object was looked at alone then."""
+    returned: int = 0
+    """Messages that were given back to the queue."""
     batches: int = 0
     series_in_batches: int = 0
     refused_units: float = 0.0
@@ -120,6 +126,11 @@ class IngestRun:
         return max((each[1] for each in self.series), default=0)
 
     @property
+    def waiting_at_the_end(self) -> int:
+        """Give the messages that waited when the last upload came."""
+        return next((each[1] for each in self.series if each[0] >= self.plan.upload_seconds), 0)
+
+    @property
     def oldest_seconds(self) -> float:
         """Give the highest age of the oldest message."""
         return max((each[2] for each in self.series), default=0.0)
@@ -130,17 +141,19 @@ class IngestRun:
         return self.busy_seconds / self.plan.upload_seconds
 
 
-def simulate_ingest(plan: IngestPlan, shape: BatchShape) -> IngestRun:
+def simulate_ingest(
+    plan: IngestPlan, shape: BatchShape, *, samples: Samples | None = None
+) -> IngestRun:
     """Upload, and go on until everything is searchable."""
-    return _Simulation(plan, shape).run()
+    return _Simulation(plan, shape, samples or Samples(plan.seed)).run()
 
 
 class _Simulation:
-    def __init__(self, plan: IngestPlan, shape: BatchShape) -> None:
+    def __init__(self, plan: IngestPlan, shape: BatchShape, samples: Samples) -> None:
         self.plan = plan
         self.shape = shape
         self.env = simpy.Environment()
-        self.samples = Samples(plan.seed)
+        self.samples = samples
         self.random = np.random.default_rng(plan.seed + 1)
         self.result = IngestRun(plan)
         self.table = Table(
@@ -236,14 +249,28 @@ class _Simulation:
             if is_cold:
                 yield self.env.timeout(self.samples.one(COLD_START))
                 is_cold = False
-            is_done = yield from self._invoke(taken)
+            left = yield from self._handle(taken)
             self.at_work -= 1
             self.in_flight -= len(taken)
-            if is_done:
-                self._finish(taken)
+            if left:
+                self.result.returned += len(left)
+                self.env.process(self._return(left))
+
+    def _handle(self, taken: Sequence[int]) -> Process:
+        """Look at a batch, and at each object alone where that failed; give what is not done."""
+        started = self.env.now
+        if (yield from self._look(taken)):
+            self._finish(taken)
+            return []
+        self.result.failed_batches += 1
+        left = []
+        for each in taken:
+            is_late = self.env.now - started > FUNCTION_SECONDS
+            if not is_late and (yield from self._look([each])):
+                self._finish([each])
             else:
-                self.result.failed_batches += 1
-                self.env.process(self._return(taken))
+                left.append(each)
+        return left
 
     def _gather(self) -> Process:
         """Take a full batch, or after the window what there is, shared with those who wait too."""
@@ -260,7 +287,7 @@ class _Simulation:
             yield self.env.timeout(self.samples.one(RECEIVE))
         return taken
 
-    def _invoke(self, taken: Sequence[int]) -> Process:
+    def _look(self, taken: Sequence[int]) -> Process:
         shape, count = self.shape, len(taken)
         series = {self.series[each]: self.study[each] for each in taken}
         self.result.batches += 1

@@ -40,18 +40,16 @@ class LimitUse:
         return self.used / self.limit
 
 
-def functions_needed(plan: IngestPlan, run: IngestRun) -> float:
-    """Give the functions at work that keep up with the uploads: batches a second times their time."""
-    if not run.batches:
-        return 0.0
-    each = run.busy_seconds / max(1, run.batches) * _share_while_uploading(run)
-    size = run.uploaded / run.batches
-    return plan.uploads_a_second / size * each
+def series_of_batch(plan: IngestPlan, run: IngestRun) -> float:
+    """Give how many series a full batch holds, as the batches of a run have them."""
+    share = run.series_in_batches / max(1, run.uploaded)
+    return max(1.0, min(plan.batch, share * plan.batch))
 
 
-def _share_while_uploading(run: IngestRun) -> float:
-    total = sum(at_work for *_, at_work in run.series)
-    return total / run.busy_seconds if run.busy_seconds else 1.0
+def functions_needed(plan: IngestPlan, run: IngestRun, *, shape: BatchShape) -> float:
+    """Give the functions at work that keep up with the uploads in full batches."""
+    series = round(series_of_batch(plan, run))
+    return plan.uploads_a_second / plan.batch * shape.mean_seconds(plan.batch, series)
 
 
 def uses(
@@ -59,11 +57,12 @@ def uses(
 ) -> list[LimitUse]:
     """Give the use of every limit by a load, the fullest first."""
     rate = plan.uploads_a_second
-    size = run.uploaded / max(1, run.batches)
-    mixed = run.series_in_batches / max(1, run.batches) / size
-    study_units = shape.instance_units + shape.series_units * mixed
+    mixed = series_of_batch(plan, run) / plan.batch
+    partitions = max(1, plan.write_units // PARTITION_WRITE_UNITS)
+    study_units = shape.units_of(series_share=mixed, partitions=None)
     table_units = study_units + shape.object_units
-    ingest_functions = functions_needed(plan, run)
+    beside = rate * shape.object_units / partitions
+    ingest_functions = functions_needed(plan, run, shape=shape)
     read_functions = viewers.functions_at_work if viewers else 0.0
     found = [
         LimitUse(
@@ -74,7 +73,7 @@ def uses(
         ),
         LimitUse(
             "write units a second of a study's partition",
-            rate / plan.studies * study_units,
+            rate / plan.studies * study_units + beside,
             PARTITION_WRITE_UNITS,
             "DynamoDB splits it by itself, in minutes",
         ),
@@ -111,12 +110,20 @@ def uses(
             S3_GET_A_SECOND,
             "more prefixes",
         ),
-        LimitUse("messages in flight", ingest_functions * size, SQS_IN_FLIGHT, "nobody"),
+        LimitUse("messages in flight", ingest_functions * plan.batch, SQS_IN_FLIGHT, "nobody"),
     ]
     if viewers:
         found.append(
             LimitUse(
-                "requests a second of the gateway",
+                "requests a second that the gateway lets through",
+                viewers.requests_a_second,
+                viewers.plan.throttle_rate,
+                "`throttle_rate`",
+            )
+        )
+        found.append(
+            LimitUse(
+                "requests a second of the account's gateways",
                 viewers.requests_a_second,
                 GATEWAY_REQUESTS,
                 "quota of API Gateway",

@@ -33,16 +33,16 @@ class ViewerPlan:
     """How readers work."""
 
     viewers: int = 500
-    seconds_a_study: float = 120
+    seconds_a_study: float = 300
     """Seconds from opening one study to opening the next."""
     series: int = 4
     instances: int = 450
     viewed_share: float = 0.5
     frame_bytes: float = 531_000
-    frames_seconds: float = 60
-    """Seconds over which the frames of a study are fetched, some at once."""
     seconds: float = 120
     account_functions: int = ACCOUNT_FUNCTIONS
+    throttle_rate: int = 2_000
+    """Requests a second that the deployed gateway lets through."""
     seed: int = 1
 
     def requests(self) -> dict[str, float]:
@@ -113,7 +113,7 @@ def simulate_viewers(
     result.cold_starts = int(cold.sum())
     seconds = int(plan.seconds)
     rate = np.bincount(at.astype(int), minlength=seconds)[:seconds]
-    refused = np.maximum(0, rate - GATEWAY_REQUESTS).sum()
+    refused = np.maximum(0, rate - min(plan.throttle_rate, GATEWAY_REQUESTS)).sum()
     over = np.maximum(0.0, total - plan.account_functions) / np.maximum(1.0, at_work)
     result.throttled = int(refused + (rate * np.minimum(1.0, over[:seconds])).sum())
     result.requests_a_second = float(rate.mean())

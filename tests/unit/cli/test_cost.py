@@ -124,7 +124,7 @@ def test_every_price_has_a_line_and_a_source() -> None:
 def test_twice_the_studies_cost_twice_what_does_not_stand_idle(ledger: Ledger) -> None:
     once = monthly_bill(ledger, CT, PRICES)
     twice = monthly_bill(ledger, replace(CT, studies=2 * CT.studies), PRICES)
-    parts: tuple[Part, ...] = ("stored", "ingested", "viewed")
+    parts: tuple[Part, ...] = ("stored", "ingested", "viewed", "checked")
     for part in parts:
         assert usd_of(twice, part) == pytest.approx(2 * usd_of(once, part))
     assert usd_of(twice, "idle") == usd_of(once, "idle")
@@ -201,6 +201,14 @@ def test_half_the_memory_is_half_a_processor(ledger: Ledger) -> None:
 
     assert seconds(1_769) == seconds(3_538) == pytest.approx(0.010)
     assert seconds(1_769 // 2) == pytest.approx(0.020, rel=0.01)
+
+
+def test_what_is_compared_grows_with_what_is_kept(ledger: Ledger) -> None:
+    once = usd_of(monthly_bill(ledger, CT, PRICES), "checked")
+    longer = replace(CT, months=2 * CT.months)
+    assert usd_of(monthly_bill(ledger, longer, PRICES), "checked") == pytest.approx(2 * once)
+    never = replace(CT, reconciles=0, verifications=0)
+    assert usd_of(monthly_bill(ledger, never, PRICES), "checked") == 0
 
 
 # --- elsewhere ------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dicomulus.cli.cost.prices import Prices
     from dicomulus.cli.cost.workload import Workload
 
-Part = Literal["stored", "ingested", "viewed", "idle"]
+Part = Literal["stored", "ingested", "viewed", "checked", "idle"]
 
 # In the order of a bill: the name of the price, what it is for, and of what it is counted.
 LABELS: Final[dict[str, tuple[str, str]]] = {
@@ -96,6 +96,9 @@ def monthly_bill(ledger: Ledger, workload: Workload, prices: Prices) -> list[Lin
         ),
         *lines_of("ingested", used.ingest(ledger, workload, studies=studies), prices),
         *lines_of("viewed", used.views(ledger, workload, studies=studies * workload.views), prices),
+        *lines_of(
+            "checked", used.checked(ledger, workload, studies=studies * workload.months), prices
+        ),
         *lines_of("idle", used.idle(ledger, workload), prices),
     ]
 

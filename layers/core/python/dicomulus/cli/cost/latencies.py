@@ -72,6 +72,7 @@ LATENCIES: Final = {
     "dynamodb:BatchWriteItem": BATCH,
     "dynamodb:TransactWriteItems": TRANSACTION,
     "dynamodb:Query": BATCH,
+    "sqs:ReceiveMessage": SQS,
     "sqs:SendMessageBatch": SQS,
 }
 

@@ -1,6 +1,6 @@
 """The ledger: what each operation asks of AWS, as it was counted on the deployed archive.
 
-Its file is part of the package. ``python -m tests.benchmarks.ledger`` counts it anew.
+Its file is part of the package. ``python -m tests.benchmarks.ledger --count --update`` counts it anew.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ INGEST_MIXED: Final = "ingest, a batch of as many series"
 COMPACTION: Final = "compaction"
 STABILITY: Final = "a study comes to rest"
 SWEEP: Final = "sweep"
+RECONCILE_OBJECTS: Final = "reconcile, objects of a series"
+RECONCILE_ROWS: Final = "reconcile, rows of a study"
+"""A run compares each object with its row, and each row with its object."""
 STUDY_LIST: Final = "study list, limit=100"
 STUDY_BY_PATIENT: Final = "study list by PatientID"
 STUDY_BY_UID: Final = "study list by StudyInstanceUID"

@@ -22,6 +22,8 @@ _HELP: Final = {
     "lists": "pages of the study list asked for with each opening",
     "batch": "instances that ingest gets at once, 32 at most",
     "compactions": "times that a series is compacted",
+    "reconciles": "times a month that storage area and index are compared",
+    "verifications": "times a month that every object is read and compared with its checksum",
     "canonical_keys": "objects are written by STOW-RS or uploads alone",
     "adopted": "the bucket was there before, and tells of its changes through EventBridge",
     "storage_class": "class of the objects",

@@ -10,9 +10,9 @@ from dicomulus.cli.cost import ledger as names
 from dicomulus.cli.cost.latencies import latency_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from dicomulus.cli.cost.ledger import Ledger, Operation
+    from dicomulus.cli.cost.ledger import Ledger, Operation, Round
     from dicomulus.cli.cost.workload import Workload
 
 Usage = dict[str, float]
@@ -37,6 +37,9 @@ POLL_SECONDS: Final = 20
 """Seconds that an empty receive waits."""
 
 QUEUES: Final = 2
+
+_LISTED: Final = 1_000
+"""Objects of one page of a listing."""
 
 PROCESSOR_MB: Final = 1_769
 """Memory of a function with one processor; with less it has that part of one (Lambda)."""
@@ -127,16 +130,20 @@ def s3_price_of(operation: str) -> str | None:
 def seconds_of(ledger: Ledger, name: str) -> float:
     """Give about how long one invocation takes: its processor time, and waiting for answers."""
     operation = ledger[name]
-    waiting_ms = 0.0
-    for each in operation.rounds:
+    processor_ms = operation.processor_ms / _processors(ledger, operation.function)
+    return (processor_ms + waiting_ms(operation.rounds)) / 1000
+
+
+def waiting_ms(rounds: Iterable[Round]) -> float:
+    """Give about how long rounds take; one of several requests at once as long as its slowest."""
+    total = 0.0
+    for each in rounds:
         latency = latency_of(each.operation)
         if each.at_once == 1:
-            waiting_ms += each.calls * latency.mean_ms
+            total += each.calls * latency.mean_ms
         else:
-            waves = math.ceil(each.calls / each.at_once)
-            waiting_ms += waves * latency.slowest_ms(each.at_once)
-    processor_ms = operation.processor_ms / _processors(ledger, operation.function)
-    return (processor_ms + waiting_ms) / 1000
+            total += math.ceil(each.calls / each.at_once) * latency.slowest_ms(each.at_once)
+    return total
 
 
 def _processors(ledger: Ledger, function: str) -> float:
@@ -355,6 +362,40 @@ def _objects(workload: Workload, *, instances: float, months: float) -> Usage:
             "s3_intelligent_object_month": instances * months,
         }
     )
+
+
+# --- checks ---------------------------------------------------------------------------------------
+
+VERIFIED_BYTES_A_SECOND: Final = 75e6
+"""Bytes that a function reads and hashes."""
+
+
+def checked(ledger: Ledger, workload: Workload, *, studies: float) -> Usage:
+    """Give what it takes in a month to compare so many studies with their objects."""
+    series = studies * workload.series
+    instances = series * workload.instances
+    seconds = instances * workload.instance_bytes / VERIFIED_BYTES_A_SECOND
+    gib = ledger.deployed.memory_mb["reconcile"] / 1024
+    return added(
+        scaled(_compared(ledger, names.RECONCILE_OBJECTS, instances), workload.reconciles),
+        scaled(_compared(ledger, names.RECONCILE_ROWS, instances), workload.reconciles),
+        {
+            # The listing that is compared.
+            "s3_put": workload.reconciles * instances / _LISTED,
+            "s3_get": workload.verifications * instances,
+            "lambda_gb_second": workload.verifications * seconds * gib,
+        },
+    )
+
+
+def _compared(ledger: Ledger, name: str, instances: float) -> Usage:
+    """Give what one run asks for some instances, as many at once as were counted."""
+    operation = ledger[name]
+    each = added(
+        requests_of(operation),
+        invoked(ledger, operation.function, seconds=seconds_of(ledger, name), cold_share=0),
+    )
+    return scaled(each, instances / operation.count)
 
 
 # --- what comes in any case -----------------------------------------------------------------------

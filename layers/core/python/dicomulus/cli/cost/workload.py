@@ -40,6 +40,10 @@ class Workload:
     """Instances that ingest gets at once: 32 at most, fewer where they come slowly."""
     compactions: float = 2
     """Times that a series is compacted: once more for each five seconds that it takes to come."""
+    reconciles: float = 30
+    """Times a month that the storage area is compared with the index."""
+    verifications: float = 1
+    """Times a month that every object is read once and compared with its checksum."""
     canonical_keys: bool = False
     """The keys name their instances, as those that STOW-RS and uploads write."""
     adopted: bool = False
