@@ -247,6 +247,7 @@ def _levers(ledger: Ledger, prices: Prices) -> str:
         "`authorization` = `oidc`": replace(CT, authorization="oidc"),
         "a customer's KMS key": replace(CT, kms=True),
         "a web ACL": replace(CT, waf=True),
+        "keys that name their instances": replace(CT, canonical_keys=True),
         "compared with the storage area once a week instead of daily": replace(
             CT, reconciles=365.25 / 12 / 7
         ),

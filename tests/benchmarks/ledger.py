@@ -42,7 +42,11 @@ from dicomulus.cli.cost.ledger import (
     Deployed as DeployedLimits,
 )
 from dicomulus.composition import PARALLEL_READS, aws_archive
-from dicomulus.dicom.resource import InstanceResource, SeriesResource, canonical_key
+from dicomulus.dicom.resource import (
+    InstanceResource,
+    SeriesResource,
+    canonical_key,
+)
 from dicomulus.ports import StabiliseSeries
 from dicomulus.services.reconcile import Cursor, Wishes
 from dicomulus.wire.message import Headers, Request
@@ -295,6 +299,7 @@ class _Counted:
             names.RECONCILE_OBJECTS: self._compared(),
             names.RECONCILE_ROWS: self._per_instance(asked.compare_rows),
             **dict(self._other_ingest(main)),
+            names.RECONCILE_CANONICAL: self._compared_canonical(),
         }
         asked.put_others(self._studies_listed)
         # Batches that were looked at again have moved its version.
@@ -352,6 +357,13 @@ class _Counted:
     def _compared(self) -> Operation:
         self._asked.listed  # noqa: B018  (the listing is counted by its length)
         return self._per_instance(self._asked.compare_objects)
+
+    def _compared_canonical(self) -> Operation:
+        first = next(generated_study(series=1, instances=1, seed=2))
+        archive = self._asked.archive
+        ((key, _),) = _canonical([first])
+        listed = tuple(archive.storage.list(key.rpartition("/")[0] + "/"))
+        return self._per_instance(lambda: archive.reconcile.compare_objects(listed, SCHEDULED))
 
     def _per_instance(self, action: Callable[[], object]) -> Operation:
         return replace(self._count("reconcile", action), count=len(self._asked.main))
@@ -523,7 +535,8 @@ def measure_processor_ms(instances: int = INSTANCES) -> dict[str, float]:
             return lambda: asked.archive.ingest.look_at(next(ready))
 
         batch = own[:size]
-        mixed = [variant(asked.main[0], 3000 + n, same_study=True) for n in range(size)]
+        other = next(generated_study(series=1, instances=1, seed=2))
+        mixed = [variant(other, 3000 + n, same_study=True) for n in range(size)]
         mixed_keys = asked.put([(f"mixed/{n}.dcm", e.content) for n, e in enumerate(mixed)])
         full = least(lambda: asked.archive.ingest.look_at(batch))
         measured = {
@@ -538,8 +551,10 @@ def measure_processor_ms(instances: int = INSTANCES) -> dict[str, float]:
             names.STABILITY: least(asked.stabilise),
             names.SWEEP: least(asked.sweep),
             names.RECONCILE_OBJECTS: least(asked.compare_objects),
+            names.RECONCILE_CANONICAL: least(asked.compare_objects),
             names.RECONCILE_ROWS: least(asked.compare_rows),
         }
+        asked.compact_series()
         for name, _, got in asked.answers():
             measured[name] = least(partial(_read_whole, got))
     return measured

@@ -83,6 +83,14 @@ def test_a_longer_series_asks_for_that_much_more(counted: Ledger, kept: Ledger, 
     assert whole.written["study"] - fewer.written["study"] == more + batches, ANEW
 
 
+@pytest.mark.parametrize("name", [names.RECONCILE_OBJECTS, names.RECONCILE_CANONICAL])
+def test_comparing_reads_as_much_of_each_object(counted: Ledger, kept: Ledger, name: str) -> None:
+    fewer, whole = counted[name], kept[name]
+    # A page that is begun counts as a whole.
+    each = fewer.read_units / fewer.count
+    assert whole.read_units / whole.count == pytest.approx(each, abs=0.1), ANEW
+
+
 def test_items_are_as_large_as_the_ledger_says(counted: Ledger, kept: Ledger) -> None:
     assert kept.instances == INSTANCES
     assert counted.stored.instance == pytest.approx(kept.stored.instance, rel=0.05), ANEW

@@ -376,8 +376,10 @@ def checked(ledger: Ledger, workload: Workload, *, studies: float) -> Usage:
     instances = series * workload.instances
     seconds = instances * workload.instance_bytes / VERIFIED_BYTES_A_SECOND
     gib = ledger.deployed.memory_mb["reconcile"] / 1024
+    canonical = workload.canonical_keys
+    objects = names.RECONCILE_CANONICAL if canonical else names.RECONCILE_OBJECTS
     return added(
-        scaled(_compared(ledger, names.RECONCILE_OBJECTS, instances), workload.reconciles),
+        scaled(_compared(ledger, objects, instances), workload.reconciles),
         scaled(_compared(ledger, names.RECONCILE_ROWS, instances), workload.reconciles),
         {
             # The listing that is compared.
