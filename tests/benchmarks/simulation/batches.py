@@ -86,11 +86,16 @@ class BatchShape:
         batch, each, moved = self._processor
         return (batch + instances * each + series * moved) / 1000
 
+    @cached_property
+    def _batch_reads(self) -> int:
+        """Give the reads of what keys held, and of rows that are there: each of all instances."""
+        return self.ledger[names.INGEST_FULL].requests["dynamodb:BatchGetItem"]
+
     def reads(self, instances: int) -> list[Round]:
         """Give what is read before anything is written."""
         return [
             Round("s3:GetObject", instances, min(16, instances)),
-            Round("dynamodb:BatchGetItem", 1, 1),
+            Round("dynamodb:BatchGetItem", self._batch_reads, 1),
         ]
 
     def notes(self, instances: int) -> Round | None:
