@@ -228,4 +228,7 @@ def _outcome(findings: Findings, wishes: Wishes) -> str:
         return "The folder and the index agree"
     if not wishes.repair:
         return "Nothing was changed; without --dry-run it is made good"
-    return f"Made good or looked at again: {findings.checked[Checked.REPAIRS]:,}"
+    repairs = findings.checked[Checked.REPAIRS]
+    if not repairs:
+        return "Nothing of it can be made good here: restore these files"
+    return f"Made good or looked at again: {repairs:,}"
