@@ -14,6 +14,7 @@ from unittest import mock
 import pytest
 import requests
 
+from dicomulus.adapters.aws.adoption import Adoption
 from dicomulus.adapters.aws.custom_resource import is_rolling_back
 from dicomulus.adapters.aws.limits import MAX_RECEIVES
 from dicomulus.adapters.aws.s3_store import S3Store
@@ -29,11 +30,13 @@ from dicomulus.services.probe import SERIES, Patience
 from dicomulus.settings import Settings
 from dicomulus.wire.message import Headers, Request, parse_query
 from dicomulus.wire.problem import status_of
-from infra.rights import RIGHTS
+from infra.rights import ADOPTION_RIGHTS, RIGHTS, Rights
+from tests.support.aws import REGION
 from tests.support.aws_faults import instant_retries, intercepted, unreachable
 from tests.support.aws_rights import recorded_rights
 from tests.support.datasets import EXPLICIT_LITTLE_ENDIAN, RLE, ct_instance, generated_study
 from tests.support.deployed import BASE_URL, deployed
+from tests.support.notifications import NotificationDocument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -347,6 +350,18 @@ def probe_does_what_it_may(system: Deployed, versioning: str) -> None:
     assert puts == {"s3:ListBucket", "s3:PutObject", deletes}
     assert ("sqs:GetQueueAttributes", "ingest_dead_letters") in used
     check("probe", used | later)
+
+
+def test_adopt_does_on_the_bucket_what_it_may_and_nothing_less(system: Deployed) -> None:
+    bucket, s3 = system.settings.storage_bucket, system.clients.s3
+    adoption = Adoption(
+        bucket, account_id="123456789012", region=REGION, client=s3, wait=lambda _: None
+    )
+    with NotificationDocument().of(s3), recorded(system) as used:
+        adoption.adopt()
+    rights = ADOPTION_RIGHTS["adopt"]
+    assert used == {(action, "storage") for action in rights.storage}
+    assert rights == Rights(storage=rights.storage)
 
 
 # --- what happens seldom --------------------------------------------------------------------------
