@@ -125,7 +125,7 @@ SEARCHES_ON_AWS := tests/contract/test_search_oddities.py tests/contract/test_se
 $(SECOND_STAMP): requirements/second-emulator.txt
 	@rm -rf $(SECOND_VENV)
 	$(PYTHON) -m venv $(SECOND_VENV)
-	$(SECOND_VENV)/bin/python -m pip --disable-pip-version-check --no-input install --quiet --no-deps --require-hashes -r $<
+	$(SECOND_VENV)/bin/python -m pip --disable-pip-version-check --no-input install --quiet --quiet --no-deps --require-hashes -r $<
 	@touch $@
 
 .PHONY: second-emulator
@@ -177,7 +177,7 @@ docs: $(DEV_STAMP) ## links and citations of the documents
 	$(PYTEST) tests/unit/test_docs.py
 
 .PHONY: check
-check: lint types imports test ## all that CI does
+check: lint types imports test ## all that CI does, but for `second`
 
 # --- what is deployed ----------------------------------------------------------------------------
 

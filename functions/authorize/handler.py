@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
-
 from dicomulus.adapters.aws.authorizer import Authorizer
+from dicomulus.adapters.aws.function_log import function_log
 from dicomulus.settings import Settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-logger = Logger()
-package_logger = logging.getLogger("dicomulus")
-copy_config_to_registered_loggers(logger, include={package_logger.name})
+logger = function_log()
 authorizer = Authorizer(Settings.from_env())
 
 

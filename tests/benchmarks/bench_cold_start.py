@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from infra.layers import runtime_interpreter
 from tests.benchmarks.machine import load_average, machine, today
 from tests.support.cold_start import METADATA, SEARCH, cold_starts
+from tests.support.emulators import served_aws
 from tests.support.lambda_folder import CannotBuildError
 
 if TYPE_CHECKING:
@@ -59,23 +60,15 @@ def main() -> int:
 
 
 def _measured(runs: int) -> str:
-    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
-
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
     before = load_average()
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            root = Path(scratch)
-            root.chmod(0o755)
-            endpoint = "http://{}:{}".format(*server.get_host_and_port())
-            with cold_starts(root, endpoint) as starts:
-                metadata = [starts.measure(METADATA) for _ in range(runs)]
-                search = [starts.measure(SEARCH) for _ in range(runs)]
-                imports = [starts.measure(METADATA, with_imports=True) for _ in range(runs)]
-    finally:
-        server.stop()
+    with served_aws() as endpoint, tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        root.chmod(0o755)
+        with cold_starts(root, endpoint) as starts:
+            metadata = [starts.measure(METADATA) for _ in range(runs)]
+            search = [starts.measure(SEARCH) for _ in range(runs)]
+            imports = [starts.measure(METADATA, with_imports=True) for _ in range(runs)]
     return _text(metadata, search, imports, load_before=before)
 
 

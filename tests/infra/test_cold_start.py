@@ -12,6 +12,7 @@ import pytest
 
 from infra.layers import DEPENDENCIES, IMAGING, runtime_interpreter
 from tests.support.cold_start import METADATA, SEARCH, cold_starts
+from tests.support.emulators import served_aws
 from tests.support.lambda_folder import CannotBuildError, built
 
 if TYPE_CHECKING:
@@ -53,21 +54,15 @@ SLOW: Final = {"asyncio", "ctypes", "multiprocessing", "pydoc", "sqlite3", "unit
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Collection[str]:
     """Give the modules that are imported from the start to the answers of a search and metadata."""
-    server = pytest.importorskip("moto.moto_server.threaded_moto_server")
     if runtime_interpreter() is None:
         pytest.skip("there is no interpreter of the Lambda runtime's version (LAMBDA_PYTHON)")
     root = tmp_path_factory.mktemp("cold")
     root.chmod(0o755)
-    running = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    running.start()
     try:
-        endpoint = "http://{}:{}".format(*running.get_host_and_port())
-        with cold_starts(root, endpoint) as starts:
+        with served_aws() as endpoint, cold_starts(root, endpoint) as starts:
             return starts.measure(METADATA, SEARCH, with_imports=True).imports_ms.keys()
     except CannotBuildError as exc:
         pytest.skip(str(exc))
-    finally:
-        running.stop()
 
 
 def test_a_read_imports_of_the_layers_what_it_needs_and_nothing_else(

@@ -10,6 +10,7 @@ import pytest
 
 from dicomulus.cli.emulate.authorization import allows
 from infra.layers import runtime_interpreter
+from tests.support.emulators import served_aws
 from tests.support.issuer import AUDIENCE, CLIENT, issuing
 from tests.support.lambda_folder import (
     REGION,
@@ -36,7 +37,6 @@ def test_it_lets_in_and_refuses_by_the_word_that_the_gateway_knows(
 ) -> None:
     if runtime_interpreter() is None:
         pytest.skip("there is no interpreter of the Lambda runtime's version (LAMBDA_PYTHON)")
-    server = pytest.importorskip("moto.moto_server.threaded_moto_server")
     templates = hardened.templates
     functions = packaged_functions(
         templates.resources("AWS::Lambda::Function"),
@@ -46,10 +46,7 @@ def test_it_lets_in_and_refuses_by_the_word_that_the_gateway_knows(
     assert set(functions["authorize"].layers) == {"core", "dependencies", "authorization"}
     root = tmp_path_factory.mktemp("lambda")
     root.chmod(0o755)
-    aws = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    aws.start()
-    endpoint = "http://{}:{}".format(*aws.get_host_and_port())
-    try:
+    with served_aws() as endpoint:
         secret = boto3.Session("any", "any", region_name=REGION).client(
             "secretsmanager", endpoint_url=endpoint
         )
@@ -83,7 +80,5 @@ def test_it_lets_in_and_refuses_by_the_word_that_the_gateway_knows(
                 authorize.invoke(asked(issuer.token()))
             assert failed.value.error.report["errorMessage"] != "Unauthorized"
             logged = authorize.process.log.read_text()
-    finally:
-        aws.stop()
     assert "token refused" in logged
     assert token not in logged

@@ -18,6 +18,7 @@ from dicomulus.cli.emulate.resources import Clients, make_resources
 from dicomulus.settings import Settings
 from infra.layers import runtime_interpreter
 from tests.support.datasets import ct_instance
+from tests.support.emulators import served_aws
 from tests.support.lambda_folder import (
     REGION,
     CannotBuildError,
@@ -81,11 +82,8 @@ class Deployed:
 @pytest.fixture(scope="module")
 def aws() -> Iterator[str]:
     """Give the endpoint of moto's server."""
-    server = pytest.importorskip("moto.moto_server.threaded_moto_server")
-    running = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    running.start()
-    yield "http://{}:{}".format(*running.get_host_and_port())
-    running.stop()
+    with served_aws() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,8 @@ def fault_of_second(name: str) -> pytest.MarkDecorator:
 
 def is_second_here() -> bool:
     """Whether the second emulator's environment has been made."""
-    return SECOND_PYTHON.is_file()
+    # Its interpreter alone says nothing: where pip reached no network, nothing else is there.
+    return (SECOND_PYTHON.parents[1] / ".stamp").is_file()
 
 
 @contextmanager
@@ -88,6 +89,24 @@ def played_aws(emulator: EmulatorName | None = None, *, config: Any = None) -> I
     _post(endpoint, "/_ministack/reset")
     with mock.patch.dict(os.environ, {"AWS_ENDPOINT_URL": endpoint}):
         yield
+
+
+@contextmanager
+def served_aws() -> Iterator[str]:
+    """Have moto listen for other processes, with nothing in it; give its URL.
+
+    What is in moto is in this process, whichever server it came by: there is one at a time.
+    """
+    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ADDRESS, 0, verbose=False)
+    server.start()
+    endpoint = "http://{}:{}".format(*server.get_host_and_port())
+    try:
+        _post(endpoint, "/moto-api/reset")
+        yield endpoint
+    finally:
+        server.stop()
 
 
 @contextmanager

@@ -65,6 +65,7 @@ OBJECTS_VERIFIED: Final = Metric("ObjectsVerified", "Count")
 
 RECONCILE_FAILURES: Final = Metric("ReconcileFailures", "Count")
 """Parts of a run that could not be done, which makes it incomplete (reconcile)."""
+
 PROBES_FAILED: Final = Metric("ProbesFailed", "Count")
 """1 for a probe that was not answered, 0 for one that was (probe)."""
 
