@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _PENDING_DAYS: Final = 30
 """Days in which a key's deletion can be taken back; without it nothing can be read any more."""
 
-# What sends to a queue or topic that the key encrypts.
-_SENDERS: Final = ("cloudwatch", "events", "s3")
+# What sends to a queue or topic that the key encrypts, and says for which account.
+_SENDERS: Final = ("cloudwatch", "s3")
 
 _WRITING: Final = ("Delete", "Put", "Update", "Write")
 
@@ -71,10 +71,24 @@ def service_statements() -> list[iam.PolicyStatement]:
             resources=["*"],
             conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
         ),
+        # EventBridge names no source to KMS, so that a condition on one refuses every event (AWS).
+        # Which rule may send is said by the queue, whose policy names it.
+        iam.PolicyStatement(
+            sid="EventsOfQueuesThatLetThemIn",
+            principals=[iam.ServicePrincipal("events.amazonaws.com")],
+            actions=list(_ENCRYPT),
+            resources=["*"],
+        ),
         iam.PolicyStatement(
             sid="LogsOfThisAccount",
             principals=[iam.ServicePrincipal(logs)],
-            actions=[*_ENCRYPT, "kms:DescribeKey", "kms:Encrypt"],
+            actions=[
+                *_ENCRYPT,
+                "kms:DescribeKey",
+                "kms:Encrypt",
+                "kms:ReEncryptFrom",
+                "kms:ReEncryptTo",
+            ],
             resources=["*"],
             conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": groups}},
         ),

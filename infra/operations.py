@@ -12,6 +12,7 @@ from aws_cdk import Aws, CfnOutput, Duration, Stack
 from aws_cdk import aws_budgets as budgets
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -117,6 +118,17 @@ class Operations(Construct):
             display_name=f"Dicomulus {self._deployment.stage}",
             master_key=key,
             enforce_ssl=True,
+        )
+        # A policy of one's own, and what refuses plain HTTP is one, replaces SNS's own, by which
+        # the account's alarms are let in.
+        topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="AlarmsOfThisAccount",
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            )
         )
         if self._deployment.alarm_email:
             topic.add_subscription(subscriptions.EmailSubscription(self._deployment.alarm_email))

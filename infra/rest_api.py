@@ -180,21 +180,22 @@ class RestApi(Construct):
     def _answer_alone(self, own: OwnAnswer, *, base_url: str) -> None:
         uploads = (base_url or _OWN_BASE_URL) + UPLOADS_PATH
         members = own.members(TYPE_PREFIX, uploads=uploads if own is REQUEST_TOO_LARGE else "")
-        apigateway.CfnGatewayResponse(
+        # Another answer is another deployment of the API: what a stage answers is that of its own.
+        apigateway.GatewayResponse(
             self,
             f"Answer{own.kind.title().replace('_', '')}",
-            rest_api_id=self.api.rest_api_id,
-            response_type=own.kind,
+            rest_api=self.api,
+            type=apigateway.ResponseType.of(own.kind),
             status_code=None if own.status is None else str(own.status),
             # It holds nothing of the archive, so every page may read what went wrong.
-            response_parameters={
-                **{f"gatewayresponse.header.{k}": f"'{v}'" for k, v in self._hints(own)},
-                "gatewayresponse.header.Access-Control-Allow-Origin": "'*'",
-                "gatewayresponse.header.Access-Control-Expose-Headers": "'*'",
-                "gatewayresponse.header.Cache-Control": "'no-store'",
-                "gatewayresponse.header.Content-Type": f"'{PROBLEM_JSON}'",
+            response_headers={
+                **{name: f"'{value}'" for name, value in self._hints(own)},
+                "Access-Control-Allow-Origin": "'*'",
+                "Access-Control-Expose-Headers": "'*'",
+                "Cache-Control": "'no-store'",
+                "Content-Type": f"'{PROBLEM_JSON}'",
             },
-            response_templates={"application/json": json.dumps(members)},
+            templates={"application/json": json.dumps(members)},
         )
 
     def _hints(self, own: OwnAnswer) -> Iterable[tuple[str, str]]:

@@ -60,6 +60,22 @@ def test_every_alarm_tells_the_topic_also_when_it_is_over(
     assert subscription["Properties"]["Endpoint"] == "operator@example.org"
 
 
+def test_alarms_may_send_to_their_topic(open_stage: Synthesised) -> None:
+    """A topic's own policy replaces the one by which SNS lets the account's alarms in."""
+    (topic,) = open_stage.resources("AWS::SNS::Topic")
+    (policy,) = open_stage.resources("AWS::SNS::TopicPolicy").values()
+    (allowed,) = (
+        each
+        for each in policy["Properties"]["PolicyDocument"]["Statement"]
+        if each["Effect"] == "Allow"
+    )
+    assert allowed["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert allowed["Action"] == "sns:Publish"
+    assert allowed["Resource"] == {"Ref": topic}
+    condition = {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    assert allowed["Condition"] == condition
+
+
 def test_no_data_is_no_alarm_but_of_a_schedule(alarms: dict[str, Any]) -> None:
     at_rest = {name for name, each in alarms.items() if each["TreatMissingData"] == "breaching"}
     assert "sweep-at-rest" in at_rest

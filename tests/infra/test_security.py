@@ -130,7 +130,10 @@ def test_refusals_say_what_to_send(templates: Synthesised) -> None:
     assert answers["UNAUTHORIZED"]["StatusCode"] == "401"
     assert "Bearer" in answers["UNAUTHORIZED"]["ResponseParameters"][header]
     assert "insufficient_scope" in answers["ACCESS_DENIED"]["ResponseParameters"][header]
-    assert answers["AUTHORIZER_FAILURE"]["StatusCode"] == "503"
+    # The latter is of a function that raises: the provider cannot be asked.
+    for kind in ("AUTHORIZER_FAILURE", "AUTHORIZER_CONFIGURATION_ERROR"):
+        assert answers[kind]["StatusCode"] == "503"
+        assert "gatewayresponse.header.Retry-After" in answers[kind]["ResponseParameters"]
     for answer in answers.values():
         assert answer["ResponseParameters"]["gatewayresponse.header.Cache-Control"] == "'no-store'"
 
@@ -172,18 +175,34 @@ def test_services_use_the_key_for_this_account_alone(templates: Synthesised) -> 
     senders = {
         name
         for each in served
-        if each["Condition"].get("StringEquals") == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+        if each.get("Condition", {}).get("StringEquals")
+        == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
         for name in listed(each["Principal"]["Service"])
     }
-    assert {"s3.amazonaws.com", "events.amazonaws.com", "cloudwatch.amazonaws.com"} == senders
+    assert senders == {"s3.amazonaws.com", "cloudwatch.amazonaws.com"}
     for each in served:
-        assert each["Condition"]
+        if each["Principal"] != {"Service": "events.amazonaws.com"}:
+            assert each["Condition"]
         assert set(each["Action"]) <= {
             "kms:Decrypt",
             "kms:DescribeKey",
             "kms:Encrypt",
             "kms:GenerateDataKey",
+            "kms:ReEncryptFrom",
+            "kms:ReEncryptTo",
         }
+
+
+def test_event_bridge_uses_the_key_without_saying_for_whom(templates: Synthesised) -> None:
+    """KMS is told of no source by EventBridge; the queue's policy says whose events it takes."""
+    key = only(templates.stateful.find_resources("AWS::KMS::Key"))
+    (granted,) = (
+        each
+        for each in key["KeyPolicy"]["Statement"]
+        if "events.amazonaws.com" in listed(each.get("Principal", {}).get("Service", []))
+    )
+    assert set(granted["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey"}
+    assert "Condition" not in granted
 
 
 @pytest.mark.parametrize("name", sorted(RIGHTS))

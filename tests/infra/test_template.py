@@ -542,6 +542,13 @@ def test_answers_of_the_gateway_itself_are_problems_that_pages_can_read(
         assert str(problem.get("status", "")) == each["Properties"].get("StatusCode", "")
 
 
+def test_a_stage_has_the_answers_of_the_gateway_as_they_are_now(synthesised: Synthesised) -> None:
+    """A stage answers as its API did at its deployment, which is made after them and of them."""
+    (deployment,) = synthesised.resources("AWS::ApiGateway::Deployment").values()
+    answers = synthesised.resources("AWS::ApiGateway::GatewayResponse")
+    assert answers.keys() <= set(deployment["DependsOn"])
+
+
 def test_what_is_too_large_for_the_gateway_is_told_of_direct_upload(
     synthesised: Synthesised,
 ) -> None:

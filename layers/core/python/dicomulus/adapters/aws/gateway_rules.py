@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class OwnAnswer:
         Args:
             bearer: Whether requests are let in by tokens (RFC 6750 §3).
         """
-        if self.kind == "AUTHORIZER_FAILURE":
+        if self.kind in _OF_PROVIDER:
             yield "Retry-After", str(_RETRY_AFTER_SECONDS)
         if bearer and self.kind == "UNAUTHORIZED":
             yield "WWW-Authenticate", _CHALLENGE
@@ -54,10 +54,15 @@ class OwnAnswer:
 _CHALLENGE: Final = 'Bearer realm="dicomulus"'
 _RETRY_AFTER_SECONDS: Final = 5
 
+_OF_PROVIDER: Final = ("AUTHORIZER_CONFIGURATION_ERROR", "AUTHORIZER_FAILURE")
+"""Answers where an authorizer gives none: it failed or took too long, or what it said is no policy."""
+
 ACCESS_DENIED: Final = OwnAnswer("ACCESS_DENIED", 403, "forbidden", "The caller may not do this")
 AUTHORIZER_FAILURE: Final = OwnAnswer(
     "AUTHORIZER_FAILURE", 503, "unavailable", "The OpenID provider does not answer"
 )
+# What the gateway says where the function raised anything but "Unauthorized".
+AUTHORIZER_ERROR: Final = replace(AUTHORIZER_FAILURE, kind="AUTHORIZER_CONFIGURATION_ERROR")
 UNAUTHORIZED: Final = OwnAnswer(
     "UNAUTHORIZED", 401, "unauthorized", "The request carries no valid credentials"
 )
@@ -84,6 +89,7 @@ DEFAULT_5XX: Final = OwnAnswer("DEFAULT_5XX", None, "unavailable", "The gateway 
 
 OWN_ANSWERS: Final = (
     ACCESS_DENIED,
+    AUTHORIZER_ERROR,
     AUTHORIZER_FAILURE,
     OwnAnswer("BAD_REQUEST_BODY", 400, "invalid-body", "The body does not parse"),
     OwnAnswer("BAD_REQUEST_PARAMETERS", 400, "invalid-request", "A parameter is missing"),

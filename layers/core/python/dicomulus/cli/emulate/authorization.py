@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from dicomulus.adapters.aws.gateway_rules import ACCESS_DENIED, AUTHORIZER_FAILURE, UNAUTHORIZED
+from dicomulus.adapters.aws.gateway_rules import ACCESS_DENIED, AUTHORIZER_ERROR, UNAUTHORIZED
 from dicomulus.cli.emulate.event import event_of
 from dicomulus.cli.emulate.event_source import Context, load_handler
 
@@ -49,7 +49,7 @@ class Authorization:
             if str(exc) == _UNAUTHORIZED:
                 return UNAUTHORIZED
             logger.exception("invocation failed", extra={"function": "authorize"})
-            return AUTHORIZER_FAILURE
+            return AUTHORIZER_ERROR
         return None if allows(answer["policyDocument"], event["methodArn"]) else ACCESS_DENIED
 
 
