@@ -24,7 +24,7 @@ from dicomulus.adapters.aws.retries import (
 )
 from dicomulus.adapters.aws.s3_store import S3Store, s3_client
 from dicomulus.adapters.aws.sqs_queue import SqsQueue, sqs_client
-from dicomulus.errors import UnavailableError
+from dicomulus.errors import ConfigurationError, UnavailableError
 from dicomulus.ports import CompactSeries
 from dicomulus.settings import Settings
 from infra import limits
@@ -184,6 +184,24 @@ TRANSIENT: Any = standard.TransientRetryableChecker
 def test_what_botocore_tries_again_is_unavailable_in_the_end(code: str) -> None:
     refused = ClientError({"Error": {"Code": code}}, "PutItem")
     with pytest.raises(UnavailableError), translated_failures("DynamoDB"):
+        raise refused
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("KMS.DisabledException", ConfigurationError),  # as S3 names it
+        ("KMS.NotFoundException", ConfigurationError),
+        ("KmsAccessDenied", ConfigurationError),  # as SQS does
+        ("KmsThrottled", UnavailableError),
+        ("KMS.ThrottlingException", UnavailableError),
+    ],
+)
+def test_a_key_that_may_not_be_used_is_a_matter_of_configuration(
+    code: str, error: type[Exception]
+) -> None:
+    refused = ClientError({"Error": {"Code": code}}, "GetObject")
+    with pytest.raises(error, match=code), translated_failures("S3"):
         raise refused
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from dicomulus.adapters.local.sqlite_index import SqliteIndex
 from dicomulus.dicom.resource import canonical_key
-from dicomulus.errors import UnavailableError
+from dicomulus.errors import ConfigurationError, UnavailableError
 from dicomulus.ports import CompactSeries, InstanceChanges, Rejection
 from dicomulus.services import reconcile as service
 from dicomulus.services.absence import note_deletion
@@ -152,6 +152,23 @@ def test_an_object_that_cannot_be_looked_at_is_not_taken_for_gone(
     findings = found(small)
     assert findings == {Finding.UNREADABLE: ["0", "1", "2", "text"]}
     assert small.queue.messages == []
+
+
+def test_an_object_that_nobody_may_look_at_holds_up_no_other(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one under a key of somebody else's, which S3 answers like a bucket that is closed."""
+    head = small.storage.head
+
+    def guarded(key: str) -> Any:
+        if key == "0":
+            raise ConfigurationError("S3: 403")
+        return head(key)
+
+    small.storage.delete("1")
+    grow_old(small)
+    monkeypatch.setattr(small.storage, "head", guarded)
+    assert found(small) == {Finding.UNREADABLE: ["0"], Finding.ORPHAN: ["1"]}
 
 
 # --- rows ----------------------------------------------------------------------------------------
@@ -321,6 +338,56 @@ def test_an_object_whose_bytes_have_changed_by_themselves_is_named(small: Small)
     assert found(small) == {}
     assert found(small, Wishes(verify=True)) == {Finding.DAMAGED: ["1"]}
     assert small.queue.messages == []
+
+
+def test_an_object_that_may_not_be_read_keeps_no_other_from_its_checksum(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = small.storage.stream
+
+    def guarded(key: str, **arguments: Any) -> Any:
+        if key == "0":
+            raise ConfigurationError("S3: AccessDenied")
+        return stream(key, **arguments)
+
+    monkeypatch.setattr(small.storage, "stream", guarded)
+    findings = reconciled(small.archive, Wishes(verify=True))
+    assert findings.to_json()["found"] == {Finding.UNREADABLE: ["0"]}
+    assert findings.checked[Checked.CHECKSUMS] == 2
+
+
+def test_a_row_that_was_made_anew_while_its_object_was_read_stays_so(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As reindexing does for other tags, which takes no account of who reads the object."""
+    stream = small.storage.stream
+
+    def slow(key: str, **arguments: Any) -> Any:
+        rows = [replace(row, further=b'{"00081030":{"vr":"LO"}}') for row in rows_as_they_are(small)]
+        small.index.commit(InstanceChanges(renewed=rows), now_ms=1, due_ms=1)
+        return stream(key, **arguments)
+
+    monkeypatch.setattr(small.storage, "stream", slow)
+    reconciled(small.archive, Wishes(verify=True))
+    rows = rows_as_they_are(small)
+    assert {row.further for row in rows} == {b'{"00081030":{"vr":"LO"}}'}
+    assert all(row.checksum.startswith("sha256:") for row in rows)
+
+
+def test_large_objects_are_read_few_at_a_time_between_two_looks_at_the_time(small: Small) -> None:
+    (row, *_) = rows_as_they_are(small)
+    gib = 1 << 30
+    sizes = [1, 2 * gib, 2 * gib - 1, 1, 60 * gib, *[1] * 9]
+    rows = [replace(row, object_size=size) for size in sizes]
+    groups = list(small.archive.reconcile._verify.groups(rows))
+    assert [[each.object_size for each in group] for _, group in groups] == [
+        [1, 2 * gib, 2 * gib - 1],
+        [1],
+        [60 * gib],
+        [1] * 8,
+        [1],
+    ]
+    assert [done for done, _ in groups] == [3, 4, 5, 13, 14]
 
 
 def test_every_object_is_of_the_share_of_one_day(small: Small) -> None:

@@ -25,7 +25,7 @@ from dicomulus.dicom.resource import (
     instance_of_key,
     study_path,
 )
-from dicomulus.errors import DerivedDataMissingError, UnavailableError
+from dicomulus.errors import ConfigurationError, DerivedDataMissingError, UnavailableError
 from dicomulus.ports import (
     CompactSeries,
     InstanceChanges,
@@ -233,16 +233,17 @@ class Reconcile:
     ) -> dict[str, ObjectInfo | None]:
         """Look at objects; those that cannot be looked at are findings, and absent."""
 
-        def look(key: str) -> ObjectInfo | UnavailableError | None:
+        def look(key: str) -> ObjectInfo | UnavailableError | ConfigurationError | None:
             try:
                 return self._storage.head(key)
-            except UnavailableError as exc:
+            except (UnavailableError, ConfigurationError) as exc:
+                # What nobody may look at, for its key's sake or its own, holds up no other.
                 return exc
 
         seen = self._run_all([partial(look, key) for key in object_keys])
         found: dict[str, ObjectInfo | None] = {}
         for key, info in zip(object_keys, seen, strict=True):
-            if isinstance(info, UnavailableError):
+            if isinstance(info, (UnavailableError, ConfigurationError)):
                 findings.add(Finding.UNREADABLE, [key])
             else:
                 found[key] = info

@@ -8,7 +8,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from dicomulus.errors import ObjectChangedError, ObjectNotFoundError, UnavailableError
+from dicomulus.errors import (
+    ConfigurationError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    UnavailableError,
+)
 from dicomulus.ports import InstanceChanges
 from dicomulus.services.findings import Checked, Finding, Findings
 
@@ -23,6 +28,9 @@ ALGORITHM: Final = "sha256"
 
 _GROUP: Final = 8
 """Objects read before anybody looks at the time; each is in memory a MiB at a time."""
+
+_GROUP_BYTES: Final = 4_294_967_296
+"""Bytes of them together, unless one has more: what S3 sends a function in a minute."""
 
 
 class Verify:
@@ -46,9 +54,15 @@ class Verify:
 
     def groups(self, rows: Sequence[InstanceRow]) -> Iterator[tuple[int, Sequence[InstanceRow]]]:
         """Give rows by the group, and how many there are with it."""
-        for start in range(0, len(rows), _GROUP):
-            group = rows[start : start + _GROUP]
-            yield start + len(group), group
+        group: list[InstanceRow] = []
+        for done, row in enumerate(rows):
+            size = sum(each.object_size for each in group) + row.object_size
+            if group and (len(group) == _GROUP or size > _GROUP_BYTES):
+                yield done, group
+                group = []
+            group.append(row)
+        if group:
+            yield len(rows), group
 
     def verify(self, rows: Sequence[InstanceRow], *, keep: bool) -> Findings:
         """Read the objects of rows whole, and keep the checksums of those that have none.
@@ -59,7 +73,7 @@ class Verify:
         digests = self._run_all([partial(self._digest, row) for row in rows])
         known: list[InstanceRow] = []
         for row, digest in zip(rows, digests, strict=True):
-            if isinstance(digest, UnavailableError):
+            if isinstance(digest, (UnavailableError, ConfigurationError)):
                 findings.add(Finding.UNREADABLE, [row.object_key])
             elif digest is not None:
                 findings.checked[Checked.VERIFIED] += 1
@@ -75,7 +89,7 @@ class Verify:
             findings.checked[Checked.CHECKSUMS] += len(known)
         return findings
 
-    def _digest(self, row: InstanceRow) -> str | UnavailableError | None:
+    def _digest(self, row: InstanceRow) -> str | UnavailableError | ConfigurationError | None:
         digest = hashlib.sha256()
         try:
             for chunk in self._storage.stream(row.object_key, if_match=row.object_etag):
@@ -83,12 +97,28 @@ class Verify:
                 self._pace(len(chunk))
         except (ObjectChangedError, ObjectNotFoundError):
             return None
-        except UnavailableError as exc:
+        except (UnavailableError, ConfigurationError) as exc:
+            # What may not be read, for its key's sake or its own, keeps nobody from the others.
             return exc
         return digest.hexdigest()
 
     def _keep(self, rows: Sequence[InstanceRow]) -> None:
         """Write checksums; no answer that is kept has them, so no version moves."""
-        if rows:
+        known = [each for each in map(self._as_it_is, rows) if each is not None]
+        if known:
             now_ms = self._clock_ms()
-            self._index.commit(InstanceChanges(renewed=rows), now_ms=now_ms, due_ms=now_ms)
+            self._index.commit(InstanceChanges(renewed=known), now_ms=now_ms, due_ms=now_ms)
+
+    def _as_it_is(self, row: InstanceRow) -> InstanceRow | None:
+        """Give a row with its new checksum as it is by now, if it still is of the same object.
+
+        To read the object may have taken minutes, in which the row was made anew for other tags.
+        """
+        for now in self._index.get_instance(row.instance):
+            if (now.object_key, now.object_etag, now.object_modified_ms) == (
+                row.object_key,
+                row.object_etag,
+                row.object_modified_ms,
+            ):
+                return replace(now, checksum=row.checksum)
+        return None

@@ -67,6 +67,11 @@ _TRANSIENT_CODES: Final = frozenset(
     }
 )
 
+_OF_KEYS: Final = "kms"
+"""What the codes begin with, in capitals or not, by which a service passes on what KMS refuses it."""
+
+_THROTTLED: Final = "throttl"
+
 _FIRST_SERVER_ERROR: Final = 500
 
 
@@ -110,7 +115,8 @@ def status_code(error: ClientError) -> int:
 
 def _translate(service: str, error: ClientError) -> None:
     code = error_code(error)
-    if code in _CONFIGURATION_CODES:
+    is_of_key = code.lower().startswith(_OF_KEYS)
+    if code in _CONFIGURATION_CODES or (is_of_key and _THROTTLED not in code.lower()):
         raise ConfigurationError(f"{service}: {code}") from error
-    if code in _TRANSIENT_CODES or status_code(error) >= _FIRST_SERVER_ERROR:
+    if code in _TRANSIENT_CODES or is_of_key or status_code(error) >= _FIRST_SERVER_ERROR:
         raise UnavailableError(f"{service}: {code}") from error
