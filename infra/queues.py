@@ -21,8 +21,14 @@ if TYPE_CHECKING:
 
 _DEAD_LETTER_DAYS: Final = 14
 
-# Whatever may have changed the bytes under a key, a version's removal by its age included.
-_EVENTS: Final = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleExpiration:*")
+# Whatever may have changed the bytes under a key, a version's removal by its age included, or made
+# them readable that were archived.
+_EVENTS: Final = (
+    "s3:ObjectCreated:*",
+    "s3:ObjectRemoved:*",
+    "s3:LifecycleExpiration:*",
+    "s3:ObjectRestore:Completed",
+)
 
 
 class ChangeQueues(Construct):

@@ -29,6 +29,15 @@ def test_an_item_is_an_object_below_the_prefix() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("storage_class", "archived"),
+    [("DEEP_ARCHIVE", True), ("GLACIER", True), ("GLACIER_IR", False), ("STANDARD_IA", False)],
+)
+def test_an_item_tells_whether_its_object_is_archived(storage_class: str, archived: bool) -> None:
+    (info,) = objects_of_items([{**ITEM, "StorageClass": storage_class}])
+    assert info.is_archived is archived
+
+
 @pytest.mark.parametrize("item", [{}, {"Key": "a"}, {**ITEM, "Size": "many"}, {**ITEM, "Etag": 1}])
 def test_what_is_no_item_is_refused(item: dict[str, object]) -> None:
     with pytest.raises(InvalidBodyError):

@@ -187,6 +187,27 @@ def test_a_checksum_of_parts_or_too_short_is_none(store: S3Store, told: dict[str
     assert head.checksum == ""
 
 
+@pytest.mark.parametrize(
+    ("told", "archived"),
+    [
+        ({"StorageClass": "DEEP_ARCHIVE"}, True),
+        ({"StorageClass": "GLACIER", "Restore": 'ongoing-request="true"'}, True),
+        ({"StorageClass": "GLACIER", "Restore": 'ongoing-request="false", expiry-date="x"'}, False),
+        ({"StorageClass": "GLACIER_IR"}, False),
+        ({"StorageClass": "INTELLIGENT_TIERING", "ArchiveStatus": "ARCHIVE_ACCESS"}, True),
+        ({"StorageClass": "INTELLIGENT_TIERING"}, False),
+    ],
+)
+def test_what_was_archived_is_to_be_read_when_it_is_restored(
+    store: S3Store, told: dict[str, str], archived: bool
+) -> None:
+    store.put("a", b"DICM")
+    with handling(store.client, "after-call.s3.HeadObject", telling(told)):
+        head = store.head("a")
+    assert head is not None
+    assert head.is_archived is archived
+
+
 # --- reads that break off ------------------------------------------------------------------------
 
 

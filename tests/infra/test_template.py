@@ -139,6 +139,7 @@ def test_the_bucket_tells_the_ingest_queue_of_every_change(synthesised: Synthesi
         "s3:ObjectCreated:*",
         "s3:ObjectRemoved:*",
         "s3:LifecycleExpiration:*",
+        "s3:ObjectRestore:Completed",
     }
     queues = {each["Queue"]["Fn::GetAtt"][0] for each in told}
     ingest = function_of_queue(synthesised, "ingest")

@@ -171,6 +171,33 @@ def test_an_object_that_nobody_may_look_at_holds_up_no_other(
     assert found(small) == {Finding.UNREADABLE: ["0"], Finding.ORPHAN: ["1"]}
 
 
+def test_an_archived_object_is_named_and_looked_at_when_it_is_restored(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing has it as archived even then, and each look at it before would fail."""
+    small.storage.put("cold", ct_instance())
+    grow_old(small)
+    head = small.storage.head
+
+    def listed() -> list[Any]:
+        cold = {"cold"}
+        return [replace(each, is_archived=each.key in cold) for each in small.storage.list()]
+
+    def archived(key: str) -> Any:
+        info = head(key)
+        return info and replace(info, is_archived=key == "cold")
+
+    monkeypatch.setattr(small.storage, "head", archived)
+    findings = small.archive.reconcile.compare_objects(listed(), Wishes())
+    assert findings.to_json()["found"] == {Finding.UNREADABLE: ["cold"]}
+    assert small.queue.looks == []
+
+    monkeypatch.setattr(small.storage, "head", head)
+    findings = small.archive.reconcile.compare_objects(listed(), Wishes())
+    assert findings.to_json()["found"] == {Finding.MISSING: ["cold"]}
+    assert small.queue.looks == ["cold"]
+
+
 # --- rows ----------------------------------------------------------------------------------------
 
 
@@ -363,7 +390,9 @@ def test_a_row_that_was_made_anew_while_its_object_was_read_stays_so(
     stream = small.storage.stream
 
     def slow(key: str, **arguments: Any) -> Any:
-        rows = [replace(row, further=b'{"00081030":{"vr":"LO"}}') for row in rows_as_they_are(small)]
+        rows = [
+            replace(row, further=b'{"00081030":{"vr":"LO"}}') for row in rows_as_they_are(small)
+        ]
         small.index.commit(InstanceChanges(renewed=rows), now_ms=1, due_ms=1)
         return stream(key, **arguments)
 

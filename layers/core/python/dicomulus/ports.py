@@ -561,6 +561,8 @@ class ObjectInfo:
     modified_ms: int
     checksum: str = ""
     """``algorithm:hex`` of the whole object where the store knows it."""
+    is_archived: bool = False
+    """Whether its bytes cannot be read until somebody has restored it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,12 +177,17 @@ class Reconcile:
         findings.checked[Checked.BYTES] = sum(info.size for info in listed)
         settled = self._settled([info.key for info in listed])
         differing = [info for info in listed if settled.get(info.key) != info.etag]
-        missing = [info for info in differing if info.key not in settled]
-        # What an old listing tells of an object may be what its row was made anew for.
-        now = self._look([info.key for info in differing if info.key in settled], findings)
-        changed = [
-            info for info in now.values() if info is not None and info.etag != settled[info.key]
-        ]
+        missing = [info for info in differing if info.key not in settled and not info.is_archived]
+        # What an old listing tells of an object may be what its row was made anew for; and it does
+        # not tell of what was archived whether it was restored.
+        doubtful = {info.key for info in differing} - {info.key for info in missing}
+        now = self._look(sorted(doubtful), findings)
+        differs = [info for info in now.values() if info and info.etag != settled.get(info.key)]
+        # To look at what cannot be read fails, however often; that it is restored is an event.
+        findings.add(Finding.UNREADABLE, (info.key for info in differs if info.is_archived))
+        readable = [info for info in differs if not info.is_archived]
+        changed = [info for info in readable if info.key in settled]
+        missing += [info for info in readable if info.key not in settled]
         for finding, infos in ((Finding.MISSING, missing), (Finding.CHANGED, changed)):
             old = self._but_recent(infos, findings)
             findings.add(finding, (info.key for info in old))

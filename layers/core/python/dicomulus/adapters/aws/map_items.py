@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from dicomulus.adapters.aws.s3_store import is_archived
 from dicomulus.errors import InvalidBodyError
 from dicomulus.ports import ObjectInfo
 
@@ -40,4 +41,5 @@ def _object_of(item: Mapping[str, Any], *, prefix: str) -> ObjectInfo:
         etag=etag.strip('"'),
         size=int(item["Size"]),
         modified_ms=int(float(item["LastModified"])) * 1000,
+        is_archived=is_archived(item),
     )

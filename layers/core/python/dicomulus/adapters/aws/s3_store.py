@@ -68,6 +68,20 @@ NEAR_BYTES: Final = 1_048_576
 _CHECKSUMS: Final = {"ChecksumSHA256": "sha256", "ChecksumCRC64NVME": "crc64nvme"}
 
 
+_ARCHIVES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+"""Storage classes whose objects are restored before they are read."""
+
+_RESTORED: Final = 'ongoing-request="false"'
+
+
+def is_archived(answer: Mapping[str, Any]) -> bool:
+    """Whether what S3 says of an object is that it cannot be read now; a listing knows of no restore."""
+    if "ArchiveStatus" in answer:  # of Intelligent-Tiering
+        return True
+    is_there = _RESTORED in answer.get("Restore", "")
+    return answer.get("StorageClass") in _ARCHIVES and not is_there
+
+
 def s3_client(
     region: str | None = None,
     *,
@@ -246,6 +260,7 @@ class S3Store:
                         etag=each["ETag"].strip('"'),
                         size=each["Size"],
                         modified_ms=_milliseconds(each["LastModified"]),
+                        is_archived=is_archived(each),
                     )
 
     def presigned_get(
@@ -365,6 +380,7 @@ def _info(key: str, answer: Mapping[str, Any], *, size: int) -> ObjectInfo:
         size=size,
         modified_ms=_milliseconds(answer["LastModified"]),
         checksum=_checksum(answer),
+        is_archived=is_archived(answer),
     )
 
 
