@@ -22,6 +22,7 @@ NODE := $(shell command -v node 2>/dev/null)
 
 DATA ?=
 PORT ?=
+ARGS ?=
 BENCH ?=
 SAMPLE := sample-data
 PYTEST := $(BIN)/python -m pytest
@@ -72,6 +73,10 @@ ifeq ($(strip $(DATA)),)
 endif
 	@$(BIN)/dicomulus viewer --if-possible
 	@exec $(BIN)/dicomulus serve "$(or $(DATA),$(SAMPLE))" $(if $(PORT),--port $(PORT))
+
+.PHONY: emulate
+emulate: $(DEV_STAMP) ## what is deployed to AWS on this machine, with moto as AWS (ARGS=--one-origin)
+	@exec $(BIN)/dicomulus emulate $(if $(PORT),--port $(PORT)) $(ARGS)
 
 .PHONY: viewer
 viewer: setup ## get the OHIF viewer, for /viewer, once for this user [npm, network]

@@ -8,7 +8,7 @@ from typing import Final
 from aws_cdk import App, Tags
 
 from infra.checks import add_checks
-from infra.deployment import Deployment
+from infra.deployment import Deployment, refuse_misspelt
 from infra.service_stack import ServiceStack
 from infra.stateful_stack import StatefulStack
 
@@ -45,6 +45,7 @@ def main() -> int:
     """Synthesise the templates."""
     app = App()
     try:
+        refuse_misspelt(app.node.get_all_context())
         deployment = Deployment.from_context(app.node.try_get_context)
     except ValueError as exc:
         sys.stderr.write(f"deployment: {exc}\n")

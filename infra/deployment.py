@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from dicomulus.adapters.aws.bucket_cors import EVERY_ORIGIN
 from dicomulus.adapters.aws.limits import INGEST_BATCH
 from dicomulus.api.sign_in import sign_in_of
+from dicomulus.errors import ConfigurationError
+from dicomulus.oidc.grants import Grants
 from dicomulus.settings import Settings
 from infra.layers import RUNTIME_ARCHITECTURES, Architecture
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from dicomulus.api.sign_in import SignIn
 
@@ -35,6 +38,35 @@ NEW_TABLE_WRITE_UNITS: Final = 4_000
 _KEY_ARN: Final = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-)?[0-9a-f-]{32,36}")
 
 _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+LOG_RETENTION_DAYS: Final = (30, 90, 365, 2192)
+"""Days that logs may be kept: of those that CloudWatch has."""
+
+_RANGES: Final = {
+    "probe_hours": (0, 8_760),
+    "monthly_budget_usd": (0, 1_000_000_000),
+    "reconcile_hour": (-1, 23),
+    "verify_days": (0, 3_650),
+    "throttle_rate": (1, 1_000_000),
+    "throttle_burst": (1, 1_000_000),
+    "waf_rate": (10, 2_000_000_000),
+}
+"""Lowest and highest of each number; WAF's are AWS's own."""
+
+_ONLY_WITH: Final = {
+    "oidc_issuer": ("authorization", "oidc"),
+    "oidc_audience": ("authorization", "oidc"),
+    "oidc_scopes": ("authorization", "oidc"),
+    "oidc_roles_claim": ("authorization", "oidc"),
+    "oidc_clients": ("authorization", "oidc"),
+    "oidc_introspection_url": ("authorization", "oidc"),
+    "oidc_secret_arn": ("authorization", "oidc"),
+    "oidc_cache_seconds": ("authorization", "oidc"),
+    "countries": ("one_origin", True),
+    "price_class": ("one_origin", True),
+    "waf_rate": ("waf", True),
+}
+"""What would be asked for in vain, and might be relied upon, without another option."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,11 +182,10 @@ class Deployment:
             raise ValueError(f"architecture: {self.architecture!r} is not arm64 or x86_64")
         if self.authorization not in get_args(Authorization):
             raise ValueError(f"authorization: {self.authorization!r} is not iam, oidc or none")
+        self._check_numbers()
         if self.authorization == "oidc":
             self._check_provider()
         self._check_adoption()
-        if not 0 <= self.probe_hours <= 8_760:
-            raise ValueError(f"probe_hours: {self.probe_hours} is not 0 to 8760")
         if self.kms not in ("managed", "customer") and not _KEY_ARN.fullmatch(self.kms):
             raise ValueError(f"kms: {self.kms!r} is not managed, customer or the ARN of a key")
         self._check_origin()
@@ -162,9 +193,41 @@ class Deployment:
         self._check_replica()
         self._check_load()
         self._check_name()
+        if self.alarm_email and "@" not in self.alarm_email:
+            raise ValueError(f"alarm_email: {self.alarm_email!r} is no address of mail")
         if self.monthly_budget_usd and not self.alarm_email:
             raise ValueError("monthly_budget_usd: alarm_email says whom to tell of it")
-        self._check_upkeep()
+        self._check_company()
+        self._check_settings()
+
+    def _check_numbers(self) -> None:
+        for name, (lowest, highest) in _RANGES.items():
+            if not lowest <= getattr(self, name) <= highest:
+                raise ValueError(f"{name}: {getattr(self, name)} is not {lowest} to {highest}")
+        if self.log_retention_days not in LOG_RETENTION_DAYS:
+            allowed = ", ".join(map(str, LOG_RETENTION_DAYS))
+            raise ValueError(f"log_retention_days: {self.log_retention_days} is none of {allowed}")
+
+    def _check_company(self) -> None:
+        defaults = {each.name: each.default for each in fields(self)}
+        for name, (other, needed) in _ONLY_WITH.items():
+            if getattr(self, name) != defaults[name] and getattr(self, other) != needed:
+                raise ValueError(
+                    f"{name}: does nothing without {other}={str(needed).lower()}; say both or none"
+                )
+
+    def _check_settings(self) -> None:
+        """Refuse what the functions would refuse when they start."""
+        try:
+            Settings(
+                public_base_url=self.public_base_url,
+                allowed_origins=self.allowed_origins,
+                search_shards=self.search_shards,
+                sign_in_origins=self.sign_in_origins,
+            )
+            Grants(self.oidc_scopes, roles_claim=self.oidc_roles_claim)
+        except ConfigurationError as exc:
+            raise ValueError(str(exc)) from exc
 
     def _check_replica(self) -> None:
         if self.replica_bucket_arn and self.adopt_bucket:
@@ -209,12 +272,6 @@ class Deployment:
                 "one_origin: a signature holds for one host, and CloudFront asks another; "
                 "say another authorization than iam"
             )
-
-    def _check_upkeep(self) -> None:
-        if not -1 <= self.reconcile_hour <= 23:
-            raise ValueError(f"reconcile_hour: {self.reconcile_hour} is not -1 to 23")
-        if self.verify_days < 0:
-            raise ValueError(f"verify_days: {self.verify_days} is less than 0")
 
     def _check_name(self) -> None:
         if bool(self.domain_name) != bool(self.certificate_arn):
@@ -311,8 +368,27 @@ def _value(name: str, value: object, *, like: object) -> object:
             raise ValueError(f"{name}: {value!r} is neither true nor false")
         return str(value).lower() == "true"
     if isinstance(like, int):
-        return int(str(value))
+        try:
+            return int(str(value))
+        except ValueError as exc:
+            raise ValueError(f"{name}: {value!r} is not a whole number") from exc
     if isinstance(like, tuple):
         parts = value if isinstance(value, list) else str(value).split(",")
         return tuple(str(part).strip() for part in parts if str(part).strip())
     return str(value)
+
+
+def refuse_misspelt(keys: Iterable[str]) -> None:
+    """Refuse keys that are nearly those of options, which would leave these at their defaults.
+
+    Args:
+        keys: All of the context's; those of the CDK and of others are none of ours.
+
+    Raises:
+        ValueError: One is nearly the name of an option, which it says.
+    """
+    names = [each.name for each in fields(Deployment)]
+    for key in keys:
+        like = difflib.get_close_matches(key.lower().replace("-", "_"), names, n=1, cutoff=0.8)
+        if key not in names and like:
+            raise ValueError(f"{key}: is no option; the nearest is {like[0]}")

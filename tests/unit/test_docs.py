@@ -11,6 +11,7 @@ import pytest
 
 from dicomulus.adapters.aws.limits import MAX_STORE_BYTES, MAX_STREAM_BYTES
 from dicomulus.api.routes import ROUTES
+from dicomulus.cli.emulate.system import CREDENTIALS
 from dicomulus.cli.main import main
 from dicomulus.dicom.attributes import (
     INSTANCE_RETURN,
@@ -307,3 +308,16 @@ def test_limits_on_aws_are_those_of_the_code(configuration: str) -> None:
 def test_faults_of_the_second_emulator_are_those_that_tests_know() -> None:
     told = section(text_of("docs", "development.md"), "Two emulators of AWS")
     assert dict(rows_of(told)) == EMULATOR_FAULTS
+
+
+def test_every_decision_is_listed() -> None:
+    listed = re.findall(
+        r"\(decisions/([^)]+)\)", section(text_of("docs", "architecture.md"), "Decisions")
+    )
+    assert listed == sorted(path.name for path in ROOT.glob("docs/decisions/*.md"))
+
+
+@pytest.mark.parametrize("path", [("README.md",), ("docs", "deployment.md")])
+def test_the_command_that_the_emulation_prints_has_its_credentials(path: tuple[str, ...]) -> None:
+    told = set(re.findall(r"(AWS_\w+KEY\w*)=(\w+)", text_of(*path)))
+    assert told == set(CREDENTIALS.items())

@@ -19,9 +19,12 @@ class _Formatter(logging.Formatter):
 
 def configure_logging(*, verbose: bool) -> None:
     """Log to standard error: what needs attention, or all that happens."""
+    level = logging.INFO if verbose else logging.WARNING
     handler = logging.StreamHandler()
+    # Also of what has a level of its own, as functions have.
+    handler.setLevel(level)
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def facts_of(error: BaseException) -> dict[str, object]:

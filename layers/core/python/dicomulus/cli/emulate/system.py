@@ -126,7 +126,7 @@ def _check_needed() -> None:
     if missing:
         raise ConfigurationError(
             f"emulate needs {', '.join(missing)}: install dicomulus[emulate], in a clone by "
-            "`make lint` or any target of the tests"
+            "`make emulate`"
         )
 
 
