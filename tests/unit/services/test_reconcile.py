@@ -449,6 +449,7 @@ def test_a_verification_that_is_cut_off_goes_on_where_it_was(
     grow_old(small)
     findings, cursors = Findings(), 0
     cursor: Cursor | None = Cursor()
+    before = len(small.ledger.calls)
     while cursor is not None:
         part, cursor = small.archive.reconcile.compare_rows(
             parse_cursor(str(cursor)), Wishes(verify=True), deadline_ms=0
@@ -458,7 +459,11 @@ def test_a_verification_that_is_cut_off_goes_on_where_it_was(
     assert cursors > 3
     assert findings.checked[Checked.VERIFIED] == 18
     assert findings.checked[Checked.ROWS] == 18
+    assert findings.checked[Checked.STUDIES] == 1
     assert findings.is_clean
+    # What was done before is not read again.
+    read = [call for call in small.ledger.calls[before:] if call.operation == "query_instances"]
+    assert len(read) <= cursors + 1
 
 
 # --- what was derived ----------------------------------------------------------------------------

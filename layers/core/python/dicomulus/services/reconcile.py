@@ -307,10 +307,12 @@ class Reconcile:
         if cursor.study == study and not cursor.row:
             # It was done with the page before, but for what only this one tells of.
             series = sorted(set(walked) - set(known))
-        else:
+        elif cursor.study != study:
             findings.checked[Checked.STUDIES] += 1
         after = cursor.row if cursor.study == study else ()
         for each in series:
+            if (each.series_instance_uid,) < after[:1]:
+                continue
             rows = self._instance_rows(each)
             if not after or (each.series_instance_uid,) > after[:1]:
                 self._compare_series(each, known.get(each), rows, wishes, findings)
