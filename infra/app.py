@@ -7,6 +7,7 @@ from typing import Final
 
 from aws_cdk import App, Tags
 
+from dicomulus.adapters.aws.stack_outputs import stack_name
 from infra.checks import add_checks
 from infra.deployment import Deployment, refuse_misspelt
 from infra.service_stack import ServiceStack
@@ -23,13 +24,15 @@ def compose(app: App, deployment: Deployment) -> tuple[StatefulStack, ServiceSta
     """Add the stacks of a deployment to an app."""
     for flag, value in FLAGS.items():
         app.node.set_context(flag, value)
-    name = f"Dicomulus-{deployment.stage}"
     stateful = StatefulStack(
-        app, f"{name}-Stateful", deployment=deployment, description="Dicomulus: what holds data"
+        app,
+        stack_name(deployment.stage, "Stateful"),
+        deployment=deployment,
+        description="Dicomulus: what holds data",
     )
     service = ServiceStack(
         app,
-        f"{name}-Service",
+        stack_name(deployment.stage, "Service"),
         deployment=deployment,
         stateful=stateful,
         description="Dicomulus: what answers and follows",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from dicomulus.errors import UnavailableError
+from dicomulus.cli.kept_json import keep_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,16 +45,7 @@ def write_records(data_folder: Path, records: ReconcileRecords) -> None:
     Raises:
         UnavailableError: They cannot be written, for lack of space, permission or a folder.
     """
-    target = data_folder / NAME
-    temporary = target.with_name(f"{NAME}.{os.getpid()}.tmp")
-    try:
-        try:
-            temporary.write_text(json.dumps(asdict(records), indent=1), encoding="utf-8")
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as exc:
-        raise UnavailableError(f"{target} cannot be written: {exc.strerror}") from exc
+    keep_json(data_folder / NAME, asdict(records))
 
 
 def read_records(data_folder: Path) -> ReconcileRecords:

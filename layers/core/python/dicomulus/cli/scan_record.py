@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from dicomulus.errors import UnavailableError
+from dicomulus.cli.kept_json import keep_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,16 +32,7 @@ def write_record(data_folder: Path, record: ScanRecord) -> None:
     Raises:
         UnavailableError: It cannot be written, for lack of space, permission or a folder.
     """
-    target = data_folder / NAME
-    temporary = target.with_name(f"{NAME}.{os.getpid()}.tmp")
-    try:
-        try:
-            temporary.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as exc:
-        raise UnavailableError(f"{target} cannot be written: {exc.strerror}") from exc
+    keep_json(data_folder / NAME, asdict(record))
 
 
 def read_record(data_folder: Path) -> ScanRecord | None:

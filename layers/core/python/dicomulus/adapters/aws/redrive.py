@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from dicomulus.adapters.aws.changes import key_of_event_record
 from dicomulus.adapters.aws.dead_letters import FIRST_SENT, REASON
 from dicomulus.adapters.aws.failures import translated_failures
+from dicomulus.adapters.aws.stack_outputs import outputs_of_stack, stack_name
 from dicomulus.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -73,13 +74,8 @@ def queues_of_stage(stage: str) -> tuple[DeadLetterQueue, ...]:
     Raises:
         ConfigurationError: There is no such stack, or it may not be asked.
     """
-    name = f"Dicomulus-{stage}-Stateful"
-    with _explained(f"the stack {name}"), translated_failures("CloudFormation"):
-        stacks = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
-    outputs = {
-        each.get("OutputKey", ""): each.get("OutputValue", "")
-        for each in stacks[0].get("Outputs", ())
-    }
+    name = stack_name(stage, "Stateful")
+    outputs = outputs_of_stack(name)
     found = tuple(
         DeadLetterQueue(name=name, url=outputs[url], target_url=outputs[target])
         for name, url, target in OUTPUTS

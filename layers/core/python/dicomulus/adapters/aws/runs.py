@@ -8,9 +8,9 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
-from botocore.exceptions import ClientError
 
-from dicomulus.adapters.aws.failures import error_code, translated_failures
+from dicomulus.adapters.aws.failures import translated_failures
+from dicomulus.adapters.aws.stack_outputs import outputs_of_stack, stack_name
 from dicomulus.errors import ConfigurationError, UnavailableError
 
 if TYPE_CHECKING:
@@ -44,7 +44,10 @@ class Runs:
         Raises:
             ConfigurationError: One of them is not there, or nothing says who asks.
         """
-        outputs = _outputs_of(stage, "Service") | _outputs_of(stage, "Stateful")
+        outputs = {
+            **outputs_of_stack(stack_name(stage, "Service")),
+            **outputs_of_stack(stack_name(stage, "Stateful")),
+        }
         missing = [name for name in (_MACHINE_OUTPUT, _BUCKET_OUTPUT) if name not in outputs]
         if missing:
             raise ConfigurationError(f"the stacks of {stage} have no output {', '.join(missing)}")
@@ -87,16 +90,3 @@ class Runs:
                 raise UnavailableError(f"the run {run} has no report: see its execution") from exc
         members: dict[str, Any] = json.loads(body)
         return members
-
-
-def _outputs_of(stage: str, stack: str) -> dict[str, str]:
-    name = f"Dicomulus-{stage}-{stack}"
-    try:
-        with translated_failures("CloudFormation"):
-            stacks = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
-    except ClientError as exc:
-        raise ConfigurationError(f"the stack {name}: {error_code(exc)}") from exc
-    return {
-        each.get("OutputKey", ""): each.get("OutputValue", "")
-        for each in stacks[0].get("Outputs", ())
-    }
