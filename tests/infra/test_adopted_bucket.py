@@ -119,7 +119,7 @@ def test_the_function_that_adopts_may_change_notifications_of_one_bucket_and_not
         (action, json.dumps(statement["Resource"]))
         for statement in statements(templates, "prod-adopt")
         for action in actions(statement)
-        if not action.startswith(("logs:", "xray:"))
+        if not action.startswith(("logs:", "xray:", "states:"))
     }
     assert {action for action, _ in granted} == {
         "s3:GetBucketNotification",

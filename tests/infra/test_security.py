@@ -12,6 +12,7 @@ from dicomulus.adapters.aws.limits import MAX_STORE_BYTES
 from dicomulus.settings import Settings
 from infra.rights import RIGHTS
 from tests.infra.conftest import HARDENED
+from tests.infra.test_template import statements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,13 +46,6 @@ def function(templates: Synthesised, name: str) -> dict[str, Any]:
     )
     properties: dict[str, Any] = found
     return properties
-
-
-def statements(templates: Synthesised, name: str) -> list[dict[str, Any]]:
-    """Give the statements of a function's role."""
-    role = function(templates, name)["Role"]["Fn::GetAtt"][0]
-    policies = templates.resources("AWS::IAM::Role")[role]["Properties"]["Policies"]
-    return [each for policy in policies for each in policy["PolicyDocument"]["Statement"]]
 
 
 def listed(value: str | list[str]) -> list[str]:

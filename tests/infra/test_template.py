@@ -37,13 +37,19 @@ def function(synthesised: Synthesised, name: str) -> dict[str, Any]:
 
 
 def statements(synthesised: Synthesised, name: str) -> list[dict[str, Any]]:
-    """Give the statements of a function's role."""
+    """Give the statements of a function's role, also of policies that are put on it from outside."""
     role = function(synthesised, name)["Role"]["Fn::GetAtt"][0]
     properties = synthesised.resources("AWS::IAM::Role")[role]["Properties"]
     assert "ManagedPolicyArns" not in properties
+    attached = [
+        each["Properties"]
+        for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")
+        for each in synthesised.resources(kind).values()
+        if {"Ref": role} in each["Properties"].get("Roles", [])
+    ]
     return [
         statement
-        for policy in properties["Policies"]
+        for policy in (*properties["Policies"], *attached)
         for statement in policy["PolicyDocument"]["Statement"]
     ]
 
