@@ -64,8 +64,9 @@ HSTS_DAYS: Final = 365
 # What CloudFront would keep for ten seconds, and give to whoever asks for the same URL.
 KEPT_ERRORS: Final = (400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504)
 
-# Neither queries nor referrers nor cookies: a query for studies names patients, and so does the
-# viewer's own address.
+# Neither paths nor queries nor referrers nor cookies: a path may hold a patient's ID and a query
+# their name, and so may the viewer's own address. What was asked for is in the gateway's log, as the
+# template of the path.
 LOGGED: Final = (
     "date",
     "time",
@@ -73,7 +74,6 @@ LOGGED: Final = (
     "sc-bytes",
     "c-ip",
     "cs-method",
-    "cs-uri-stem",
     "sc-status",
     "x-edge-result-type",
     "x-edge-request-id",

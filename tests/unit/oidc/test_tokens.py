@@ -241,6 +241,27 @@ def test_headers_of_another_kind_of_token(issuer: Issuer, header: dict[str, Any]
     assert refused(issuer, f"{signing}.{encoded(signature(signing, issuer.key))}")
 
 
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"at_hash": "any"},
+        {"c_hash": "any"},
+        {"token_use": "id"},
+        {"typ": "ID"},
+        {"typ": "Refresh"},
+        {"events": {"http://schemas.openid.net/event/backchannel-logout": {}}},
+    ],
+)
+def test_a_token_for_another_purpose_than_access(issuer: Issuer, claims: dict[str, Any]) -> None:
+    """Where the archive is the application, too, an ID token has its audience, and maybe roles."""
+    assert refused(issuer, issuer.token(**claims))
+
+
+@pytest.mark.parametrize("claims", [{"token_use": "access"}, {"typ": "Bearer"}, {"nonce": "any"}])
+def test_a_token_that_says_that_it_is_for_access(issuer: Issuer, claims: dict[str, Any]) -> None:
+    assert checker(issuer).check(issuer.token(**claims)).scopes
+
+
 def test_an_application_whose_tokens_do_not_count(issuer: Issuer) -> None:
     assert checker(issuer, oidc_clients=("viewer",)).check(issuer.token()).scopes
     assert refused(issuer, issuer.token(azp="another"), oidc_clients=("viewer",))

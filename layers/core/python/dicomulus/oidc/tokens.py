@@ -16,6 +16,8 @@ from dicomulus.oidc.introspection import Introspection
 from dicomulus.oidc.keys import ALGORITHMS, ProviderKeys
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dicomulus.oidc.grants import Scope
     from dicomulus.settings import Settings
 
@@ -29,6 +31,12 @@ _MAX_KEY_ID: Final = 256
 
 _COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 """Header, claims and signature (RFC 7515 §3.1)."""
+
+_OTHER_CLAIMS: Final = frozenset({"at_hash", "c_hash", "s_hash", "events"})
+"""Claims of ID tokens (OpenID Connect Core 1.0 §3.3.2.11) and of tokens about events (RFC 8417)."""
+
+_OTHER_PURPOSES: Final = frozenset({"id", "refresh", "offline", "logout"})
+"""What providers that say so in a claim call tokens that are not for access."""
 
 _TYPES: Final = frozenset({"JWT", "AT+JWT", "APPLICATION/AT+JWT", "APPLICATION/JWT"})
 """Types of tokens that let in (RFC 9068 §4), and that of those that say no more."""
@@ -110,6 +118,8 @@ class TokenChecker:
         """
         key_id, algorithm = _header(token)
         claims = self._claims(token, self._keys.key(key_id, algorithm=algorithm), algorithm)
+        if _is_for_another_purpose(claims):
+            raise TokenInvalidError("the token is none that is for access")
         client = claims.get("azp", claims.get("client_id"))
         if self._clients and client not in self._clients:
             raise TokenInvalidError("the token is of an application whose tokens do not count")
@@ -135,6 +145,17 @@ class TokenChecker:
         # Claims of kinds that nobody expects make the library fail in ways of their own.
         except (jwt.exceptions.PyJWTError, ValueError, TypeError, OverflowError) as exc:
             raise TokenInvalidError(f"the token does not count: {type(exc).__name__}") from exc
+
+
+def _is_for_another_purpose(claims: Mapping[str, Any]) -> bool:
+    """Whether it is an ID token or the like, whose audience may be an application that is both.
+
+    Cognito says so by ``token_use``, Keycloak by ``typ``; others by what it holds.
+    """
+    told = (claims.get("token_use"), claims.get("typ"))
+    return not _OTHER_CLAIMS.isdisjoint(claims) or any(
+        isinstance(each, str) and each.lower() in _OTHER_PURPOSES for each in told
+    )
 
 
 def _header(token: str) -> tuple[str | None, str]:
