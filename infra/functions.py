@@ -359,10 +359,12 @@ class Functions(Construct):
         )
 
 
-def _allow(actions: tuple[str, ...], resource: str) -> iam.PolicyStatement | None:
+def _allow(
+    actions: tuple[str, ...], resource: str, *, conditions: Mapping[str, object] | None = None
+) -> iam.PolicyStatement | None:
     if not actions:
         return None
-    return iam.PolicyStatement(actions=sorted(actions), resources=[resource])
+    return iam.PolicyStatement(actions=sorted(actions), resources=[resource], conditions=conditions)
 
 
 def _allow_bucket(
@@ -370,7 +372,9 @@ def _allow_bucket(
 ) -> tuple[iam.PolicyStatement | None, ...]:
     on_bucket = tuple(action for action in actions if action in BUCKET_ACTIONS)
     on_objects = tuple(action for action in actions if action not in BUCKET_ACTIONS)
+    # Names of buckets are shared by all accounts: of one that is gone, anybody may make another.
+    ours = {"StringEquals": {"aws:ResourceAccount": Aws.ACCOUNT_ID}}
     return (
-        _allow(on_bucket, bucket.bucket_arn),
-        _allow(on_objects, bucket.arn_for_objects(prefix + "*")),
+        _allow(on_bucket, bucket.bucket_arn, conditions=ours),
+        _allow(on_objects, bucket.arn_for_objects(prefix + "*"), conditions=ours),
     )

@@ -34,6 +34,13 @@ _EXPORTED: Final = re.compile(r"ExportsOutputFnGetAtt(?:Storage|Changes|Index)(\
 # Lambda's pollers use the role of the function that they feed.
 BY_LAMBDA: Final = ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
 
+# A bucket that is gone may be made again, under its name, by anybody.
+OF_THIS_ACCOUNT: Final = {"StringEquals": {"aws:ResourceAccount": {"Ref": "AWS::AccountId"}}}
+
+OF_BUCKETS: Final = frozenset(
+    action for rights in RIGHTS.values() for action in (*rights.storage, *rights.cache)
+)
+
 OF_EVERY_FUNCTION: Final = frozenset(
     {
         "logs:CreateLogStream",
@@ -62,12 +69,13 @@ def granted(templates: Synthesised, name: str) -> set[tuple[str, str]]:
     """Give actions and resources of a function's role, but for what every function has."""
     found: set[tuple[str, str]] = set()
     for statement in statements(templates, name):
-        assert statement["Effect"] == "Allow"
         given = set(actions(statement))
         if given <= OF_EVERY_FUNCTION or all(each.startswith("kms:") for each in given):
             continue
-        # With a condition it might not be a right when it is needed.
-        assert statement.keys() == {"Action", "Effect", "Resource"}
+        # With another condition it might not be a right when it is needed.
+        condition = {"Condition": OF_THIS_ACCOUNT} if given & OF_BUCKETS else {}
+        assert statement == statement | {"Effect": "Allow"} | condition
+        assert statement.keys() == {"Action", "Effect", "Resource", *condition}
         assert isinstance(statement["Resource"], (str, dict))
         found |= {(action, resource_of(statement["Resource"])) for action in given}
     return found
