@@ -164,3 +164,33 @@ def test_a_rate_holds_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     assert slept == [0.5]
     Pace(0)(10**12)
     assert slept == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--stage", "prod", "scans"], "FOLDER"),
+        (["--stage", "prod", "--jobs", "2"], "--jobs"),
+        (["--verify-days", "30"], "--verify"),
+        (["--rate", "10"], "--verify"),
+    ],
+)
+def test_options_that_would_be_overlooked_are_refused(
+    options: list[str], told: str, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = [] if "--stage" in options else [str(source)]
+    assert main(["reconcile", *options, *folder]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+
+
+def test_one_finding_is_told_as_one(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [str(source), "--data-dir", str(tmp_path / "data"), "--jobs", "1"]
+    main(["reconcile", *folders])
+    (source / "1.dcm").unlink()
+    capsys.readouterr()
+    main(["reconcile", *folders])
+    assert "1 file in the index that is gone" in capsys.readouterr().out

@@ -229,14 +229,12 @@ def _add_reconcile(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument(
         "--verify-days",
         type=_positive,
-        default=1,
         metavar="N",
         help="with --verify: read one file in N, other ones each day (default: 1)",
     )
     parser.add_argument(
         "--rate",
         type=_positive,
-        default=0,
         metavar="MB",
         help="with --verify: read at most so many megabytes a second (default: as fast as it goes)",
     )
@@ -424,10 +422,11 @@ def _reindex(parsed: argparse.Namespace) -> None:
 def _reconcile(parsed: argparse.Namespace) -> int:
     from dicomulus.services.reconcile import Wishes, day_of
 
+    _check_reconcile(parsed)
     wishes = Wishes(
         repair=not parsed.dry_run,
         verify=parsed.verify,
-        days=parsed.verify_days,
+        days=parsed.verify_days or 1,
         day=day_of(time.time()),
     )
     if parsed.stage:
@@ -446,8 +445,29 @@ def _reconcile(parsed: argparse.Namespace) -> int:
         wishes,
         jobs=settings.jobs or _cores(),
         as_json=parsed.json,
-        rate_mb=parsed.rate,
+        rate_mb=parsed.rate or 0,
     )
+
+
+def _check_reconcile(parsed: argparse.Namespace) -> None:
+    """Refuse what would be overlooked.
+
+    Raises:
+        ConfigurationError: An option goes with another that is not there.
+    """
+    of_folders = {
+        "FOLDER": parsed.source_folder,
+        "--data-dir": parsed.data_folder,
+        "--jobs": parsed.jobs,
+        "--rate": parsed.rate,
+    }
+    given = [name for name, value in of_folders.items() if value is not None]
+    if parsed.stage and given:
+        raise ConfigurationError(f"--stage is for AWS, and {', '.join(given)} for a folder")
+    if not parsed.verify and (parsed.verify_days or parsed.rate):
+        raise ConfigurationError(
+            "--verify-days and --rate say how to --verify, which is not asked for"
+        )
 
 
 def _changes(parsed: argparse.Namespace) -> None:

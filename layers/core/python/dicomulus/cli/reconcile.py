@@ -42,16 +42,31 @@ _SHOWN: Final = 10
 """Names of each kind that people are told; programs are told all."""
 
 _WORDS: Final = {
-    Finding.MISSING: "files not in the index",
-    Finding.CHANGED: "files that have changed",
-    Finding.ORPHAN: "files in the index that are gone",
-    Finding.UNREADABLE: "files that cannot be read",
-    Finding.DAMAGED: "files that are damaged: their bytes are not those of their checksums",
-    Finding.METADATA: "files whose stored metadata cannot be read",
-    Finding.SERIES: "series that differ from their instances",
-    Finding.STUDY: "studies that differ from their series",
-    Finding.OBJECT_ROW: "notes on files that are gone",
-    Finding.DERIVED: "files of the cache that nothing needs",
+    Finding.MISSING: ("file not in the index", "files not in the index"),
+    Finding.CHANGED: ("file that has changed", "files that have changed"),
+    Finding.ORPHAN: ("file in the index that is gone", "files in the index that are gone"),
+    Finding.UNREADABLE: ("file that cannot be read", "files that cannot be read"),
+    Finding.DAMAGED: (
+        "file that is damaged: its bytes are not those of its checksum",
+        "files that are damaged: their bytes are not those of their checksums",
+    ),
+    Finding.METADATA: (
+        "file whose stored metadata cannot be read",
+        "files whose stored metadata cannot be read",
+    ),
+    Finding.SERIES: (
+        "series that differs from its instances",
+        "series that differ from their instances",
+    ),
+    Finding.STUDY: (
+        "study that differs from its series",
+        "studies that differ from their series",
+    ),
+    Finding.OBJECT_ROW: ("note on a file that is gone", "notes on files that are gone"),
+    Finding.DERIVED: (
+        "file of the cache that nothing needs",
+        "files of the cache that nothing needs",
+    ),
 }
 
 
@@ -213,7 +228,7 @@ def _format_text(findings: Findings, failed: dict[str, str], wishes: Wishes) -> 
     for kind, words in _WORDS.items():
         names = sorted(findings.found.get(kind, ()))
         if names:
-            yield f"{len(names):,} {words}"
+            yield counted(len(names), *words)
             yield from (f"  {name}" for name in names[:_SHOWN])
             if len(names) > _SHOWN:
                 yield f"  and {len(names) - _SHOWN:,} more; --json lists them"

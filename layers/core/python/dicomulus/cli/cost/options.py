@@ -20,7 +20,7 @@ _HELP: Final = {
     "views": "times that a study is opened",
     "viewed_share": "share of its frames that is fetched then, from 0 to 1",
     "lists": "pages of the study list asked for with each opening",
-    "batch": "instances that ingest gets at once, 32 at most",
+    "batch": "instances that ingest gets at once, at most 32 or what ingest_batch says",
     "compactions": "times that a series is compacted",
     "reconciles": "times a month that storage area and index are compared",
     "verifications": "times a month that every object is read and compared with its checksum",

@@ -125,7 +125,9 @@ def read_prices(path: Path) -> Prices:
     known = {each.name for each in fields(Prices)}
     for name, value in given.items():
         if name not in known:
-            raise ConfigurationError(f"{path}: {name} is no price; they are {', '.join(known)}")
+            raise ConfigurationError(
+                f"{path}: {name} is no price; they are {', '.join(sorted(known))}"
+            )
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
             raise ConfigurationError(f"{path}: {name} is no amount of USD")
     return replace(Prices(), **given)
