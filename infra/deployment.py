@@ -46,6 +46,7 @@ _RANGES: Final = {
     "probe_hours": (0, 8_760),
     "monthly_budget_usd": (0, 1_000_000_000),
     "reconcile_hour": (-1, 23),
+    "compare_days": (1, 365),
     "verify_days": (0, 3_650),
     "throttle_rate": (1, 1_000_000),
     "throttle_burst": (1, 1_000_000),
@@ -171,6 +172,8 @@ class Deployment:
     """Make the role by which API Gateway writes logs: one for an account and region."""
     reconcile_hour: int = 2
     """Hour of the day, in UTC, at which the storage area is compared with the index; -1 for never."""
+    compare_days: int = 7
+    """Days in which every object is compared once; what is recent is compared each day."""
     verify_days: int = 30
     """Days in which every object is read once and compared with its checksum; 0 for never."""
 

@@ -69,8 +69,8 @@ ADOPT: Final = FunctionLimits(memory_mb=512, timeout_seconds=60)
 # begun by then, eight objects read whole at some 75 MB/s, may be 30 GB.
 RECONCILE: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=900)
 
-RECONCILE_BATCH_OBJECTS: Final = 500
-"""Objects of a listing handed to one invocation: half a page of S3's, some 100 KB of input, and a
+RECONCILE_BATCH_OBJECTS: Final = 1_000
+"""Objects of a listing handed to one invocation: a page of S3's, some 200 KB of input, and a
 thousand read units."""
 
 RECONCILE_BATCH_BYTES: Final = 200_000

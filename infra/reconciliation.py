@@ -158,10 +158,13 @@ class Reconciliation(Construct):
             dead_letters,
             {"AwsSolutions-SQS3": "It is itself where runs that could not be started end"},
         )
+        verify_days, compare_days = deployment.verify_days, deployment.compare_days
         wishes = {
             "reason": "scheduled",
-            "verify": deployment.verify_days > 0,
-            "verify_days": max(1, deployment.verify_days),
+            "verify": verify_days > 0,
+            "verify_days": max(1, verify_days),
+            # What is verified is of what is compared.
+            "compare_days": min(compare_days, verify_days or compare_days),
             "repair": True,
         }
         self.schedule = scheduler.Schedule(

@@ -15,7 +15,13 @@ from infra import limits
 
 State = dict[str, Any]
 
-DEFAULTS: Final = {"reason": "on demand", "verify": False, "verify_days": 1, "repair": True}
+DEFAULTS: Final = {
+    "reason": "on demand",
+    "verify": False,
+    "verify_days": 1,
+    "compare_days": 1,
+    "repair": True,
+}
 """What an execution's input need not say."""
 
 # AWS: what Lambda, or what is behind it, refuses for a while.

@@ -95,13 +95,15 @@ def partly_failed(maps: dict[str, Any]) -> list[str]:
 
 
 def wishes_of(wishes: dict[str, Any]) -> Wishes:
-    """Give what a run is asked to do; the share it verifies is that of the day it began."""
+    """Give what a run is asked to do; its shares are those of the day it began."""
     started = datetime.fromisoformat(wishes["started"])
     return Wishes(
         repair=wishes["repair"],
         verify=wishes["verify"],
         days=wishes["verify_days"],
         day=day_of(started.timestamp()),
+        # A run that a version before has started says nothing of it.
+        compare_days=wishes.get("compare_days", 1),
     )
 
 

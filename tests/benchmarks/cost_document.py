@@ -248,9 +248,8 @@ def _levers(ledger: Ledger, prices: Prices) -> str:
         "a customer's KMS key": replace(CT, kms=True),
         "a web ACL": replace(CT, waf=True),
         "keys that name their instances": replace(CT, canonical_keys=True),
-        "compared with the storage area once a week instead of daily": replace(
-            CT, reconciles=365.25 / 12 / 7
-        ),
+        "all of it compared daily: `compare_days` = `1`": replace(CT, compare_days=1),
+        "compared once in 30 days: `compare_days` = `30`": replace(CT, compare_days=30),
         "never compared, never verified": replace(CT, reconciles=0, verifications=0),
         "batches of 32 instead of 8": replace(CT, batch=32),
         "batches of 2": replace(CT, batch=2),

@@ -83,7 +83,9 @@ OTHER_SERIES: Final = 3
 _ITEM_OVERHEAD_BYTES: Final = 100
 """Bytes that DynamoDB adds to each item, in the table and in each index, when it bills storage."""
 
-SCHEDULED: Final = Wishes(days=DeploymentOptions().verify_days)
+SCHEDULED: Final = Wishes(
+    days=DeploymentOptions().verify_days // DeploymentOptions().compare_days
+)
 """What a daily run is asked for, without reading objects whole, which is counted by its bytes."""
 
 _DELAY_SECONDS: Final = 900
@@ -136,6 +138,7 @@ def deployed_limits(previous: Ledger | None) -> DeployedLimits:
         ingest_functions=INGEST_BATCH.functions,
         compact_batch=COMPACT_BATCH.messages,
         compact_functions=COMPACT_BATCH.functions,
+        reconcile_batch=limits.RECONCILE_BATCH_OBJECTS,
         search_shards=4,
         sweep_minutes=limits.SWEEP_MINUTES,
         alarm_metrics=previous.deployed.alarm_metrics if previous else 0,

@@ -107,6 +107,7 @@ def test_what_functions_are_given_is_what_is_deployed(counted: Ledger, kept: Led
         "ingest_functions",
         "compact_batch",
         "compact_functions",
+        "reconcile_batch",
         "search_shards",
         "sweep_minutes",
         "metrics",

@@ -117,6 +117,7 @@ def test_it_runs_daily_and_a_start_that_fails_is_kept(synthesised: Synthesised) 
         "reason": "scheduled",
         "verify": True,
         "verify_days": 30,
+        "compare_days": 7,
         "repair": True,
     }
     assert properties["Target"]["DeadLetterConfig"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -139,6 +140,52 @@ def test_every_kind_of_difference_is_reported_and_made_good(system: Deployed) ->
     assert report_of(system)["found"] == {}
     (study,), *_ = answers(system)
     assert study["00201208"]["Value"] == [3]
+
+
+def test_a_scheduled_run_compares_a_share_and_all_that_is_recent(
+    system: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, content in enumerate(generated_study(series=2, instances=2)):
+        system.put(f"any/{number}.dcm", content.content)
+    system.settle()
+    empty_table(system)
+    recent = report_of(system, compare_days=365, repair=False)
+    assert recent["counts"]["object-without-row"] == 4
+    assert recent["compare_days"] == 365
+
+    monkeypatch.setattr(service, "RECENT_DAYS", -1)
+    old = report_of(system, compare_days=2, repair=False)
+    assert old["checked"]["objects"] + old["checked"]["left"] == 4
+    assert old["counts"]["object-without-row"] == old["checked"]["objects"]
+    # Nobody has said otherwise.
+    assert report_of(system, repair=False)["checked"]["objects"] == 4
+
+
+def test_the_runs_of_successive_days_compare_everything_once(
+    system: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "RECENT_DAYS", -1)
+    for number, content in enumerate(generated_study(series=2, instances=2)):
+        system.put(f"any/{number}.dcm", content.content)
+    system.settle()
+    handler, totals = system.handler("reconcile"), Counter[str]()
+    asked = {"verify": False, "verify_days": 1, "compare_days": 3, "repair": False}
+    for day in (1, 2, 3):
+        wishes = {"run": f"{day}", "started": f"2030-01-0{day}T02:00:00Z", **asked}
+        items = system.clients.s3.list_objects_v2(Bucket=system.settings.storage_bucket)["Contents"]
+        listed = [{**each, "LastModified": each["LastModified"].timestamp()} for each in items]
+        walk = {"segments": 2, "cursor": {"value": ""}}
+        for event in (
+            {"Items": listed, "BatchInput": {"task": "objects", "wishes": wishes}},
+            *({"task": "rows", "wishes": wishes, "segment": each, **walk} for each in (0, 1)),
+        ):
+            handler(event, Context(function_name="reconcile"))
+        maps = {"failures": {}}
+        event = {"task": "report", "wishes": {"reason": "any", **wishes}, "maps": maps}
+        answer = handler(event, Context(function_name="reconcile"))
+        totals.update(read_report(system, answer["report"])["checked"])
+    assert (totals["objects"], totals["left"]) == (4, 8)
+    assert (totals["rows"], totals["series"], totals["studies"]) == (4, 2, 1)
 
 
 def test_what_cannot_be_done_stops_nothing_else_and_fails_the_run_after_its_report(

@@ -116,6 +116,11 @@ class DisturbedIndex:
     def indexed_etags(self, object_keys: Collection[str]) -> Mapping[str, str]:
         return self._inner.indexed_etags(object_keys)
 
+    def eventual_etags(self, object_keys: Collection[str]) -> Mapping[str, str]:
+        current = self._inner.indexed_etags(object_keys)
+        late = {key: self._late(("etag", key), lambda k=key: current.get(k)) for key in object_keys}
+        return {key: etag for key, etag in late.items() if etag is not None}
+
     def known_objects(self, after: str | None = None, *, limit: int = 1000) -> Page[ObjectRow]:
         return self._late_page(
             ("known_objects", after),

@@ -309,6 +309,14 @@ class IndexContract:
         commit(index, putting(row))
         assert index.indexed_etags([row.object_key]) == {row.object_key: row.object_etag}
 
+    def test_what_is_settled_is_so_in_the_end_for_a_late_read(self, index: Index) -> None:
+        row = instance_row()
+        index.note_objects({row.object_key: frozenset({row.instance})})
+        commit(index, putting(row))
+        index.reject_objects({"rejected": Rejection(etag="e", reason="no UIDs")})
+        keys = [row.object_key, "rejected", "unknown"]
+        assert index.eventual_etags(keys) == index.indexed_etags(keys)
+
     def test_asking_for_no_keys_answers_nothing(self, index: Index) -> None:
         assert index.indexed_etags([]) == {}
         assert index.note_objects({}) == {}

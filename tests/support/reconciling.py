@@ -43,7 +43,11 @@ class ReconcilingSimulation(Simulation):
             # Nobody can know of it before a reconciliation, and readers need not.
             assert isinstance(last.message, LookAtObjects)
         if len(self._actors) < MAX_ACTORS and self.random.random() < 0.3:
-            wishes = Wishes(verify=self.random.random() < 0.5)
+            wishes = Wishes(
+                verify=self.random.random() < 0.5,
+                compare_days=self.random.choice((1, 1, 3)),
+                day=self.random.randrange(3),
+            )
             self._start(lambda: self._reconcile(wishes), None)
 
     def _reconcile(self, wishes: Wishes) -> None:

@@ -206,7 +206,17 @@ def test_half_the_memory_is_half_a_processor(ledger: Ledger) -> None:
 def test_what_is_compared_grows_with_what_is_kept(ledger: Ledger) -> None:
     once = usd_of(monthly_bill(ledger, CT, PRICES), "checked")
     longer = replace(CT, months=2 * CT.months)
-    assert usd_of(monthly_bill(ledger, longer, PRICES), "checked") == pytest.approx(2 * once)
+    # What is recent is compared each day, and is no more of it than before.
+    assert usd_of(monthly_bill(ledger, longer, PRICES), "checked") == pytest.approx(
+        2 * once, rel=0.03
+    )
+    whole = replace(CT, compare_days=1)
+    assert usd_of(monthly_bill(ledger, whole, PRICES), "checked") > 2.5 * once
+    # Without anything old, a share is everything.
+    new = replace(CT, months=0.05)
+    assert usd_of(monthly_bill(ledger, new, PRICES), "checked") < usd_of(
+        monthly_bill(ledger, replace(new, compare_days=1), PRICES), "checked"
+    )
     never = replace(CT, reconciles=0, verifications=0)
     assert usd_of(monthly_bill(ledger, never, PRICES), "checked") == 0
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from dicomulus.adapters.local.sqlite_index import SqliteIndex
-from dicomulus.dicom.resource import canonical_key
+from dicomulus.dicom.resource import InstanceResource, canonical_key
 from dicomulus.errors import ConfigurationError, UnavailableError
 from dicomulus.ports import CompactSeries, InstanceChanges, Rejection
 from dicomulus.services import reconcile as service
@@ -18,6 +18,7 @@ from dicomulus.services.findings import Checked, Finding, Findings
 from dicomulus.services.reconcile import (
     DERIVED_AGE_SECONDS,
     GRACE_SECONDS,
+    RECENT_DAYS,
     Cursor,
     Wishes,
     parse_cursor,
@@ -196,6 +197,116 @@ def test_an_archived_object_is_named_and_looked_at_when_it_is_restored(
     findings = small.archive.reconcile.compare_objects(listed(), Wishes())
     assert findings.to_json()["found"] == {Finding.MISSING: ["cold"]}
     assert small.queue.looks == ["cold"]
+
+
+def test_a_read_that_is_late_makes_no_finding(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small.index, "eventual_etags", lambda _: {"0": "of before"})
+    assert found(small) == {}
+    assert small.queue.messages == []
+    small.storage.put("1", ct_instance(rows=4))
+    grow_old(small)
+    # Nor does it hide what the strong one tells.
+    assert found(small) == {Finding.CHANGED: ["1"]}
+
+
+# --- shares --------------------------------------------------------------------------------------
+
+WEEK = range(20_000, 20_007)
+
+
+def of_day(day: int, **wishes: Any) -> Wishes:
+    """Give what the scheduled run of a day is asked to do."""
+    return Wishes(days=30, day=day, compare_days=7, **wishes)
+
+
+def age(small: Small, *, days: float) -> None:
+    small.clock.now_ms += int(86_400_000 * days)
+
+
+def test_an_old_object_is_compared_on_one_day_of_the_week(small: Small) -> None:
+    keys = {f"new/{number}" for number in range(40)}
+    for key in keys:
+        small.storage.put(key, b"no DICOM")
+    age(small, days=RECENT_DAYS + 1)
+    runs = [reconciled(small.archive, of_day(day, repair=False)) for day in WEEK]
+    named = [key for run in runs for key in run.found.get(Finding.MISSING, ())]
+    assert sorted(named) == sorted(keys)
+    assert sum(run.checked[Checked.OBJECTS] for run in runs) == 44
+    assert all(run.checked[Checked.OBJECTS] + run.checked[Checked.LEFT] == 44 for run in runs)
+    # No day has most of it.
+    assert max(run.checked[Checked.OBJECTS] for run in runs) < 20
+
+
+def test_an_object_is_compared_on_each_of_its_first_days(small: Small) -> None:
+    """So that one run, or two, may fail."""
+    age(small, days=RECENT_DAYS + 1)
+    small.storage.put("new", b"no DICOM")
+    for day in WEEK[:RECENT_DAYS]:
+        age(small, days=0.9)
+        assert found(small, of_day(day, repair=False)) == {Finding.MISSING: ["new"]}
+
+
+def test_a_change_makes_an_old_object_a_recent_one(small: Small) -> None:
+    age(small, days=100)
+    small.storage.put("0", ct_instance(rows=4))
+    age(small, days=1)
+    for day in WEEK:
+        assert found(small, of_day(day, repair=False)) == {Finding.CHANGED: ["0"]}
+
+
+def test_a_row_is_compared_on_one_day_of_the_week(small: Small) -> None:
+    age(small, days=100)
+    for key in ("0", "1", "text"):
+        small.storage.delete(key)
+    runs = [reconciled(small.archive, of_day(day, repair=False)) for day in WEEK]
+    named = [key for run in runs for key in run.found.get(Finding.ORPHAN, ())]
+    assert sorted(set(named)) == ["0", "1", "text"]
+    assert sum(run.checked[Checked.ROWS] for run in runs) == 3
+    # The rejection has a row of its own, and the others' are of the day of their series.
+    assert sum(bool(run.found.get(Finding.ORPHAN)) for run in runs) <= 2
+
+
+def test_objects_of_a_series_are_compared_on_the_same_day(tmp_path: Path) -> None:
+    """Their rows are read at once, which costs a fourth of what single ones do."""
+    small = small_archive(tmp_path)
+    for number in range(9):
+        instance = InstanceResource("1.2", "1.2.3", f"1.2.3.{number}")
+        small.storage.put(canonical_key(instance), b"no DICOM")
+    age(small, days=100)
+    runs = [reconciled(small.archive, of_day(day, repair=False)) for day in WEEK]
+    assert sorted(run.checked[Checked.OBJECTS] for run in runs) == [0] * 6 + [9]
+
+
+@pytest.mark.parametrize(("compare_days", "verify_days"), [(7, 30), (1, 5), (30, 30), (2, 3)])
+def test_every_object_is_verified_in_its_time(
+    compare_days: int, verify_days: int, tmp_path: Path
+) -> None:
+    small = small_archive(tmp_path)
+    for number, each in enumerate(generated_study(series=2, instances=6)):
+        small.take({f"{number}": each.content})
+    small.compact()
+    age(small, days=100)
+    times = verify_days // compare_days * compare_days
+    verified = 0
+    for day in range(20_001, 20_001 + times):
+        wishes = Wishes(verify=True, days=verify_days, day=day, compare_days=compare_days)
+        findings, _ = small.archive.reconcile.compare_rows(Cursor(), wishes)
+        verified += findings.checked[Checked.VERIFIED]
+        assert findings.checked[Checked.CHECKSUMS] == findings.checked[Checked.VERIFIED]
+    assert verified == 12
+
+
+def test_what_was_derived_is_compared_on_one_day_of_the_week(small: Small) -> None:
+    keys = [f"bundles/9/9.{number}/x.df" for number in range(20)]
+    for key in keys:
+        small.cache.put(key, b"")
+    age(small, days=100)
+    runs = [reconciled(small.archive, of_day(day, repair=False)) for day in WEEK]
+    named = [key for run in runs for key in run.found.get(Finding.DERIVED, ())]
+    assert sorted(named) == sorted(keys)
+    assert all(len(run.found.get(Finding.DERIVED, ())) < 20 for run in runs)
 
 
 # --- rows ----------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """What the services need of the outside world: an index, object stores and a queue of changes.
 
 Reads are marked *strong* (they see every write acknowledged before) or *indexed* (they may lag,
-may miss a row or repeat one whose key is changing, so the caller reads the row again).
+may miss a row or repeat one whose key is changing, so the caller reads the row again); one is
+*eventual* (it may be of a moment ago).
 Times are integers in milliseconds since the epoch, sizes in bytes. JSON texts have the byte 0x01
 where the base URL goes.
 """
@@ -323,6 +324,13 @@ class Index(Protocol):
 
         Settled means: exactly one instance row holds the key, or a rejection and no instance row.
         Other keys are absent.
+        """
+        ...
+
+    def eventual_etags(self, object_keys: Collection[str]) -> Mapping[str, str]:
+        """Give what ``indexed_etags`` does, or did a moment ago, for less (eventual).
+
+        Rows of which the state is made up may be of different moments.
         """
         ...
 

@@ -43,6 +43,8 @@ class Checked(StrEnum):
     """Objects of the storage area compared with their rows."""
     BYTES = "bytes"
     """What they hold."""
+    LEFT = "left"
+    """Objects that were listed, and left to the runs of other days."""
     RECENT = "recent"
     """Objects among them that differ, but are so young that their events are on their way."""
     ROWS = "rows"

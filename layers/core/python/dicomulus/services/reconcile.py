@@ -70,6 +70,10 @@ and a failed attempt to write it comes back for hours."""
 KEYS_IN_MESSAGE: Final = 10
 """Keys of one message: 32 messages are one batch of ingest, which has 90 seconds for them."""
 
+RECENT_DAYS: Final = 3
+"""Days of age below which a run that compares a share compares an object in any case: what an event
+was lost of is found by the run of the day after, or by one of the two after that if that one fails."""
+
 _LISTED: Final = 1_000
 """Objects of one request that lists."""
 
@@ -99,6 +103,8 @@ class Wishes:
     """Verify so small a share of the archive that so many daily runs are needed for all of it."""
     day: int = 0
     """Which of these runs it is; runs of successive days have successive numbers."""
+    compare_days: int = 1
+    """Compare no more than such a share, and what is recent; no more than ``days`` with ``verify``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,10 +179,11 @@ class Reconcile:
     def compare_objects(self, listed: Sequence[ObjectInfo], wishes: Wishes) -> Findings:
         """Compare some objects of a listing, however old, with their rows."""
         findings = Findings()
-        findings.checked[Checked.OBJECTS] = len(listed)
-        findings.checked[Checked.BYTES] = sum(info.size for info in listed)
-        settled = self._settled([info.key for info in listed])
-        differing = [info for info in listed if settled.get(info.key) != info.etag]
+        due = self._to_compare(listed, wishes)
+        findings.checked[Checked.OBJECTS] = len(due)
+        findings.checked[Checked.BYTES] = sum(info.size for info in due)
+        findings.checked[Checked.LEFT] = len(listed) - len(due)
+        differing, settled = self._differing(due)
         missing = [info for info in differing if info.key not in settled and not info.is_archived]
         # What an old listing tells of an object may be what its row was made anew for; and it does
         # not tell of what was archived whether it was restored.
@@ -196,8 +203,28 @@ class Reconcile:
             self._look_again([info.key for info in (*missing, *changed)], findings)
         return findings
 
+    def _to_compare(self, listed: Sequence[ObjectInfo], wishes: Wishes) -> list[ObjectInfo]:
+        """Choose the objects of this run: its share, and all that is recent."""
+        since_ms = self._clock_ms() - 1000 * 86_400 * RECENT_DAYS
+        return [
+            info
+            for info in listed
+            if info.modified_ms >= since_ms or _is_of_share(_shared_with(info.key), wishes)
+        ]
+
+    def _differing(self, infos: Sequence[ObjectInfo]) -> tuple[list[ObjectInfo], Mapping[str, str]]:
+        """Give the objects that differ from their rows, and for which entity tags these are settled.
+
+        A row that was read too early may only seem to differ, and is read again. One that only seemed
+        to agree has since been changed by a look at what is newer than the listing.
+        """
+        early = self._settled([info.key for info in infos])
+        seeming = [info for info in infos if early.get(info.key) != info.etag]
+        settled = self._index.indexed_etags([info.key for info in seeming])
+        return [info for info in seeming if settled.get(info.key) != info.etag], settled
+
     def _settled(self, object_keys: Collection[str]) -> Mapping[str, str]:
-        """Give the entity tag for which each key's state is settled.
+        """Give the entity tag for which each key's state was settled a moment ago.
 
         Stored objects lie together with others of their series, whose rows are read at once.
         """
@@ -211,7 +238,7 @@ class Reconcile:
                 held.update(self._stored(series))
         settled = {key: held[key] for key in object_keys if key in held}
         rest = [key for key in object_keys if key not in held]
-        return {**settled, **self._index.indexed_etags(rest)}
+        return {**settled, **self._index.eventual_etags(rest)}
 
     def _stored(self, series: SeriesResource) -> dict[str, str]:
         """Give the entity tags of a series' objects under their canonical keys."""
@@ -267,10 +294,14 @@ class Reconcile:
     ) -> tuple[Findings, Cursor | None]:
         """Compare the rows of one part of the index with what they were made of.
 
+        A run that compares a share walks as many parts as others, of so many times more.
+
         Returns:
             What was found, and where to go on if the deadline has come before the end.
         """
         findings = Findings()
+        segment = segment * wishes.compare_days + wishes.day % wishes.compare_days
+        segments *= wishes.compare_days
 
         def is_late() -> bool:
             return deadline_ms is not None and self._clock_ms() >= deadline_ms
@@ -512,7 +543,7 @@ class Reconcile:
             # A rejection says that an object is there; what only notes instances says little.
             and (row.rejection is not None or _is_due(row.object_key, wishes))
         ]
-        settled = self._index.indexed_etags([row.object_key for row in due])
+        settled = self._index.eventual_etags([row.object_key for row in due])
         doubtful = {
             row.object_key: row for row in due if row.object_key not in settled or row.rejection
         }
@@ -542,11 +573,13 @@ class Reconcile:
     def compare_derived(self, listed: Sequence[ObjectInfo], wishes: Wishes) -> Findings:
         """Compare some objects of the cache store with the series that they were made of."""
         findings = Findings()
-        findings.checked[Checked.DERIVED] = len(listed)
         latest_ms = self._clock_ms() - 1000 * DERIVED_AGE_SECONDS
         groups: dict[SeriesResource, list[ObjectInfo]] = defaultdict(list)
         for info in listed:
             series = series_of_cache_key(info.key)
+            if series is not None and not _is_of_share(series.path, wishes):
+                continue
+            findings.checked[Checked.DERIVED] += 1
             if series is not None and info.modified_ms <= latest_ms:
                 groups[series].append(info)
         for series, infos in groups.items():
@@ -632,8 +665,25 @@ def _same_keys(keys: SearchKeys | None, folded: SearchKeys | None) -> bool:
     )
 
 
+def _shared_with(object_key: str) -> str:
+    """Name what an object is compared together with: its series, if its key tells, or itself."""
+    instance = instance_of_key(object_key)
+    return object_key if instance is None else instance.series.path
+
+
+def _is_of_share(name: str, wishes: Wishes) -> bool:
+    """Whether something is of the share that this run compares."""
+    return _share_of(name, wishes.compare_days) == wishes.day % wishes.compare_days
+
+
 def _is_due(object_key: str, wishes: Wishes) -> bool:
-    """Whether an object is of the share of this run."""
-    return wishes.days <= 1 or zlib.crc32(object_key.encode()) % wishes.days == (
-        wishes.day % wishes.days
-    )
+    """Whether an object, of what this run compares, is of the share that it verifies.
+
+    Every ``compare_days`` its turn comes, of which one in so many is the one to verify it.
+    """
+    turns = max(1, wishes.days // wishes.compare_days)
+    return _share_of(object_key, turns) == wishes.day // wishes.compare_days % turns
+
+
+def _share_of(name: str, shares: int) -> int:
+    return zlib.crc32(name.encode()) % shares

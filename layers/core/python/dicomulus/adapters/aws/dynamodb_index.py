@@ -113,6 +113,8 @@ if TYPE_CHECKING:
         StudyRow,
     )
 
+    ItemReader = Callable[[Iterable[ItemKey]], Mapping[ItemKey, RawItem]]
+
 T = TypeVar("T")
 R = TypeVar("R")
 H = TypeVar("H", bound="InstanceRow | InstanceAnswer | StoredObject")
@@ -172,9 +174,11 @@ class DynamoDbIndex:
         noted_rows = self._for_each(lambda key: self._note_object(key, instances[key]), unknown)
         return rows | {row.object_key: row for row in noted_rows}
 
-    def _object_rows(self, object_keys: Iterable[str]) -> dict[str, ObjectRow]:
+    def _object_rows(
+        self, object_keys: Iterable[str], read: ItemReader | None = None
+    ) -> dict[str, ObjectRow]:
         keys = {object_key: object_item_key(object_key) for object_key in object_keys}
-        items = self._table.batch_get(keys.values())
+        items = (read or self._table.batch_get)(keys.values())
         return {
             object_key: object_row(object_key, _read(ObjectItem, items.get(key)))
             for object_key, key in keys.items()
@@ -202,12 +206,19 @@ class DynamoDbIndex:
 
     def indexed_etags(self, object_keys: Collection[str]) -> Mapping[str, str]:
         """See ``Index``."""
-        rows = self._object_rows(object_keys)
+        return self._etags(object_keys, self._table.batch_get)
+
+    def eventual_etags(self, object_keys: Collection[str]) -> Mapping[str, str]:
+        """See ``Index``; an eventually consistent read is half a strong one."""
+        return self._etags(object_keys, self._table.eventual_batch_get)
+
+    def _etags(self, object_keys: Collection[str], read: ItemReader) -> dict[str, str]:
+        rows = self._object_rows(object_keys, read)
         keys = {
             object_key: [instance_key(instance, object_key) for instance in row.instances]
             for object_key, row in rows.items()
         }
-        items = self._table.batch_get(key for each in keys.values() for key in each)
+        items = read(key for each in keys.values() for key in each)
         held = {
             object_key: [items[key] for key in each if key in items]
             for object_key, each in keys.items()

@@ -96,17 +96,26 @@ class DynamoDbTable:
 
     def batch_get(self, keys: Iterable[ItemKey]) -> dict[ItemKey, RawItem]:
         """Read items (strong); those that do not exist are absent."""
+        return self._batch_get_all(keys, is_strong=True)
+
+    def eventual_batch_get(self, keys: Iterable[ItemKey]) -> dict[ItemKey, RawItem]:
+        """Read items as they were a moment ago (eventual); those that did not exist are absent."""
+        return self._batch_get_all(keys, is_strong=False)
+
+    def _batch_get_all(self, keys: Iterable[ItemKey], *, is_strong: bool) -> dict[ItemKey, RawItem]:
         wanted = [_key_attributes(key) for key in dict.fromkeys(keys)]
         found: dict[ItemKey, RawItem] = {}
         for first in range(0, len(wanted), MAX_BATCH_GET_ITEMS):
-            for item in self._batch_get(wanted[first : first + MAX_BATCH_GET_ITEMS]):
+            for item in self._batch_get(
+                wanted[first : first + MAX_BATCH_GET_ITEMS], is_strong=is_strong
+            ):
                 found[key_of(item)] = item
         return found
 
-    def _batch_get(self, keys: Sequence[Any]) -> Iterator[RawItem]:
+    def _batch_get(self, keys: Sequence[Any], *, is_strong: bool) -> Iterator[RawItem]:
         for attempt in range(_BATCH_ATTEMPTS):
             with self._failures():
-                answer = self.connection.batch_get_item(keys, consistent_read=True)
+                answer = self.connection.batch_get_item(keys, consistent_read=is_strong)
             yield from answer["Responses"].get(self._table_name, ())
             keys = answer.get("UnprocessedKeys", {}).get(self._table_name, {}).get("Keys", ())
             if not keys:

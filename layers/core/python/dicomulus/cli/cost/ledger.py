@@ -31,7 +31,7 @@ SWEEP: Final = "sweep"
 RECONCILE_OBJECTS: Final = "reconcile, objects of a series"
 RECONCILE_CANONICAL: Final = "reconcile, objects of a series, canonical keys"
 RECONCILE_ROWS: Final = "reconcile, rows of a study"
-"""A run compares each object with its row, and each row with its object."""
+"""A run compares objects with their rows, and rows with their objects: each that is of its share."""
 STUDY_LIST: Final = "study list, limit=100"
 STUDY_BY_PATIENT: Final = "study list by PatientID"
 STUDY_BY_UID: Final = "study list by StudyInstanceUID"
@@ -96,6 +96,8 @@ class Deployed:
     ingest_functions: int
     compact_batch: int
     compact_functions: int
+    reconcile_batch: int
+    """Objects of a listing that one invocation gets."""
     search_shards: int
     sweep_minutes: int
     alarm_metrics: int

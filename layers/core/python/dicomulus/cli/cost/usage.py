@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.cli.cost import ledger as names
 from dicomulus.cli.cost.latencies import latency_of
+from dicomulus.services.reconcile import RECENT_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -376,17 +377,33 @@ def checked(ledger: Ledger, workload: Workload, *, studies: float) -> Usage:
     instances = series * workload.instances
     seconds = instances * workload.instance_bytes / VERIFIED_BYTES_A_SECOND
     gib = ledger.deployed.memory_mb["reconcile"] / 1024
-    canonical = workload.canonical_keys
-    objects = names.RECONCILE_CANONICAL if canonical else names.RECONCILE_OBJECTS
+    recent = min(instances, workload.instances_a_month * RECENT_DAYS * 86_400 / MONTH_SECONDS)
+    share = instances / workload.compare_days
+    objects = recent + (instances - recent) / workload.compare_days
     return added(
-        scaled(_compared(ledger, objects, instances), workload.reconciles),
-        scaled(_compared(ledger, names.RECONCILE_ROWS, instances), workload.reconciles),
+        scaled(_listed(ledger, workload, instances, compared=objects), workload.reconciles),
+        scaled(_compared(ledger, names.RECONCILE_ROWS, share), workload.reconciles),
         {
-            # The listing that is compared.
-            "s3_put": workload.reconciles * instances / _LISTED,
             "s3_get": workload.verifications * instances,
             "lambda_gb_second": workload.verifications * seconds * gib,
         },
+    )
+
+
+def _listed(ledger: Ledger, workload: Workload, listed: float, *, compared: float) -> Usage:
+    """Give what it takes to list everything, and to compare some of it, batch by batch."""
+    canonical = workload.canonical_keys
+    name = names.RECONCILE_CANONICAL if canonical else names.RECONCILE_OBJECTS
+    operation = ledger[name]
+    batches = listed / ledger.deployed.reconcile_batch
+    compared /= operation.count
+    seconds = seconds_of(ledger, name) * compared / batches if batches else 0
+    # What it has found is kept of each.
+    seconds += latency_of("s3:PutObject").mean_ms / 1000
+    return added(
+        scaled(requests_of(operation), compared),
+        scaled(invoked(ledger, operation.function, seconds=seconds, cold_share=0), batches),
+        {"s3_put": listed / _LISTED + batches},
     )
 
 

@@ -41,7 +41,9 @@ class Workload:
     compactions: float = 2
     """Times that a series is compacted: once more for each five seconds that it takes to come."""
     reconciles: float = 30
-    """Times a month that the storage area is compared with the index."""
+    """Times a month that a share of the storage area is compared with the index."""
+    compare_days: float = 7
+    """Of these times so many are needed to compare everything once."""
     verifications: float = 1
     """Times a month that every object is read once and compared with its checksum."""
     canonical_keys: bool = False
@@ -98,8 +100,8 @@ def _check(name: str, value: object, *, like: object) -> None:
             raise ConfigurationError(f"{name}: {value!r} is no number from 0 on")
         if name.endswith("_share") and value > 1:
             raise ConfigurationError(f"{name}: {value!r} is more than 1")
-        if name == "batch" and value < 1:
-            raise ConfigurationError("batch: less than 1 instance comes to nothing")
+        if name in ("batch", "compare_days") and value < 1:
+            raise ConfigurationError(f"{name}: less than 1 comes to nothing")
 
 
 def workload_of(given: Mapping[str, Any]) -> Workload:
