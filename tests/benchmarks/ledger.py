@@ -83,9 +83,7 @@ OTHER_SERIES: Final = 3
 _ITEM_OVERHEAD_BYTES: Final = 100
 """Bytes that DynamoDB adds to each item, in the table and in each index, when it bills storage."""
 
-SCHEDULED: Final = Wishes(
-    days=DeploymentOptions().verify_days // DeploymentOptions().compare_days
-)
+SCHEDULED: Final = Wishes(days=DeploymentOptions().verify_days // DeploymentOptions().compare_days)
 """What a daily run is asked for, without reading objects whole, which is counted by its bytes."""
 
 _DELAY_SECONDS: Final = 900

@@ -180,7 +180,7 @@ def test_the_runs_of_successive_days_compare_everything_once(
             *({"task": "rows", "wishes": wishes, "segment": each, **walk} for each in (0, 1)),
         ):
             handler(event, Context(function_name="reconcile"))
-        maps = {"failures": {}}
+        maps: dict[str, Any] = {"failures": {}}
         event = {"task": "report", "wishes": {"reason": "any", **wishes}, "maps": maps}
         answer = handler(event, Context(function_name="reconcile"))
         totals.update(read_report(system, answer["report"])["checked"])

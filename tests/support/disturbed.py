@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dicomulus.ports import InstanceChanges
@@ -118,7 +119,7 @@ class DisturbedIndex:
 
     def eventual_etags(self, object_keys: Collection[str]) -> Mapping[str, str]:
         current = self._inner.indexed_etags(object_keys)
-        late = {key: self._late(("etag", key), lambda k=key: current.get(k)) for key in object_keys}
+        late = {key: self._late(("etag", key), partial(current.get, key)) for key in object_keys}
         return {key: etag for key, etag in late.items() if etag is not None}
 
     def known_objects(self, after: str | None = None, *, limit: int = 1000) -> Page[ObjectRow]:

@@ -212,11 +212,6 @@ def test_what_is_compared_grows_with_what_is_kept(ledger: Ledger) -> None:
     )
     whole = replace(CT, compare_days=1)
     assert usd_of(monthly_bill(ledger, whole, PRICES), "checked") > 2.5 * once
-    # Without anything old, a share is everything.
-    new = replace(CT, months=0.05)
-    assert usd_of(monthly_bill(ledger, new, PRICES), "checked") < usd_of(
-        monthly_bill(ledger, replace(new, compare_days=1), PRICES), "checked"
-    )
     never = replace(CT, reconciles=0, verifications=0)
     assert usd_of(monthly_bill(ledger, never, PRICES), "checked") == 0
 
