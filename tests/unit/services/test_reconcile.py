@@ -593,6 +593,37 @@ def test_what_nothing_needs_in_the_cache_goes_when_it_is_old(small: Small) -> No
     assert {info.key for info in small.cache.list()} == kept
 
 
+def test_a_bundle_that_is_not_of_its_rows_is_made_again(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object was written over, its row as well, and the version never moved."""
+    commit = small.index.commit
+
+    def dying(changes: InstanceChanges, **arguments: Any) -> Any:
+        commit(replace(changes, touched={}), **arguments)
+        raise KeyboardInterrupt
+
+    (series,) = {row.series for row in small.index.query_series("1.2")}
+    # Another instance number: nothing of the series' own row tells of it.
+    number = b"\x20\x00\x13\x00IS\x02\x00"
+    content = small.storage.get("0").data
+    assert number + b"0 " in content
+    small.storage.put("0", content.replace(number + b"0 ", number + b"7 "))
+    with monkeypatch.context() as patched:
+        patched.setattr(small.archive.ingest._index, "commit", dying)
+        with pytest.raises(KeyboardInterrupt):
+            small.look_at(["0"])
+    grow_old(small)
+    assert found(small) == {}
+    before = small.index.get_series(series)
+    assert found(small, Wishes(repair=False, verify=True)) == {Finding.SERIES: [series.path]}
+    assert small.index.get_series(series) == before
+    assert found(small, Wishes(verify=True)) == {Finding.SERIES: [series.path]}
+    make_good(small)
+    grow_old(small)
+    assert found(small, Wishes(verify=True)) == {}
+
+
 def test_what_was_written_again_since_it_was_listed_stays(small: Small) -> None:
     small.cache.put("bundles/9/9.1/x.df", b"")
     grow_old(small)

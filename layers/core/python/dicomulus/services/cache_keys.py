@@ -15,13 +15,20 @@ def pointed_prefix(series: SeriesResource) -> str:
 
 _POINTED: Final = "pointed"
 
-DERIVED_KINDS: Final = ("bundles", _POINTED, "thumbnails")
+_BUNDLES: Final = "bundles"
+
+DERIVED_KINDS: Final = (_BUNDLES, _POINTED, "thumbnails")
 """What the keys of all that is derived from a series begin with, up to a slash."""
 
 
 def is_pointed(cache_key: str) -> bool:
     """Whether a key is of something that a row points to."""
     return cache_key.startswith(f"{_POINTED}/")
+
+
+def is_bundle(cache_key: str) -> bool:
+    """Whether a key is of a bundle."""
+    return cache_key.startswith(f"{_BUNDLES}/")
 
 
 def series_of_cache_key(cache_key: str) -> SeriesResource | None:

@@ -25,7 +25,15 @@ from dicomulus.dicom.resource import (
     instance_of_key,
     study_path,
 )
-from dicomulus.errors import ConfigurationError, DerivedDataMissingError, UnavailableError
+from dicomulus.errors import (
+    ConfigurationError,
+    CorruptFragmentError,
+    DerivedDataMissingError,
+    ObjectNotFoundError,
+    UnavailableError,
+)
+from dicomulus.metadata.bundle import parse_bundle
+from dicomulus.metadata.bundle_parts import digest_of, plan
 from dicomulus.ports import (
     CompactSeries,
     InstanceChanges,
@@ -34,7 +42,7 @@ from dicomulus.ports import (
     SearchPath,
 )
 from dicomulus.services.absence import NOTED
-from dicomulus.services.cache_keys import is_pointed, series_of_cache_key
+from dicomulus.services.cache_keys import is_bundle, is_pointed, series_of_cache_key
 from dicomulus.services.findings import Checked, Finding, Findings
 from dicomulus.services.folds import chosen, fold_series, fold_study
 from dicomulus.services.fragments import FragmentReader
@@ -43,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from dicomulus.dicom.main_tags import MainTags
+    from dicomulus.metadata.bundle import Bundle
     from dicomulus.ports import (
         ChangeQueue,
         Index,
@@ -587,6 +596,10 @@ class Reconcile:
             findings.add(Finding.DERIVED, (info.key for info in unneeded))
             if wishes.repair:
                 self._remove(unneeded, latest_ms, findings)
+            if wishes.verify:
+                keys = [info.key for info in infos if info not in unneeded and is_bundle(info.key)]
+                due = [key for key in keys if _is_due(key, wishes)]
+                self._verify_bundles(series, due, wishes, findings)
         return findings
 
     def _unneeded(self, series: SeriesResource, infos: list[ObjectInfo]) -> list[ObjectInfo]:
@@ -598,6 +611,37 @@ class Reconcile:
         rows = self._instance_rows(series)
         needed = {key for row in rows for key in (row.fragment.pointer, row.frame_table_pointer)}
         return [info for info in pointed if info.key not in needed]
+
+    def _verify_bundles(
+        self, series: SeriesResource, keys: Sequence[str], wishes: Wishes, findings: Findings
+    ) -> None:
+        """Find bundles that have the series' version and are not made of its rows.
+
+        So they are where a row was written, and whoever was to move the version never came to it.
+        """
+        row = self._index.get_series(series)
+        if not keys or row is None or row.compact_due_ms is not None:
+            return
+        parts = list(plan(chosen(self._instance_rows(series))))
+        made_of = {
+            "gzip": tuple(part.digest for part in parts),
+            "zstd": (digest_of(parts),),
+        }
+        bundles = [each for each in map(self._bundle, keys) if each and each.version == row.version]
+        is_of_rows = all(
+            tuple(part.digest for part in each.extents) == made_of[each.encoding]
+            for each in bundles
+        )
+        if not is_of_rows and self._index.get_series(series) == row:
+            findings.add(Finding.SERIES, [series.path])
+            self._fold_again(series, wishes, findings)
+
+    def _bundle(self, key: str) -> Bundle | None:
+        """Read a bundle, if it is one that anybody is given."""
+        try:
+            return parse_bundle(self._cache.get(key).data)
+        except (CorruptFragmentError, ObjectNotFoundError):
+            return None
 
     def _remove(self, infos: Iterable[ObjectInfo], latest_ms: int, findings: Findings) -> None:
         for info in infos:
