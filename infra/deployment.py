@@ -37,6 +37,11 @@ NEW_TABLE_WRITE_UNITS: Final = 4_000
 
 _KEY_ARN: Final = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-)?[0-9a-f-]{32,36}")
 
+_PROVIDER_URL: Final = re.compile(r"https://[^\s/?#@]+(/[^\s#]*)?", re.ASCII)
+
+_OF_POLICIES: Final = ("*", "?", "$")
+"""Characters that stand for others in the resources of a policy (IAM)."""
+
 _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 LOG_RETENTION_DAYS: Final = (30, 90, 365, 2192)
@@ -188,6 +193,7 @@ class Deployment:
         self._check_numbers()
         if self.authorization == "oidc":
             self._check_provider()
+        self._check_prefix()
         self._check_adoption()
         if self.kms not in ("managed", "customer") and not _KEY_ARN.fullmatch(self.kms):
             raise ValueError(f"kms: {self.kms!r} is not managed, customer or the ARN of a key")
@@ -315,16 +321,24 @@ class Deployment:
         )
 
     def _check_provider(self) -> None:
-        if not self.oidc_issuer.startswith("https://"):
-            raise ValueError(
-                f"oidc_issuer: {self.oidc_issuer!r} is not the https URL of a provider"
-            )
+        for name in ("oidc_issuer", "oidc_introspection_url"):
+            url = getattr(self, name)
+            if (url or name == "oidc_issuer") and not _PROVIDER_URL.fullmatch(url):
+                raise ValueError(f"{name}: {url!r} is not the https URL of a provider")
         if not self.oidc_audience:
             raise ValueError("oidc_audience: a token for anybody else would count, too")
         if bool(self.oidc_introspection_url) != bool(self.oidc_secret_arn):
             raise ValueError("oidc_introspection_url: needs oidc_secret_arn, and that needs it")
         if not 0 <= self.oidc_cache_seconds <= _MAX_CACHE_SECONDS:
             raise ValueError(f"oidc_cache_seconds: not between 0 and {_MAX_CACHE_SECONDS}")
+
+    def _check_prefix(self) -> None:
+        if any(each in self.storage_prefix for each in _OF_POLICIES):
+            # Rights would be to more keys than these.
+            raise ValueError(
+                f"storage_prefix: {self.storage_prefix!r} has a character that means others in "
+                f"policies: {' '.join(_OF_POLICIES)}"
+            )
 
     def _check_adoption(self) -> None:
         if self.adopt_bucket and not _BUCKET_NAME.fullmatch(self.adopt_bucket):

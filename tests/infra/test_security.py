@@ -327,6 +327,8 @@ def test_wafs_log_names_neither_patients_nor_credentials(templates: Synthesised)
     [
         ("oidc_issuer", ""),
         ("oidc_issuer", "http://login.example"),
+        ("oidc_issuer", "https://somebody:secret@login.example"),
+        ("oidc_introspection_url", "http://login.example/introspect"),
         ("oidc_audience", ""),
         ("oidc_secret_arn", ""),
         ("oidc_introspection_url", ""),

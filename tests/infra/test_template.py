@@ -626,6 +626,8 @@ def test_preflights_of_allowed_origins_go_on(open_stage: Synthesised) -> None:
         ("authorization", "maybe"),
         ("search_shards", "many"),
         ("retain", "perhaps"),
+        ("storage_prefix", "a*/"),
+        ("storage_prefix", "${aws:username}/"),
     ],
 )
 def test_a_deployment_that_cannot_be_is_refused(key: str, value: str) -> None:
