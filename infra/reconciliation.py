@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aws_cdk import Aws, Duration, Stack, TimeZone
 from aws_cdk import aws_iam as iam
@@ -37,6 +37,19 @@ _ACCEPTED: Final = {
         "would be there for others to attach"
     ),
 }
+
+
+def scheduled_wishes(deployment: Deployment) -> dict[str, Any]:
+    """Give the input of the daily run."""
+    verify_days, compare_days = deployment.verify_days, deployment.compare_days
+    return {
+        "reason": "scheduled",
+        "verify": verify_days > 0,
+        "verify_days": max(1, verify_days),
+        # What is verified is of what is compared.
+        "compare_days": min(compare_days, verify_days or compare_days),
+        "repair": True,
+    }
 
 
 class Reconciliation(Construct):
@@ -158,15 +171,6 @@ class Reconciliation(Construct):
             dead_letters,
             {"AwsSolutions-SQS3": "It is itself where runs that could not be started end"},
         )
-        verify_days, compare_days = deployment.verify_days, deployment.compare_days
-        wishes = {
-            "reason": "scheduled",
-            "verify": verify_days > 0,
-            "verify_days": max(1, verify_days),
-            # What is verified is of what is compared.
-            "compare_days": min(compare_days, verify_days or compare_days),
-            "repair": True,
-        }
         self.schedule = scheduler.Schedule(
             self,
             "Daily",
@@ -176,7 +180,7 @@ class Reconciliation(Construct):
             time_window=scheduler.TimeWindow.flexible(Duration.minutes(_WINDOW_MINUTES)),
             target=targets.StepFunctionsStartExecution(
                 self.state_machine,
-                input=scheduler.ScheduleTargetInput.from_object(wishes),
+                input=scheduler.ScheduleTargetInput.from_object(scheduled_wishes(deployment)),
                 dead_letter_queue=dead_letters,
                 role=iam.Role(
                     self,

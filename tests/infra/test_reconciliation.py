@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from dicomulus.services.run_reports import REPORTS_PREFIX
 from infra import limits
+from infra.deployment import Deployment
+from infra.reconciliation import scheduled_wishes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,6 +125,17 @@ def test_it_runs_daily_and_a_start_that_fails_is_kept(synthesised: Synthesised) 
         "repair": True,
     }
     assert properties["Target"]["DeadLetterConfig"]
+
+
+@pytest.mark.parametrize(
+    ("verify_days", "compare_days", "asked"), [(30, 7, 7), (0, 7, 7), (3, 7, 3), (7, 7, 7)]
+)
+def test_what_is_verified_is_compared_by_then(
+    verify_days: int, compare_days: int, asked: int
+) -> None:
+    wishes = scheduled_wishes(Deployment(verify_days=verify_days, compare_days=compare_days))
+    assert wishes["compare_days"] == asked
+    assert wishes["verify"] == (verify_days > 0)
 
 
 def test_reports_go_after_a_while(synthesised: Synthesised) -> None:
