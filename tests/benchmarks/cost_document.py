@@ -37,9 +37,6 @@ DOCUMENT: Final = Path(__file__).resolve().parents[2] / "docs" / "cost.md"
 INGEST_LIMIT_USD: Final = 12.0
 """What the ingest of a million instances may cost, all in."""
 
-METADATA_LIMIT_USD: Final = 6.0
-"""What a million answers with the metadata of a series may cost."""
-
 MODELS: Final = {"CT": CT, "mixed clinic": CLINIC}
 
 FULL_BATCHES: Final = replace(CT, batch=32)

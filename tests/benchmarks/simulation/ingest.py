@@ -55,7 +55,6 @@ LONGEST_PAUSE_SECONDS: Final = 5.0
 """Of what a batch leaves unprocessed, as the adapter has it."""
 
 _TICK_SECONDS: Final = 0.05
-_ARRIVING: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,10 +42,6 @@ def small(tmp_path: Path) -> Small:
     return small_archive(tmp_path)
 
 
-def instance_in(small: Small, key: str) -> InstanceResource:
-    return small.row_of(key).instance
-
-
 def keys_of(small: Small, instance: InstanceResource) -> list[str]:
     return [row.object_key for row in small.index.get_instance(instance)]
 
