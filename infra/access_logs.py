@@ -104,6 +104,9 @@ class AccessLogBucket(Construct):
         resource.logging_configuration = s3.CfnBucket.LoggingConfigurationProperty(
             destination_bucket_name=self.bucket.bucket_name, log_file_prefix=f"{prefix}/"
         )
+        if self.bucket.policy is not None:
+            # S3 asks when it is told to log whether it may.
+            bucket.node.add_dependency(self.bucket.policy)
 
 
 class StageLog(Construct):

@@ -259,6 +259,9 @@ def test_access_to_both_buckets_is_logged(templates: Synthesised) -> None:
             logging = bucket["Properties"]["LoggingConfiguration"]
             assert logging["DestinationBucketName"] == {"Ref": logs}
             assert logging["LogFilePrefix"]
+            # It may be refused while S3 may not write there.
+            (policy,) = (each for each in bucket["DependsOn"] if "AccessLogs" in each)
+            assert policy in templates.stateful.find_resources("AWS::S3::BucketPolicy")
     (rule,) = buckets[logs]["Properties"]["LifecycleConfiguration"]["Rules"]
     assert rule["ExpirationInDays"] == 90
 

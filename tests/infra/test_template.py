@@ -198,7 +198,7 @@ def test_the_bucket_is_made_when_it_may_send_to_the_queue(synthesised: Synthesis
     for bucket in synthesised.resources("AWS::S3::Bucket").values():
         if "NotificationConfiguration" in bucket["Properties"]:
             policies = synthesised.resources("AWS::SQS::QueuePolicy")
-            (first,) = bucket["DependsOn"]
+            (first,) = policies.keys() & set(bucket["DependsOn"])
             kinds = {
                 statement["Effect"]
                 for statement in policies[first]["Properties"]["PolicyDocument"]["Statement"]
