@@ -317,6 +317,15 @@ def test_a_bucket_that_was_there_before_is_followed_by_eventbridge(tmp_path: Pat
         eventually(emulation, "E-adopted")
         told = emulation.client("s3").get_bucket_notification_configuration(Bucket=emulation.bucket)
         assert not {"QueueConfigurations", "LambdaFunctionConfigurations"} & told.keys()
+        # As on AWS, nothing is written to a bucket of somebody else's.
+        stored = httpx.post(
+            f"{emulation.base_url}/studies",
+            content=ct_instance(),
+            headers={"Content-Type": "application/dicom"},
+            timeout=30,
+        )
+        assert stored.status_code == 403
+        assert stored.json()["code"] == "store-forbidden"
     finally:
         emulation.process.send_signal(signal.SIGINT)
         emulation.process.wait(30)

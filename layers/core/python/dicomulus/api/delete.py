@@ -39,4 +39,6 @@ def delete_instance(archive: Archive, _request: Request, variables: Mapping[str,
 
 def _check_allowed(archive: Archive) -> None:
     if not archive.settings.allow_delete:
-        raise DeleteForbiddenError("this archive deletes nothing (serve --allow-delete lets it)")
+        raise DeleteForbiddenError(
+            "this archive deletes nothing (serve --allow-delete lets it; on AWS allow_delete)"
+        )

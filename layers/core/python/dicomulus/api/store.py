@@ -34,7 +34,8 @@ def store_instances(archive: Archive, request: Request, variables: Mapping[str, 
     """Answer ``POST /studies`` and ``POST /studies/{study}``."""
     if not archive.settings.allow_store:
         raise StoreForbiddenError(
-            "this archive does not accept instances (serve --allow-store lets it)"
+            "this archive does not accept instances (serve --allow-store lets it; "
+            "on AWS adopt_bucket_store)"
         )
     from dicomulus.api.store_bodies import read_objects  # for those who store
 

@@ -102,6 +102,8 @@ def emulate(
     endpoint = aws_endpoint or _start_aws(aws_port)
     settings = _make_resources(endpoint, settings, adopt=adopt)
     system = _System(settings, endpoint, functions=folder, one_origin=one_origin, verbose=verbose)
+    # Nothing may write to a bucket of somebody else's unless a deployment says so.
+    system.stores = not adopt
     if not is_paced:
         system.pace = replace(system.pace, slow_bytes_per_second=0)
     if one_origin:
@@ -218,6 +220,7 @@ class _System:
         self._one_origin = one_origin
         self._verbose = verbose
         self.pace = Pace()
+        self.stores = True
         self._running: list[SpawnProcess] = []
 
     def start(self, listener: socket.socket) -> None:
@@ -300,13 +303,14 @@ class _System:
                 process.join()
 
     def _environment(self, name: FunctionName, **more: str) -> dict[str, str]:
+        told = function_settings(name, self._settings)
         return {
             "AWS_REGION": REGION,
             "AWS_ENDPOINT_URL": self._endpoint,
             "POWERTOOLS_SERVICE_NAME": f"dicomulus-{name}",
             "POWERTOOLS_LOG_LEVEL": "INFO" if self._verbose else "WARNING",
             "POWERTOOLS_METRICS_DISABLED": "false" if self._verbose else "true",
-            **function_settings(name, self._settings).to_env(),
+            **replace(told, allow_store=told.allow_store and self.stores).to_env(),
             **more,
         }
 
