@@ -363,9 +363,10 @@ def test_a_taken_port_is_told_in_one_line() -> None:
     assert port in done.stderr
 
 
-def test_an_endpoint_where_nothing_answers_is_told_in_one_line() -> None:
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_an_endpoint_where_nothing_answers_is_told_in_one_line(scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+        endpoint = f"{scheme}127.0.0.1:{server.getsockname()[1]}"
     done = subprocess.run(
         command("--port", "0", "--aws-endpoint", endpoint),
         check=False,

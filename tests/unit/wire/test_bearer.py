@@ -36,6 +36,12 @@ def test_without_tokens_nobody_is_asked(authorization: str | None) -> None:
     assert scopes(Tokens.of(Settings()), authorization) == EVERY_SCOPE
 
 
+def test_an_audience_of_tokens_that_nobody_issues_is_refused() -> None:
+    """It would let in everybody where tokens are thought to be asked for."""
+    with pytest.raises(ConfigurationError, match="oidc_audience"):
+        Tokens.of(Settings(oidc_audience=AUDIENCE))
+
+
 @pytest.mark.parametrize("name", ["Bearer", "bearer", "BEARER"])
 def test_the_token_has_every_scope(name: str) -> None:
     assert scopes(Tokens.of(Settings(token=TOKEN)), f"{name} {TOKEN}") == EVERY_SCOPE

@@ -47,6 +47,9 @@ class Tokens:
             ConfigurationError: The file cannot be read or has no token, a token is none, or the
                 provider's cannot be checked.
         """
+        # Whoever names an audience believes that tokens are asked for.
+        if settings.oidc_audience and not settings.oidc_issuer:
+            raise ConfigurationError("oidc_audience: without oidc_issuer no token is asked for")
         scopes: dict[str, frozenset[Scope]] = {}
         if settings.token:
             scopes[_checked(settings.token, "token")] = EVERY_SCOPE

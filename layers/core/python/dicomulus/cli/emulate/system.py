@@ -87,6 +87,8 @@ def emulate(
             the endpoint.
     """
     _check_needed()
+    if aws_endpoint and not aws_endpoint.startswith(("http://", "https://")):
+        raise ConfigurationError(f"aws-endpoint: {aws_endpoint!r} is no http(s) URL")
     _forget_account()
     # What cannot be checked is said now, and not by a process of its own.
     Tokens.of(settings)
