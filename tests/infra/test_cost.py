@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dicomulus.cli.cost.ledger import read_ledger
+from dicomulus.cli.cost.usage import WAF_RULES
 from tests.benchmarks.ledger import alarm_metrics
 
 if TYPE_CHECKING:
-    from tests.infra.conftest import Synthesised
+    from tests.infra.conftest import Checked, Synthesised
 
 ANEW = (
     "run: python -m tests.benchmarks.ledger --template --update, "
@@ -32,3 +33,8 @@ def test_the_gateway_makes_no_metrics_of_each_method(synthesised: Synthesised) -
     (stage,) = synthesised.resources("AWS::ApiGateway::Stage").values()
     settings = stage["Properties"].get("MethodSettings", [])
     assert not any(each.get("MetricsEnabled") for each in settings)
+
+
+def test_each_rule_of_the_web_acl_is_counted(hardened: Checked) -> None:
+    (acl,) = hardened.templates.resources("AWS::WAFv2::WebACL").values()
+    assert len(acl["Properties"]["Rules"]) == WAF_RULES

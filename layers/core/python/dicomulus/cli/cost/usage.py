@@ -75,7 +75,7 @@ _NOTHING: Final = 1e-9
 AUTHORIZE_MB: Final = 1_024
 AUTHORIZE_SECONDS: Final = 0.01
 
-WAF_RULES: Final = 3
+WAF_RULES: Final = 4
 
 KMS_SQS_REUSE_SECONDS: Final = 300
 """Seconds that SQS uses a data key."""
