@@ -16,6 +16,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
+from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as stepfunctions
 from constructs import Construct
 
@@ -27,7 +28,6 @@ from infra.limits import SWEEP_MINUTES
 
 if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
-    from aws_cdk import aws_sqs as sqs
 
     from infra.deployment import Deployment
     from infra.rest_api import RestApi
@@ -94,6 +94,11 @@ class Operations(Construct):
             if isinstance(each, lambda_.Function) and each.node.id not in OF_DEPLOYMENTS
         }
         self._machines = [each for each in every if isinstance(each, stepfunctions.StateMachine)]
+        self._unstarted = [
+            each
+            for each in every
+            if isinstance(each, sqs.Queue) and each.node.id == "ScheduleDeadLetters"
+        ]
         self.topic = self._topic(key)
         for watch in self._watches():
             self._alarm(watch)
@@ -475,22 +480,17 @@ class Operations(Construct):
 
     def _of_machines(self) -> list[Watch]:
         return [
-            Watch(
-                name=f"{machine.node.path.split('/')[1].lower()}-failed",
-                metric=cloudwatch.MathExpression(
-                    expression="SUM([failed, timedout])",
-                    using_metrics={
-                        "failed": machine.metric_failed(period=PERIOD, statistic="Sum"),
-                        "timedout": machine.metric_timed_out(period=PERIOD, statistic="Sum"),
-                    },
-                    label="Runs that failed",
-                    period=PERIOD,
-                ),
-                above=0,
-                text="A run of a state machine has failed",
-                section="schedules",
-            )
-            for machine in self._machines
+            *(
+                Watch(
+                    name=f"{queue.node.path.split('/')[1].lower()}-not-started",
+                    metric=_visible(queue),
+                    above=0,
+                    text="A scheduled run of a state machine could not be started",
+                    section="schedules",
+                )
+                for queue in self._unstarted
+            ),
+            *map(_failed, self._machines),
         ]
 
     def _own(
@@ -508,3 +508,21 @@ class Operations(Construct):
 
 def _visible(queue: sqs.Queue) -> cloudwatch.Metric:
     return queue.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum")
+
+
+def _failed(machine: stepfunctions.StateMachine) -> Watch:
+    return Watch(
+        name=f"{machine.node.path.split('/')[1].lower()}-failed",
+        metric=cloudwatch.MathExpression(
+            expression="SUM([failed, timedout])",
+            using_metrics={
+                "failed": machine.metric_failed(period=PERIOD, statistic="Sum"),
+                "timedout": machine.metric_timed_out(period=PERIOD, statistic="Sum"),
+            },
+            label="Runs that failed",
+            period=PERIOD,
+        ),
+        above=0,
+        text="A run of a state machine has failed",
+        section="schedules",
+    )

@@ -93,6 +93,13 @@ def test_every_queue_and_its_dead_letters_are_watched(alarms: dict[str, Any]) ->
         assert alarms[f"{name}-age"]["MetricName"] == "ApproximateAgeOfOldestMessage"
 
 
+def test_a_scheduled_run_that_could_not_be_started_is_told(alarms: dict[str, Any]) -> None:
+    alarm = alarms["reconciliation-not-started"]
+    assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    assert "ScheduleDeadLetters" in json.dumps(alarm["Dimensions"])
+    assert alarm["Threshold"] == 0
+
+
 def test_a_message_that_fails_is_tried_to_the_end_before_its_age_alarms(
     open_stage: Synthesised, alarms: dict[str, Any]
 ) -> None:
