@@ -78,12 +78,16 @@ def _of_provider(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in names}
 
 
+def behind_authorizer(settings: Settings) -> Settings:
+    """Leave out the provider: what comes through the gateway is authorized."""
+    return replace(settings, **_of_provider(Settings()))
+
+
 def function_settings(function: FunctionName, settings: Settings) -> Settings:
     """Give what one function is told, of what all of them are; limits of one's own may be lower."""
     if function == "authorize":
         return Settings(**_of_provider(settings))
-    # What comes through the gateway is authorized.
-    settings = replace(settings, **_of_provider(Settings()))
+    settings = behind_authorizer(settings)
     if function in ("read", "render"):
         return replace(
             settings,

@@ -21,6 +21,7 @@ from dicomulus.adapters.aws.limits import (
     COMPACT_BATCH,
     INGEST_BATCH,
     MAX_GATEWAY_BYTES,
+    behind_authorizer,
     function_settings,
 )
 from dicomulus.api.sign_in import sign_in_of
@@ -255,7 +256,7 @@ class _System:
                 authorize=self._authorization(),
             )
             # Whoever a token names, the authorizer knows; the gateway's edge asks nobody.
-            edge = replace(self._settings, max_request_bytes=MAX_GATEWAY_BYTES, oidc_issuer="")
+            edge = replace(behind_authorizer(self._settings), max_request_bytes=MAX_GATEWAY_BYTES)
             self._start(
                 "gateway",
                 processes.run_gateway,
