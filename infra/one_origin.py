@@ -450,6 +450,7 @@ class OneOrigin(Construct):
         )
         delivery.add_resource_dependency(source)
         first = group.node.default_child
+        # All are resources of CloudFormation; of a default child its type does not say so.
         for each in (first, source, destination, delivery):
             each.cfn_options.condition = here  # type: ignore[union-attr]
 

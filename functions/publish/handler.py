@@ -93,5 +93,5 @@ def _answer(event: dict[str, Any], *, bucket: str, reason: str) -> None:
         # Presigned without a type; urllib would send one of its own.
         headers={"Content-Type": ""},
     )
-    with urllib.request.urlopen(request, timeout=ANSWER_SECONDS):  # noqa: S310
+    with urllib.request.urlopen(request, timeout=ANSWER_SECONDS):  # noqa: S310 - the same
         pass

@@ -62,4 +62,5 @@ def _record(members: dict[str, object] | None) -> ReconcileRecord | None:
         return None
     damaged = members.get("damaged")
     keys = tuple(map(str, damaged)) if isinstance(damaged, list) else ()
+    # As this command wrote it; what does not fit is a TypeError, and no record.
     return ReconcileRecord(**{**members, "damaged": keys})  # type: ignore[arg-type]

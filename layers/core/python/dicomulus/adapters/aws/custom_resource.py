@@ -77,7 +77,7 @@ def is_rolling_back(stack_id: str) -> bool:
 
 
 def _send(url: str, body: bytes) -> None:
-    # The URL is signed for no content type at all.
+    # The URL is CloudFormation's own, and signed for no content type at all.
     headers = {"Content-Type": "", "Content-Length": str(len(body))}
     for attempt in range(_ATTEMPTS):
         request = urllib.request.Request(url, body, headers, method="PUT")  # noqa: S310

@@ -127,7 +127,7 @@ def invoke_publish(
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's
             """Say nothing."""
 
     before = dict(os.environ)
