@@ -12,7 +12,7 @@ from dicomulus.adapters.aws.function_metrics import FunctionMetrics
 from dicomulus.adapters.aws.map_items import objects_of_items, part_name
 from dicomulus.composition import aws_archive, clock_ms
 from dicomulus.services.findings import Checked, Finding
-from dicomulus.services.reconcile import Cursor, Wishes, day_of, parse_cursor
+from dicomulus.services.wishes import Cursor, Wishes, day_of, parse_cursor
 from dicomulus.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def objects(event: dict[str, Any], wishes: dict[str, Any]) -> dict[str, Any]:
 def derived(event: dict[str, Any], wishes: dict[str, Any]) -> dict[str, Any]:
     """Compare a batch of what the cache bucket holds with what it was made of."""
     infos = objects_of_items(event["Items"])
-    findings = archive.reconcile.compare_derived(infos, wishes_of(wishes))
+    findings = archive.derived.compare(infos, wishes_of(wishes))
     archive.run_reports.keep(wishes["run"], f"derived-{part_name(event['Items'])}", findings)
     return {}
 

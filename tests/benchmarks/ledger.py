@@ -48,7 +48,7 @@ from dicomulus.dicom.resource import (
     canonical_key,
 )
 from dicomulus.ports import StabiliseSeries
-from dicomulus.services.reconcile import Cursor, Wishes
+from dicomulus.services.wishes import Cursor, Wishes
 from dicomulus.wire.message import Headers, Request
 from infra import limits
 from infra.deployment import Deployment as DeploymentOptions

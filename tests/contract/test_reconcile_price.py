@@ -12,7 +12,7 @@ from dicomulus.dicom.byte_source import whole
 from dicomulus.dicom.dataset_json import convert
 from dicomulus.dicom.resource import canonical_key
 from dicomulus.services.findings import Checked
-from dicomulus.services.reconcile import Cursor, Wishes
+from dicomulus.services.wishes import Cursor, Wishes
 from tests.benchmarks.aws_meter import Meter
 from tests.benchmarks.aws_operations import _clients_of
 from tests.support.datasets import generated_study

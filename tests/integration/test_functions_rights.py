@@ -25,7 +25,7 @@ from dicomulus.dicom.dataset_json import convert
 from dicomulus.dicom.resource import InstanceResource
 from dicomulus.errors import DicomulusError, InstanceNotFoundError, UnavailableError
 from dicomulus.imaging import decoder_process
-from dicomulus.services import reconcile
+from dicomulus.services import derived, reconcile
 from dicomulus.services.probe import SERIES, Patience
 from dicomulus.settings import Settings
 from dicomulus.wire.message import Headers, Request, parse_query
@@ -136,7 +136,7 @@ def test_sweep_does_what_it_may(system: Deployed, monkeypatch: pytest.MonkeyPatc
 
 def test_reconcile_does_what_it_may(system: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconcile, "GRACE_SECONDS", -60)
-    monkeypatch.setattr(reconcile, "DERIVED_AGE_SECONDS", -60)
+    monkeypatch.setattr(derived, "DERIVED_AGE_SECONDS", -60)
     fill(system)
     system.settle()
     s3, settings = system.clients.s3, system.settings

@@ -14,6 +14,7 @@ from dicomulus.adapters.aws.schema import PARTITION_KEY, SORT_KEY
 from dicomulus.cli.emulate.event_source import Context
 from dicomulus.cli.exit_status import ERROR, FAILED
 from dicomulus.cli.main import main
+from dicomulus.services import derived
 from dicomulus.services import reconcile as service
 from dicomulus.wire.message import Request, parse_query
 from infra import limits
@@ -35,7 +36,7 @@ FUNCTION = "arn:aws:lambda:eu-central-1:123456789012:function:reconcile"
 def system(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
     # Nobody waits for objects to come of age.
     monkeypatch.setattr(service, "GRACE_SECONDS", -60)
-    monkeypatch.setattr(service, "DERIVED_AGE_SECONDS", -60)
+    monkeypatch.setattr(derived, "DERIVED_AGE_SECONDS", -60)
     monkeypatch.setattr(limits, "RECONCILE_SEGMENTS", 2)
     with deployed(config=EXECUTING) as system:
         yield system

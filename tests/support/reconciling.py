@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dicomulus.ports import LookAtObjects
 from dicomulus.services.findings import Findings
-from dicomulus.services.reconcile import Cursor, Wishes
+from dicomulus.services.wishes import Cursor, Wishes
 from tests.support.simulation import MAX_ACTORS, Simulation
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def reconciled(archive: Archive, wishes: Wishes) -> Findings:
                 cursor, wishes, segment=segment, segments=2, deadline_ms=0
             )
             findings.merge(part)
-    findings.merge(archive.reconcile.compare_derived(list(archive.cache.list()), wishes))
+    findings.merge(archive.derived.compare(list(archive.cache.list()), wishes))
     return findings
 
 

@@ -16,7 +16,7 @@ from dicomulus.dicom.resource import canonical_key
 from dicomulus.errors import ConfigurationError, ObjectChangedError, UnavailableError
 from dicomulus.ports import CompactSeries, Rejection
 from dicomulus.services import ingest
-from dicomulus.services.reconcile import Cursor, Wishes
+from dicomulus.services.wishes import Cursor, Wishes
 from tests.support.archives import body_of, small_archive
 from tests.support.crashing import Crashes
 from tests.support.datasets import (

@@ -12,17 +12,13 @@ from dicomulus.adapters.local.sqlite_index import SqliteIndex
 from dicomulus.dicom.resource import InstanceResource, canonical_key
 from dicomulus.errors import ConfigurationError, UnavailableError
 from dicomulus.ports import CompactSeries, InstanceChanges, Rejection
+from dicomulus.services import derived
 from dicomulus.services import reconcile as service
 from dicomulus.services.absence import note_deletion
+from dicomulus.services.derived import DERIVED_AGE_SECONDS
 from dicomulus.services.findings import Checked, Finding, Findings
-from dicomulus.services.reconcile import (
-    DERIVED_AGE_SECONDS,
-    GRACE_SECONDS,
-    RECENT_DAYS,
-    Cursor,
-    Wishes,
-    parse_cursor,
-)
+from dicomulus.services.reconcile import GRACE_SECONDS, RECENT_DAYS
+from dicomulus.services.wishes import Cursor, Wishes, parse_cursor
 from tests.support.archives import small_archive
 from tests.support.datasets import ct_instance, generated_study
 from tests.support.disturbed import Disturbance, DisturbedIndex
@@ -629,7 +625,7 @@ def test_what_was_written_again_since_it_was_listed_stays(small: Small) -> None:
     grow_old(small)
     listed = list(small.cache.list("bundles/9/"))
     small.cache.put("bundles/9/9.1/x.df", b"")
-    small.archive.reconcile.compare_derived(listed, Wishes())
+    small.archive.derived.compare(listed, Wishes())
     assert small.cache.head("bundles/9/9.1/x.df") is not None
 
 
@@ -651,7 +647,7 @@ def test_whatever_is_written_meanwhile_all_agrees_in_the_end(
 ) -> None:
     """One event in three is lost, and no age protects anything."""
     monkeypatch.setattr(service, "GRACE_SECONDS", -1_000_000)
-    monkeypatch.setattr(service, "DERIVED_AGE_SECONDS", -1_000_000)
+    monkeypatch.setattr(derived, "DERIVED_AGE_SECONDS", -1_000_000)
     sqlite = SqliteIndex(tmp_path / "index.sqlite")
     disturbance = Disturbance(lag=0.5, short_page=0.3, crash=0, batch_rows=1)
     stepped = cast("Index", Paused(sqlite))

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from dicomulus.dicom.main_tags import main_tags
 from dicomulus.errors import ConfigurationError
 from dicomulus.ports import LookAtObjects
+from dicomulus.services.announcements import Announcements
 from dicomulus.services.archive import Archive
 from dicomulus.services.bulk_data import BulkData
 from dicomulus.services.compaction import Compaction
 from dicomulus.services.delete import Delete
+from dicomulus.services.derived import Derived
 from dicomulus.services.file_set import FileSets
 from dicomulus.services.fragments import FragmentReader
 from dicomulus.services.ingest import Ingest
@@ -133,13 +135,19 @@ def compose(
         max_bases=settings.max_bases,
         run_all=run_all,
     )
+    announcements = Announcements(
+        index,
+        queue,
+        compact_delay_seconds=settings.compact_delay_seconds,
+        clock_ms=clock,
+    )
     reconcile = Reconcile(
         index,
         storage,
         cache=cache,
         queue=queue,
         tags=tags,
-        compact_delay_seconds=settings.compact_delay_seconds,
+        announcements=announcements,
         clock_ms=clock,
         run_all=run_all,
         verify=Verify(index, storage, clock_ms=clock, run_all=run_all, pace=pace),
@@ -194,6 +202,7 @@ def compose(
             clock_ms=clock,
         ),
         reconcile=reconcile,
+        derived=Derived(index, cache, announcements=announcements, clock_ms=clock),
         run_reports=RunReports(cache, run_all=run_all),
         retrieve=retrieve,
         bulk_data=BulkData(fragments),

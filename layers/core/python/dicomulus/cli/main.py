@@ -420,7 +420,7 @@ def _reindex(parsed: argparse.Namespace) -> None:
 
 
 def _reconcile(parsed: argparse.Namespace) -> int:
-    from dicomulus.services.reconcile import Wishes, day_of
+    from dicomulus.services.wishes import Wishes, day_of
 
     _check_reconcile(parsed)
     wishes = Wishes(

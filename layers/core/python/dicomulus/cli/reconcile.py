@@ -21,14 +21,14 @@ from dicomulus.cli.upkeep import Upkeep
 from dicomulus.composition import clock_ms, local_runtime
 from dicomulus.ports import CompactSeries, LookAtObjects
 from dicomulus.services.findings import PROBLEMS, Checked, Finding, Findings
-from dicomulus.services.reconcile import Cursor
+from dicomulus.services.wishes import Cursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from dicomulus.composition import LocalRuntime
     from dicomulus.ports import Message, ObjectInfo
-    from dicomulus.services.reconcile import Wishes
+    from dicomulus.services.wishes import Wishes
     from dicomulus.settings import Settings
 
 _BATCH: Final = 1_000
@@ -156,7 +156,7 @@ def _parts(runtime: LocalRuntime, wishes: Wishes) -> Iterator[Findings]:
             bar.update(part.checked[Checked.VERIFIED if wishes.verify else Checked.ROWS])
             yield part
     for batch in _batches(archive.cache.list()):
-        yield archive.reconcile.compare_derived(batch, wishes)
+        yield archive.derived.compare(batch, wishes)
 
 
 def _batches(infos: Iterable[ObjectInfo]) -> Iterator[list[ObjectInfo]]:

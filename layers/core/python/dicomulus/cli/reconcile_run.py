@@ -12,7 +12,7 @@ from dicomulus.services.findings import PROBLEMS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from dicomulus.services.reconcile import Wishes
+    from dicomulus.services.wishes import Wishes
 
 
 class Runs(Protocol):

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from dicomulus.services.bulk_data import BulkData
     from dicomulus.services.compaction import Compaction
     from dicomulus.services.delete import Delete
+    from dicomulus.services.derived import Derived
     from dicomulus.services.file_set import FileSets
     from dicomulus.services.ingest import Ingest
     from dicomulus.services.metadata import Metadata
@@ -46,6 +47,7 @@ class Archive:
     modes: Modes
     reindex: Reindex
     reconcile: Reconcile
+    derived: Derived
     run_reports: RunReports
     retrieve: Retrieve
     render: Render

@@ -1,7 +1,7 @@
 """Reconcile: the index compared with the storage area in both directions, and made to agree.
 
 Objects are compared with their rows along a listing, rows with their objects along the index, and
-what was derived with what it was derived from. Each of the three can be done in parts, by many at
+what was derived with what it was derived from (``dicomulus.services.derived``). Each of the three can be done in parts, by many at
 once and beside ingest. A comparison writes nothing. What it finds it announces: objects to be
 looked at, series to be compacted. So a finding that is none any more costs a look, and what is
 found while it is written is never taken for lost: only what no row needs is removed, and that is
@@ -10,14 +10,11 @@ made again where somebody misses it.
 
 from __future__ import annotations
 
-import json
-import logging
-import zlib
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.resource import (
     SeriesResource,
@@ -27,22 +24,12 @@ from dicomulus.dicom.resource import (
 )
 from dicomulus.errors import (
     ConfigurationError,
-    CorruptFragmentError,
     DerivedDataMissingError,
-    ObjectNotFoundError,
     UnavailableError,
 )
-from dicomulus.metadata.bundle import parse_bundle
-from dicomulus.metadata.bundle_parts import digest_of, plan
-from dicomulus.ports import (
-    CompactSeries,
-    InstanceChanges,
-    LookAtObjects,
-    ObjectRow,
-    SearchPath,
-)
+from dicomulus.ports import LookAtObjects, ObjectRow, SearchPath
 from dicomulus.services.absence import NOTED
-from dicomulus.services.cache_keys import is_bundle, is_pointed, series_of_cache_key
+from dicomulus.services.announcements import Nobody, instance_rows
 from dicomulus.services.findings import Checked, Finding, Findings
 from dicomulus.services.folds import chosen, fold_series, fold_study
 from dicomulus.services.fragments import FragmentReader
@@ -51,12 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from dicomulus.dicom.main_tags import MainTags
-    from dicomulus.metadata.bundle import Bundle
     from dicomulus.ports import (
         ChangeQueue,
         Index,
         InstanceRow,
-        Message,
         ObjectInfo,
         ObjectStore,
         RunAll,
@@ -64,20 +49,13 @@ if TYPE_CHECKING:
         SeriesRow,
         StudyRow,
     )
+    from dicomulus.services.announcements import Announcements
     from dicomulus.services.verify import Verify
-
-logger = logging.getLogger(__name__)
+    from dicomulus.services.wishes import Cursor, Wishes
 
 GRACE_SECONDS: Final = 900
 """Age below which an object that differs is no finding: its event is on its way, or ingest is at it.
 An event takes seconds, at times minutes (S3), and a failed one comes back after nine minutes."""
-
-DERIVED_AGE_SECONDS: Final = 86_400
-"""Age below which nothing derived is removed: the row that points to it may be about to be written,
-and a failed attempt to write it comes back for hours."""
-
-KEYS_IN_MESSAGE: Final = 10
-"""Keys of one message: 32 messages are one batch of ingest, which has 90 seconds for them."""
 
 RECENT_DAYS: Final = 3
 """Days of age below which a run that compares a share compares an object in any case: what an event
@@ -100,56 +78,6 @@ _LONG_KEY_BYTES: Final = 1_000
 """Bytes above which DynamoDB may have a search key only in part."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """What a run is asked to do."""
-
-    repair: bool = True
-    """Make good what is found, or say only what would be."""
-    verify: bool = False
-    """Read objects whole, and compare them with their checksums; and the metadata of their rows."""
-    days: int = 1
-    """Verify so small a share of the archive that so many daily runs are needed for all of it."""
-    day: int = 0
-    """Which of these runs it is; runs of successive days have successive numbers."""
-    compare_days: int = 1
-    """Compare no more than such a share, and what is recent; no more than ``days`` with ``verify``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cursor:
-    """How far a walk of the rows has come."""
-
-    after: str | None = None
-    """The end of the last page that was done as a whole."""
-    study: str = ""
-    """The last study that was begun."""
-    row: tuple[str, ...] = ()
-    """Within it the last row that was verified; empty: all of it is done."""
-
-    def __str__(self) -> str:
-        """Write it as a text that ``parse_cursor`` reads."""
-        return json.dumps(asdict(self), ensure_ascii=False)
-
-
-def day_of(seconds: float) -> int:
-    """Give the number of a day, for ``Wishes``, by a time in seconds since the epoch."""
-    return int(seconds) // 86_400
-
-
-def parse_cursor(text: str) -> Cursor:
-    """Read what a cursor was written as."""
-    members: dict[str, Any] = json.loads(text)
-    return Cursor(after=members["after"], study=members["study"], row=tuple(members["row"]))
-
-
-class _Nobody:
-    """A queue that leads nowhere: what reads without repairing tells nobody."""
-
-    def send(self, messages: Sequence[Message], *, delay_seconds: float = 0) -> None:
-        """Drop them."""
-
-
 class Reconcile:
     """Compares, and announces what differs."""
 
@@ -161,7 +89,7 @@ class Reconcile:
         cache: ObjectStore,
         queue: ChangeQueue,
         tags: MainTags,
-        compact_delay_seconds: int,
+        announcements: Announcements,
         clock_ms: Callable[[], int],
         run_all: RunAll,
         verify: Verify,
@@ -173,15 +101,14 @@ class Reconcile:
         """
         self._index = index
         self._storage = storage
-        self._cache = cache
         self._queue = queue
         self._tags = tags
-        self._delay_seconds = compact_delay_seconds
+        self._announcements = announcements
         self._clock_ms = clock_ms
         self._run_all = run_all
         self._verify = verify
         self._lists = lists
-        self._fragments = FragmentReader(index, cache, queue=_Nobody())
+        self._fragments = FragmentReader(index, cache, queue=Nobody())
 
     # objects -> rows
 
@@ -209,7 +136,7 @@ class Reconcile:
             findings.add(finding, (info.key for info in old))
         # The recent ones as well: a look at what is right changes nothing that anybody sees.
         if wishes.repair:
-            self._look_again([info.key for info in (*missing, *changed)], findings)
+            self._announcements.look_again([info.key for info in (*missing, *changed)], findings)
         return findings
 
     def _to_compare(self, listed: Sequence[ObjectInfo], wishes: Wishes) -> list[ObjectInfo]:
@@ -218,7 +145,7 @@ class Reconcile:
         return [
             info
             for info in listed
-            if info.modified_ms >= since_ms or _is_of_share(_shared_with(info.key), wishes)
+            if info.modified_ms >= since_ms or wishes.has_share(_shared_with(info.key))
         ]
 
     def _differing(self, infos: Sequence[ObjectInfo]) -> tuple[list[ObjectInfo], Mapping[str, str]]:
@@ -353,11 +280,11 @@ class Reconcile:
         for each in series:
             if (each.series_instance_uid,) < after[:1]:
                 continue
-            rows = self._instance_rows(each)
+            rows = instance_rows(self._index, each)
             if not after or (each.series_instance_uid,) > after[:1]:
                 self._compare_series(each, known.get(each), rows, wishes, findings)
             if wishes.verify:
-                due = [row for row in rows if _is_due(row.object_key, wishes)]
+                due = [row for row in rows if wishes.has_due(row.object_key)]
                 due = [row for row in due if _place(row) > after]
                 last = self._verify_rows(due, wishes, findings, deadline_ms)
                 if last:
@@ -365,16 +292,6 @@ class Reconcile:
         if series:
             self._compare_study_row(study, list(known.values()), wishes, findings)
         return ()
-
-    def _instance_rows(self, series: SeriesResource) -> list[InstanceRow]:
-        rows: list[InstanceRow] = []
-        after: str | None = None
-        while True:
-            page = self._index.query_instances(series, after)
-            rows += page.items
-            if page.next is None:
-                return rows
-            after = page.next
 
     def _compare_series(
         self,
@@ -392,7 +309,7 @@ class Reconcile:
         findings.add(Finding.ORPHAN, (each.object_key for each in orphans))
         if wishes.repair and orphans:
             self._note(orphans)
-            self._look_again([each.object_key for each in orphans], findings)
+            self._announcements.look_again([each.object_key for each in orphans], findings)
         self._compare_fold(series, row, rows, wishes, findings)
 
     def _objects_of(
@@ -456,7 +373,7 @@ class Reconcile:
             if rows and again is None:
                 findings.add(Finding.SERIES, [series.path])
                 if wishes.repair:
-                    self._look_again([each.object_key for each in rows], findings)
+                    self._announcements.look_again([each.object_key for each in rows], findings)
             return
         # What is due follows anyway; other lists of tags are for `reindex` to bring in.
         if row.compact_due_ms is not None or row.main_tags not in ("", self._tags.name):
@@ -469,7 +386,8 @@ class Reconcile:
         is_folded = _fold_of_series(folded) == _fold_of_series(row)
         if not is_folded and self._index.get_series(series) == row:
             findings.add(Finding.SERIES, [series.path])
-            self._fold_again(series, wishes, findings)
+            if wishes.repair:
+                self._announcements.fold_again(series, findings)
 
     def _compare_metadata(
         self, rows: Iterable[InstanceRow], wishes: Wishes, findings: Findings
@@ -477,7 +395,7 @@ class Reconcile:
         lost = [row.object_key for row in rows if not self._has_metadata(row)]
         findings.add(Finding.METADATA, lost)
         if wishes.repair:
-            self._look_again(lost, findings)
+            self._announcements.look_again(lost, findings)
 
     def _has_metadata(self, row: InstanceRow) -> bool:
         try:
@@ -494,7 +412,8 @@ class Reconcile:
         if self._is_folded(study, known) or self._is_moving(study, known):
             return
         findings.add(Finding.STUDY, [study_path(study)])
-        self._fold_again(known[0].series, wishes, findings)
+        if wishes.repair:
+            self._announcements.fold_again(known[0].series, findings)
 
     def _is_folded(self, study: str, known: Sequence[SeriesRow]) -> bool:
         row = self._index.get_studies([study]).get(study)
@@ -505,21 +424,6 @@ class Reconcile:
         return {row.series: row.version for row in again} != {
             row.series: row.version for row in known
         } or any(row.compact_due_ms is not None for row in again)
-
-    def _fold_again(self, series: SeriesResource, wishes: Wishes, findings: Findings) -> None:
-        """Have a series compacted, which folds its study as well."""
-        if not wishes.repair:
-            return
-        now_ms = self._clock_ms()
-        due = self._index.commit(
-            InstanceChanges(touched={series: None}),
-            now_ms=now_ms,
-            due_ms=now_ms + 1000 * self._delay_seconds,
-        )
-        self._queue.send(
-            [CompactSeries(each) for each in sorted(due)], delay_seconds=self._delay_seconds
-        )
-        findings.checked[Checked.REPAIRS] += 1
 
     # verification
 
@@ -550,7 +454,7 @@ class Reconcile:
             for row in rows
             if not row.object_key.startswith(NOTED)
             # A rejection says that an object is there; what only notes instances says little.
-            and (row.rejection is not None or _is_due(row.object_key, wishes))
+            and (row.rejection is not None or wishes.has_due(row.object_key))
         ]
         settled = self._index.eventual_etags([row.object_key for row in due])
         doubtful = {
@@ -567,7 +471,7 @@ class Reconcile:
         if row.rejection is not None or any(each.object_key == row.object_key for each in held):
             findings.add(Finding.ORPHAN, [row.object_key])
             if wishes.repair:
-                self._look_again([row.object_key], findings)
+                self._announcements.look_again([row.object_key], findings)
             return
         findings.add(Finding.OBJECT_ROW, [row.object_key])
         if not wishes.repair or not self._index.forget_object(row):
@@ -576,94 +480,6 @@ class Reconcile:
         # An object may have come back meanwhile, and have been indexed on the strength of the row.
         if self._storage.head(row.object_key) is not None:
             self._queue.send([LookAtObjects((row.object_key,))])
-
-    # what was derived
-
-    def compare_derived(self, listed: Sequence[ObjectInfo], wishes: Wishes) -> Findings:
-        """Compare some objects of the cache store with the series that they were made of."""
-        findings = Findings()
-        latest_ms = self._clock_ms() - 1000 * DERIVED_AGE_SECONDS
-        groups: dict[SeriesResource, list[ObjectInfo]] = defaultdict(list)
-        for info in listed:
-            series = series_of_cache_key(info.key)
-            if series is not None and not _is_of_share(series.path, wishes):
-                continue
-            findings.checked[Checked.DERIVED] += 1
-            if series is not None and info.modified_ms <= latest_ms:
-                groups[series].append(info)
-        for series, infos in groups.items():
-            unneeded = self._unneeded(series, infos)
-            findings.add(Finding.DERIVED, (info.key for info in unneeded))
-            if wishes.repair:
-                self._remove(unneeded, latest_ms, findings)
-            if wishes.verify:
-                keys = [info.key for info in infos if info not in unneeded and is_bundle(info.key)]
-                due = [key for key in keys if _is_due(key, wishes)]
-                self._verify_bundles(series, due, wishes, findings)
-        return findings
-
-    def _unneeded(self, series: SeriesResource, infos: list[ObjectInfo]) -> list[ObjectInfo]:
-        if not self._index.query_stored_objects(series, limit=1).items:
-            return infos
-        pointed = [info for info in infos if is_pointed(info.key)]
-        if not pointed:
-            return []
-        rows = self._instance_rows(series)
-        needed = {key for row in rows for key in (row.fragment.pointer, row.frame_table_pointer)}
-        return [info for info in pointed if info.key not in needed]
-
-    def _verify_bundles(
-        self, series: SeriesResource, keys: Sequence[str], wishes: Wishes, findings: Findings
-    ) -> None:
-        """Find bundles that have the series' version and are not made of its rows.
-
-        So they are where a row was written, and whoever was to move the version never came to it.
-        """
-        row = self._index.get_series(series)
-        if not keys or row is None or row.compact_due_ms is not None:
-            return
-        parts = list(plan(chosen(self._instance_rows(series))))
-        made_of = {
-            "gzip": tuple(part.digest for part in parts),
-            "zstd": (digest_of(parts),),
-        }
-        bundles = [each for each in map(self._bundle, keys) if each and each.version == row.version]
-        is_of_rows = all(
-            tuple(part.digest for part in each.extents) == made_of[each.encoding]
-            for each in bundles
-        )
-        if not is_of_rows and self._index.get_series(series) == row:
-            findings.add(Finding.SERIES, [series.path])
-            self._fold_again(series, wishes, findings)
-
-    def _bundle(self, key: str) -> Bundle | None:
-        """Read a bundle, if it is one that anybody is given."""
-        try:
-            return parse_bundle(self._cache.get(key).data)
-        except (CorruptFragmentError, ObjectNotFoundError):
-            return None
-
-    def _remove(self, infos: Iterable[ObjectInfo], latest_ms: int, findings: Findings) -> None:
-        for info in infos:
-            # Put again since it was listed, something needs it again.
-            now = self._cache.head(info.key)
-            if now is not None and now.modified_ms <= latest_ms:
-                self._cache.delete(info.key)
-                findings.checked[Checked.REPAIRS] += 1
-
-    # repairs
-
-    def _look_again(self, object_keys: Sequence[str], findings: Findings) -> None:
-        keys = tuple(dict.fromkeys(object_keys))
-        if not keys:
-            return
-        self._queue.send(
-            [
-                LookAtObjects(keys[start : start + KEYS_IN_MESSAGE])
-                for start in range(0, len(keys), KEYS_IN_MESSAGE)
-            ]
-        )
-        findings.checked[Checked.REPAIRS] += len(keys)
 
 
 def _by_study(
@@ -713,21 +529,3 @@ def _shared_with(object_key: str) -> str:
     """Name what an object is compared together with: its series, if its key tells, or itself."""
     instance = instance_of_key(object_key)
     return object_key if instance is None else instance.series.path
-
-
-def _is_of_share(name: str, wishes: Wishes) -> bool:
-    """Whether something is of the share that this run compares."""
-    return _share_of(name, wishes.compare_days) == wishes.day % wishes.compare_days
-
-
-def _is_due(object_key: str, wishes: Wishes) -> bool:
-    """Whether an object, of what this run compares, is of the share that it verifies.
-
-    Every ``compare_days`` its turn comes, of which one in so many is the one to verify it.
-    """
-    turns = max(1, wishes.days // wishes.compare_days)
-    return _share_of(object_key, turns) == wishes.day // wishes.compare_days % turns
-
-
-def _share_of(name: str, shares: int) -> int:
-    return zlib.crc32(name.encode()) % shares
