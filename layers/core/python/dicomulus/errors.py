@@ -17,6 +17,7 @@
     │   ├── FrameNotFoundError
     │   ├── BulkDataNotFoundError
     │   ├── UploadsNotFoundError
+    │   ├── AttachmentNotFoundError
     │   └── GoneError                  nothing there any more
     │       ├── StudyGoneError
     │       ├── SeriesGoneError
@@ -28,6 +29,7 @@
     ├── ForbiddenError                 the resource has it, this archive does not allow it
     │   ├── StoreForbiddenError
     │   ├── DeleteForbiddenError
+    │   ├── AttachmentReservedError
     │   ├── ScopeMissingError
     │   └── OriginForbiddenError
     ├── MisdirectedRequestError        the Host header names another server
@@ -45,6 +47,7 @@
     ├── ObjectNotFoundError            no object under that key
     ├── PreconditionFailedError        a condition names another state than there is
     ├── CorruptFragmentError           stored metadata fails its own checks
+    ├── DamagedContentError            the content of an attachment is not what was put
     ├── RemoteError                    what the command meets at the server that it talks to
     │   ├── RemoteUnavailableError     it cannot be reached, or stays unavailable
     │   ├── RemoteRefusedError         it refuses the request
@@ -184,6 +187,12 @@ class UploadsNotFoundError(NotFoundError):
     code = "uploads-not-found"
 
 
+class AttachmentNotFoundError(NotFoundError):
+    """The resource has no such attachment."""
+
+    code = "attachment-not-found"
+
+
 class GoneError(NotFoundError):
     """The target resource was here and is not any more."""
 
@@ -253,6 +262,12 @@ class DeleteForbiddenError(ForbiddenError):
     """Deleting is switched off."""
 
     code = "delete-forbidden"
+
+
+class AttachmentReservedError(ForbiddenError):
+    """The number of the attachment is not the users' own."""
+
+    code = "attachment-reserved"
 
 
 class ScopeMissingError(ForbiddenError):
@@ -378,6 +393,12 @@ class CorruptFragmentError(DicomulusError):
     """Stored metadata fails its length or CRC-32 check."""
 
     code = "corrupt-fragment"
+
+
+class DamagedContentError(DicomulusError):
+    """The content of an attachment is missing or not what was put."""
+
+    code = "damaged-content"
 
 
 class RemoteError(DicomulusError):

@@ -181,6 +181,12 @@ class Settings:
     max_request_bytes: int = 8_589_934_592
     """Bytes of a STOW-RS body."""
 
+    # attachments
+    attachment_names: tuple[str, ...] = ()
+    """Names of kinds of attachments: ``name=number``, or ``name=number:media/type``."""
+    attachment_compression: bool = False
+    """Whether attachments that are put are kept deflated."""
+
     # delete
     allow_delete: bool = False
     """Delete objects when asked to."""
