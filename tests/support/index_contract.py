@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from dicomulus.dicom.resource import InstanceResource, SeriesResource, canonical_key
+from dicomulus.dicom.resource import (
+    InstanceResource,
+    PatientResource,
+    SeriesResource,
+    canonical_key,
+)
 from dicomulus.ports import (
     CARRIED_CUT,
     CARRIED_KEYWORDS,
@@ -1251,10 +1256,14 @@ class IndexContract:
             change("1.2.1", 9, ChangeType.STABLE_STUDY),
             change(instance_of(), 3),
             change(SeriesResource("1#2", "ÄÖ/%41"), 2**53),
+            change(PatientResource("é#1"), 4, ChangeType.STABLE_PATIENT),
+            change(PatientResource(""), 4, ChangeType.STABLE_PATIENT),
+            replace(change(instance_of(), 0, ChangeType.UPDATED_METADATA), number=1024),
+            replace(change(series_of(), 9), patient_id="P 1"),
         ]
         assert all(index.record_change(each) for each in given)
         expected = tuple(replace(each, sequence=n) for n, each in enumerate(given, 1))
-        assert index.changes() == Page(expected)
+        assert tuple(walk(lambda after: index.changes(int(after or 0)))) == expected
 
     def test_a_log_without_changes_is_empty(self, index: Index) -> None:
         assert index.changes() == index.changes(7) == Page(())
@@ -1269,6 +1278,14 @@ class IndexContract:
         assert not index.record_change(change(series_of(), 4))
         assert index.record_change(change(series_of(), 6))
         assert [each.version for each in index.changes().items] == [5, 6]
+
+    def test_each_number_of_a_resource_has_versions_of_its_own(self, index: Index) -> None:
+        given = change(series_of(), 0, ChangeType.UPDATED_ATTACHMENT)
+        assert index.record_change(replace(given, number=1024))
+        assert index.record_change(replace(given, number=1025))
+        assert not index.record_change(replace(given, number=1024))
+        assert index.record_change(replace(given, number=1024, version=1))
+        assert [each.number for each in index.changes().items] == [1024, 1025, 1024]
 
     def test_changes_of_another_type_or_resource_are_others(self, index: Index) -> None:
         assert index.record_change(change("1.2.1", 5, ChangeType.STABLE_SERIES))

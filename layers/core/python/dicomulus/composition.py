@@ -14,6 +14,7 @@ from dicomulus.ports import LookAtObjects
 from dicomulus.services.announcements import Announcements
 from dicomulus.services.archive import Archive
 from dicomulus.services.bulk_data import BulkData
+from dicomulus.services.changes import Changes
 from dicomulus.services.compaction import Compaction
 from dicomulus.services.delete import Delete
 from dicomulus.services.derived import Derived
@@ -235,6 +236,7 @@ def compose(
             clock_ms=clock,
             run_all=run_all,
         ),
+        changes=Changes(index, clock_ms=clock),
     )
 
 

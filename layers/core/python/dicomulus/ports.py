@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, Type
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from dicomulus.dicom.resource import InstanceResource, SeriesResource
+    from dicomulus.dicom.resource import InstanceResource, Resource, SeriesResource
 
 T = TypeVar("T")
 
@@ -223,13 +223,23 @@ class DictionaryRow:
 
 
 class ChangeType(StrEnum):
-    """What the log of changes tells of."""
+    """What the log of changes tells of, by Orthanc's names where it has them."""
 
+    NEW_INSTANCE = "NewInstance"
+    NEW_SERIES = "NewSeries"
+    NEW_STUDY = "NewStudy"
+    NEW_PATIENT = "NewPatient"
     STABLE_SERIES = "StableSeries"
     STABLE_STUDY = "StableStudy"
+    STABLE_PATIENT = "StablePatient"
+    UPDATED_ATTACHMENT = "UpdatedAttachment"
+    UPDATED_METADATA = "UpdatedMetadata"
+    DELETED = "Deleted"
+    DAMAGED_OBJECT = "DamagedObject"
+    """What is stored of an instance is not what arrived; ours alone."""
 
 
-ChangedResource: TypeAlias = "str | SeriesResource | InstanceResource"
+ChangedResource: TypeAlias = "Resource"
 """What a change is of; a study by its Study Instance UID."""
 
 
@@ -240,7 +250,11 @@ class Change:
     type: ChangeType
     resource: ChangedResource
     version: int
-    """Which change of the resource it is: those of one type and resource have rising versions."""
+    """Which change it is: those of one type, resource and number have rising versions."""
+    number: int | None = None
+    """Of which attachment or metadata it is."""
+    patient_id: str = ""
+    """The patient's that the resource belonged to."""
     date_ms: int
     sequence: int = 0
     """Its place in the log, from 1; given by the log."""

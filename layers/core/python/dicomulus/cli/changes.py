@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dicomulus.cli.folders import require_index
 from dicomulus.composition import local_archive
-from dicomulus.dicom.resource import study_path, uids_of
+from dicomulus.dicom.resource import PatientResource, study_path, uids_of
 from dicomulus.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dicomulus.ports import Change
+    from dicomulus.ports import Change, ChangedResource
     from dicomulus.settings import Settings
 
 _PAGE: Final = 1_000
@@ -52,17 +52,30 @@ def format_json(change: Change) -> str:
         "sequence": change.sequence,
         "type": change.type.value,
         "date": _when(change).isoformat(timespec="milliseconds"),
-        **dict(zip(_UID_NAMES, uids_of(change.resource), strict=False)),
+        **_names_of(change.resource),
+        **({} if change.number is None else {"number": change.number}),
     }
     return json.dumps(members, ensure_ascii=False)
 
 
+def _names_of(resource: ChangedResource) -> dict[str, str]:
+    if isinstance(resource, PatientResource):
+        return {"patient_id": resource.patient_id}
+    return dict(zip(_UID_NAMES, uids_of(resource), strict=False))
+
+
 def format_text(change: Change) -> str:
     """Write a change for people, on one line."""
-    resource = change.resource
-    path = study_path(resource) if isinstance(resource, str) else resource.path
     when = _when(change).astimezone()
-    return f"{change.sequence:>6}  {when:%Y-%m-%d %H:%M:%S}  {change.type.value:<12}  {path}"
+    number = "" if change.number is None else f"  {change.number}"
+    named = f"{change.type.value:<17}  {_path_of(change.resource)}{number}"
+    return f"{change.sequence:>6}  {when:%Y-%m-%d %H:%M:%S}  {named}"
+
+
+def _path_of(resource: ChangedResource) -> str:
+    if isinstance(resource, PatientResource):
+        return f"patient {resource.patient_id}"
+    return study_path(resource) if isinstance(resource, str) else resource.path
 
 
 def _when(change: Change) -> datetime:

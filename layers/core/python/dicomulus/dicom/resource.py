@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote, unquote
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ def quote_uid(uid: str) -> str:
 def is_addressable(uid: str) -> bool:
     """Whether a UID can be part of a path and of a key: neither too long nor of control codes."""
     return uid.isprintable() and len(quote_uid(uid)) <= MAX_UID_PART_LENGTH
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PatientResource:
+    """A patient: all studies of a Patient ID, which DICOMweb has no resource for."""
+
+    patient_id: str
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -65,6 +72,10 @@ class InstanceResource:
     def path(self) -> str:
         """The path below the base URL, beginning with a slash."""
         return f"{self.series.path}/instances/{quote_uid(self.sop_instance_uid)}"
+
+
+Resource: TypeAlias = PatientResource | str | SeriesResource | InstanceResource
+"""A resource of any level; a study by its Study Instance UID."""
 
 
 def uids_of(resource: str | SeriesResource | InstanceResource) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from dicomulus.dicom.main_tags import MainTags
     from dicomulus.ports import ChangeQueue, Index, ObjectStore
     from dicomulus.services.bulk_data import BulkData
+    from dicomulus.services.changes import Changes
     from dicomulus.services.compaction import Compaction
     from dicomulus.services.delete import Delete
     from dicomulus.services.derived import Derived
@@ -57,3 +58,4 @@ class Archive:
     store: Store
     uploads: Uploads
     delete: Delete
+    changes: Changes

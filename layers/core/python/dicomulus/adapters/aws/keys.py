@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
-from dicomulus.dicom.resource import InstanceResource, SeriesResource, quote_uid
+from dicomulus.dicom.resource import (
+    InstanceResource,
+    PatientResource,
+    SeriesResource,
+    quote_uid,
+    uids_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from dicomulus.dicom.resource import Resource
 
 MAX_PARTITION_KEY_BYTES: Final = 2_048
 """Bytes of a partition key, those of secondary indexes included (DynamoDB quotas)."""
@@ -30,6 +36,9 @@ _DICTIONARY_PREFIX: Final = "DICT#"
 _CHANGE_PREFIX: Final = "CHANGE#"
 _CHANGES_PARTITION: Final = "CHANGES#"
 """Partition of the log of changes; no study has a name like this, since ``#`` is quoted."""
+
+_PATIENT_PREFIX: Final = "CHANGES#PATIENT#"
+"""Begins the partition of what the log has of a patient."""
 
 _SEQUENCE_DIGITS: Final = 16
 _OBJECT_SORT: Final = "#"
@@ -117,10 +126,19 @@ def change_key(sequence: int) -> ItemKey:
     return ItemKey(_CHANGES_PARTITION, f"{sequence:0{_SEQUENCE_DIGITS}d}")
 
 
-def change_version_key(kind: str, uids: Sequence[str]) -> ItemKey:
-    """Give the key of the item that holds the newest change of one kind and resource."""
-    parts = "#".join(_part(uid, MAX_UID_PART_BYTES) for uid in uids[1:])
-    return ItemKey(partition_key(uids[0]), f"{_CHANGE_PREFIX}{kind}#{parts}")
+def change_version_key(kind: str, resource: Resource, number: int | None = None) -> ItemKey:
+    """Give the key of the item that holds the newest change of one kind, resource and number."""
+    numbered = kind if number is None else f"{kind}@{number}"
+    if isinstance(resource, PatientResource):
+        return ItemKey(_patient_partition(resource), f"{_CHANGE_PREFIX}{numbered}#")
+    study, *uids = uids_of(resource)
+    parts = "#".join(_part(uid, MAX_UID_PART_BYTES) for uid in uids)
+    return ItemKey(partition_key(study), f"{_CHANGE_PREFIX}{numbered}#{parts}")
+
+
+def _patient_partition(patient: PatientResource) -> str:
+    quoted = _part(patient.patient_id, MAX_PARTITION_KEY_BYTES - len(_PATIENT_PREFIX))
+    return _PATIENT_PREFIX + quoted
 
 
 def uid_key(uid: str) -> str:

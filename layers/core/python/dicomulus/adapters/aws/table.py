@@ -48,15 +48,14 @@ from dicomulus.adapters.aws.schema import (
     STABLE_DUE,
     UID,
 )
+from dicomulus.adapters.changed import format_changed, parse_changed
 from dicomulus.dicom.resource import (
     InstanceResource,
     SeriesResource,
     canonical_key,
     instance_of_key,
     quote_uid,
-    resource_of,
     study_path,
-    uids_of,
 )
 from dicomulus.errors import CorruptFragmentError
 from dicomulus.ports import (
@@ -168,6 +167,8 @@ class ChangeItem(Item):
     type = UnicodeAttribute(attr_name="t")
     version = NumberAttribute(attr_name="v")
     date_ms = NumberAttribute(attr_name="m")
+    number = NumberAttribute(null=True, attr_name="n")
+    patient_id = UnicodeAttribute(null=True, attr_name="i")
 
 
 class ChangeVersionItem(Item):
@@ -562,16 +563,18 @@ def change_item(change: Change, sequence: int) -> ChangeItem:
     return ChangeItem(
         key.partition,
         key.sort,
-        uids=json.dumps(uids_of(change.resource), ensure_ascii=False),
+        uids=format_changed(change.resource),
         type=change.type.value,
         version=change.version,
+        number=change.number,
+        patient_id=change.patient_id or None,
         date_ms=change.date_ms,
     )
 
 
 def change_version_item(change: Change) -> ChangeVersionItem:
     """Write that the log has this change and none that is newer."""
-    key = change_version_key(change.type.value, uids_of(change.resource))
+    key = change_version_key(change.type.value, change.resource, change.number)
     return ChangeVersionItem(key.partition, key.sort, version=change.version)
 
 
@@ -579,8 +582,10 @@ def change_row(item: ChangeItem) -> Change:
     """Read an entry of the log."""
     return Change(
         type=ChangeType(item.type),
-        resource=resource_of(json.loads(item.uids or "")),
+        resource=parse_changed(item.uids or ""),
         version=int(item.version),
+        number=_whole(item.number),
+        patient_id=item.patient_id or "",
         date_ms=int(item.date_ms),
         sequence=int(item.sort),
     )

@@ -73,7 +73,7 @@ STUDY_COLUMNS: Final = (
 
 INDEX_SCHEMA: Final = Schema(
     purpose="an index",
-    version=3,
+    version=4,
     remedy="Remove the data folder: everything in it is made again from the DICOM files.",
     statements=(
         # A series without version has a number and rows, but was never committed.
@@ -201,7 +201,9 @@ INDEX_SCHEMA: Final = Schema(
             sequence INTEGER PRIMARY KEY AUTOINCREMENT,
             type TEXT NOT NULL,
             resource TEXT NOT NULL,
+            number INTEGER NOT NULL,
             version INTEGER NOT NULL,
+            patient_id TEXT NOT NULL,
             date_ms INTEGER NOT NULL
         )
         """,
@@ -209,8 +211,9 @@ INDEX_SCHEMA: Final = Schema(
         CREATE TABLE change_version (
             type TEXT NOT NULL,
             resource TEXT NOT NULL,
+            number INTEGER NOT NULL,
             version INTEGER NOT NULL,
-            PRIMARY KEY (type, resource)
+            PRIMARY KEY (type, resource, number)
         ) WITHOUT ROWID
         """,
     ),

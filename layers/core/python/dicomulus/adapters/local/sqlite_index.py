@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from dicomulus.adapters.carried import MOST_FOUND, sharp_pieces
+from dicomulus.adapters.changed import format_changed, parse_changed
 from dicomulus.adapters.local.database import Database
 from dicomulus.adapters.local.index_schema import (
     CARRIED_COLUMNS,
@@ -28,8 +29,6 @@ from dicomulus.dicom.resource import (
     InstanceResource,
     SeriesResource,
     instance_of_key,
-    resource_of,
-    uids_of,
 )
 from dicomulus.ports import (
     Change,
@@ -70,6 +69,9 @@ def _marks(count: int) -> str:
 _INSTANCE_LIST: Final = _list(INSTANCE_COLUMNS)
 _SERIES_LIST: Final = _list(SERIES_COLUMNS)
 _STUDY_LIST: Final = _list(STUDY_COLUMNS)
+_NO_NUMBER: Final = -1
+"""Stands for no number where a key has to have one."""
+
 _UNFOLDED: Final = ("version", "compact_due_ms", "stable_version", "stable_due_ms")
 _FOLD_COLUMNS: Final = tuple(c for c in SERIES_COLUMNS if c not in _UNFOLDED)
 
@@ -129,12 +131,15 @@ END_QUIET: Final = """
     WHERE study_instance_uid = ? AND series_instance_uid = ? AND version = ?
 """
 NOTE_CHANGE: Final = """
-    INSERT INTO change_version (type, resource, version) VALUES (?, ?, ?)
+    INSERT INTO change_version (type, resource, number, version) VALUES (?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET version = excluded.version WHERE excluded.version > version
 """
-ADD_CHANGE: Final = "INSERT INTO change (type, resource, version, date_ms) VALUES (?, ?, ?, ?)"
+ADD_CHANGE: Final = """
+    INSERT INTO change (type, resource, number, version, patient_id, date_ms)
+    VALUES (?, ?, ?, ?, ?, ?)
+"""
 READ_CHANGES: Final = """
-    SELECT sequence, type, resource, version, date_ms FROM change
+    SELECT sequence, type, resource, number, version, patient_id, date_ms FROM change
     WHERE sequence > ? ORDER BY sequence LIMIT ?
 """
 PUT_INSTANCE: Final = f"""
@@ -520,11 +525,10 @@ class SqliteIndex:
 
     def record_change(self, change: Change) -> bool:
         """Append a change; one transaction, and transactions come one after the other."""
-        named = (change.type.value, json.dumps(uids_of(change.resource)), change.version)
         with self._database.writing() as connection:
-            if connection.execute(NOTE_CHANGE, named).rowcount == 0:
+            if connection.execute(NOTE_CHANGE, _change_values(change)[:4]).rowcount == 0:
                 return False
-            connection.execute(ADD_CHANGE, (*named, change.date_ms))
+            connection.execute(ADD_CHANGE, _change_values(change))
             return True
 
     def changes(self, since: int = 0, *, limit: int = 100) -> Page[Change]:
@@ -730,12 +734,25 @@ def _series_row(series: SeriesResource, values: Any) -> SeriesRow:
 # --- changes -------------------------------------------------------------------------------------
 
 
+def _change_values(change: Change) -> tuple[object, ...]:
+    return (
+        change.type.value,
+        format_changed(change.resource),
+        _NO_NUMBER if change.number is None else change.number,
+        change.version,
+        change.patient_id,
+        change.date_ms,
+    )
+
+
 def _change(values: Any) -> Change:
-    sequence, kind, uids, version, date_ms = values
+    sequence, kind, resource, number, version, patient_id, date_ms = values
     return Change(
         type=ChangeType(kind),
-        resource=resource_of(json.loads(uids)),
+        resource=parse_changed(resource),
         version=version,
+        number=None if number == _NO_NUMBER else number,
+        patient_id=patient_id,
         date_ms=date_ms,
         sequence=sequence,
     )
