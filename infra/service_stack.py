@@ -46,6 +46,7 @@ class ServiceStack(Stack):
         settings = Settings(
             public_base_url=base_url,
             base_path=base_path,
+            orthanc_path="",
             allowed_origins=deployment.allowed_origins,
             allow_delete=deployment.allow_delete,
             table_name=stateful.index.table.table_name,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from dicomulus.adapters.ledger import Ledger
@@ -11,7 +13,7 @@ from dicomulus.api.routes import answer
 from dicomulus.composition import compose, one_by_one
 from dicomulus.ports import LookAtObjects
 from dicomulus.settings import Settings
-from dicomulus.wire.message import Headers, Request
+from dicomulus.wire.message import Headers, Request, parse_query
 from tests.support.memory_store import MemoryStore
 
 if TYPE_CHECKING:
@@ -93,6 +95,27 @@ class Small:
         request = Request(method, f"/dicom-web{path}", (), Headers.of(lines), base_url=BASE_URL)
         return answer(self.archive, request)
 
+    def orthanc(
+        self, path: str, *, method: str = "GET", body: bytes = b"", **headers: str
+    ) -> Response:
+        """Answer a request, query included, of Orthanc's REST API."""
+        target, _, query = path.partition("?")
+        lines = {name.replace("_", "-"): value for name, value in headers.items()}
+        lines.setdefault("Content-Length", str(len(body)))
+        request = Request(
+            method,
+            f"/orthanc{target}",
+            parse_query(query),
+            Headers.of(lines),
+            BytesIO(body),
+            BASE_URL,
+        )
+        return answer(self.archive, request)
+
+    def orthanc_json(self, path: str) -> Any:
+        """Give the JSON that Orthanc's REST API answers."""
+        return json.loads(body_of(self.orthanc(path)))
+
 
 def small_archive(
     folder: Path,
@@ -102,12 +125,19 @@ def small_archive(
     run_all: RunAll = one_by_one,
     **settings: Any,
 ) -> Small:
-    """Make an empty archive; ``index`` and ``storage`` may put something around them."""
+    """Make an empty archive; ``index`` and ``storage`` may put something around them.
+
+    Orthanc's REST API is off, as it is on AWS unless it is asked for.
+    """
     sqlite = SqliteIndex(folder / "index.sqlite")
     clock = Clock()
     objects, cache = MemoryStore(clock), MemoryStore(clock)
     queue, ledger = ListQueue(), Ledger()
-    values: dict[str, Any] = {"public_base_url": BASE_URL, "allow_store": True} | settings
+    values: dict[str, Any] = {
+        "public_base_url": BASE_URL,
+        "allow_store": True,
+        "orthanc_path": "",
+    } | settings
     archive = compose(
         Settings(**values),
         index=ledger.index(index(sqlite)),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 
-    from dicomulus.dicom.resource import InstanceResource, SeriesResource
+    from dicomulus.dicom.resource import InstanceResource, Resource, SeriesResource
     from dicomulus.ports import (
         Change,
         DictionaryRow,
@@ -291,6 +291,16 @@ class DisturbedIndex:
 
     def find_uid(self, uid: str) -> tuple[SeriesResource | InstanceResource, ...]:
         return self._late_rows(("find_uid", uid), lambda: self._inner.find_uid(uid))
+
+    # Orthanc's identifiers
+
+    def note_identifiers(self, identifiers: Mapping[str, Resource]) -> None:
+        for key, resource in identifiers.items():
+            self._may_crash()
+            self._inner.note_identifiers({key: resource})
+
+    def find_identifier(self, orthanc_id: str) -> Resource | None:
+        return self._inner.find_identifier(orthanc_id)
 
     # what goes wrong
 

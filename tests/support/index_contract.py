@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from dicomulus.dicom.orthanc_id import identifiers_of, orthanc_id
 from dicomulus.dicom.resource import (
     InstanceResource,
     PatientResource,
@@ -1384,6 +1385,39 @@ class IndexContract:
             return index.fold_study(fold, expected_version=version)
 
         assert sorted(in_threads(work, workers)) == [False] * (workers - 1) + [True]
+
+    # --- Orthanc's identifiers ---
+
+    def test_an_identifier_gives_what_was_noted_of_it(self, index: Index) -> None:
+        noted = identifiers_of("P=1", instance_of())
+        index.note_identifiers(noted)
+        assert {key: index.find_identifier(key) for key in noted} == noted
+
+    def test_identifiers_of_odd_names_are_kept(self, index: Index) -> None:
+        odd = InstanceResource("1.2/3", "ü" * 200, "1#2")
+        noted = {**identifiers_of("", odd), **identifiers_of("Müller^%\\#", instance_of())}
+        index.note_identifiers(noted)
+        assert {key: index.find_identifier(key) for key in noted} == noted
+
+    def test_an_identifier_of_nothing_is_of_nothing(self, index: Index) -> None:
+        index.note_identifiers({})
+        assert index.find_identifier(orthanc_id("P1", instance_of())) is None
+
+    def test_identifiers_are_noted_before_and_without_any_row(self, index: Index) -> None:
+        noted = identifiers_of("P1", instance_of())
+        for _ in range(2):
+            index.note_identifiers(noted)
+        assert index.get_series(series_of()) is None
+        assert index.walk().items == ()
+
+    def test_many_identifiers_are_noted_at_once(self, index: Index) -> None:
+        noted = {
+            key: resource
+            for sop in range(30)
+            for key, resource in identifiers_of("P1", instance_of(sop=sop)).items()
+        }
+        index.note_identifiers(noted)
+        assert {key: index.find_identifier(key) for key in noted} == noted
 
 
 def in_threads(work: Callable[[int], T], workers: int) -> list[T]:

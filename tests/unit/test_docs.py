@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dicomulus.adapters.aws.limits import MAX_STORE_BYTES, MAX_STREAM_BYTES
+from dicomulus.api.orthanc.routes import ORTHANC_ROUTES
 from dicomulus.api.routes import ROUTES
 from dicomulus.cli.emulate.system import CREDENTIALS
 from dicomulus.cli.main import main
@@ -158,6 +159,18 @@ def test_sections_of_the_standard_are_cited_in_one_form() -> None:
 def test_every_route_has_a_row_and_every_row_a_route(conformance: str) -> None:
     rows = [(row[2], row[3]) for row in rows_of(section(conformance, "Transactions"))]
     assert sorted(rows) == sorted((route.method, route.template) for route in ROUTES)
+
+
+def test_every_route_of_orthanc_has_a_row_and_every_row_a_route(conformance: str) -> None:
+    rows = [(row[1], row[2]) for row in rows_of(section(conformance, "Orthanc's REST API"))]
+    routes = {(route.method, route.template) for route in ORTHANC_ROUTES}
+    told = {
+        (method, path)
+        for methods, paths in rows
+        for method in methods.split(", ")
+        for path in re.split("`, `", paths)
+    }
+    assert told == routes
 
 
 @pytest.mark.parametrize(

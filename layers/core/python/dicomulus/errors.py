@@ -18,6 +18,7 @@
     │   ├── BulkDataNotFoundError
     │   ├── UploadsNotFoundError
     │   ├── AttachmentNotFoundError
+    │   ├── IdentifierNotFoundError
     │   └── GoneError                  nothing there any more
     │       ├── StudyGoneError
     │       ├── SeriesGoneError
@@ -191,6 +192,12 @@ class AttachmentNotFoundError(NotFoundError):
     """The resource has no such attachment."""
 
     code = "attachment-not-found"
+
+
+class IdentifierNotFoundError(NotFoundError):
+    """No resource has this Orthanc identifier."""
+
+    code = "identifier-not-found"
 
 
 class GoneError(NotFoundError):

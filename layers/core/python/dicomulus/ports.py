@@ -569,6 +569,18 @@ class Index(Protocol):
         """Find the series or instances of a UID in any study (indexed)."""
         ...
 
+    # Orthanc's identifiers
+    def note_identifiers(self, identifiers: Mapping[str, Resource]) -> None:
+        """Keep what identifiers are of; the same again changes nothing.
+
+        What an identifier is of never changes, so this is never taken back.
+        """
+        ...
+
+    def find_identifier(self, orthanc_id: str) -> Resource | None:
+        """Give what an identifier is of, whether or not that still exists (strong)."""
+        ...
+
 
 # --- objects -------------------------------------------------------------------------------------
 

@@ -20,6 +20,9 @@ StorePolicy = Literal["keep", "replace"]
 UnknownParameters = Literal["refuse", "ignore"]
 MetadataModeName = Literal["full", "main-dicom-tags", "extrapolate"]
 
+PAGES: Final = ("config.json", "pages", "viewer")
+"""What the paths of the pages begin with, besides the root itself."""
+
 _AT_LEAST_ONE: Final = (
     "aws_attempts",
     "prefix_bytes",
@@ -51,6 +54,8 @@ class Settings:
     """Base URL that answers carry, up to and including ``/dicom-web``; empty: from the request."""
     base_path: str = "/dicom-web"
     """Path under which the DICOMweb service lies."""
+    orthanc_path: str = "/orthanc"
+    """Path under which Orthanc's REST API lies; ``/``: the root; empty: nowhere."""
     host: str = "127.0.0.1"
     """Address that the local server listens on."""
     port: int = 8080
@@ -235,6 +240,7 @@ class Settings:
         _check_choice("series_metadata", self.series_metadata, MetadataModeName)
         if not self.base_path.startswith("/") or self.base_path.endswith("/"):
             raise ConfigurationError("base_path: must begin with a slash and not end with one")
+        _check_orthanc_path(self.orthanc_path, base_path=self.base_path)
         _check_base_url(self.public_base_url)
         _check_proxies(self.trusted_proxies)
         _check_origins("allowed_origins", self.allowed_origins)
@@ -271,6 +277,19 @@ def _check_choice(name: str, value: str, choices: Any) -> None:
     allowed = get_args(choices)
     if value not in allowed:
         raise ConfigurationError(f"{name}: {value!r} is none of {', '.join(allowed)}")
+
+
+def _check_orthanc_path(path: str, *, base_path: str) -> None:
+    if path in ("", "/"):
+        return
+    if not path.startswith("/") or path.endswith("/"):
+        raise ConfigurationError(
+            "orthanc_path: must be empty, a slash, or begin with a slash and not end with one"
+        )
+    if f"{path}/".startswith(f"{base_path}/"):
+        raise ConfigurationError(f"orthanc_path: {path} is DICOMweb's, which lies at {base_path}")
+    if path.split("/")[1] in PAGES:
+        raise ConfigurationError(f"orthanc_path: {path} is where the pages are")
 
 
 def _check_base_url(url: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dicomulus import __version__
-from dicomulus.api.routes import answer, is_of_service
+from dicomulus.api.routes import answer, is_of_orthanc, is_of_service
 from dicomulus.api.sign_in import sign_in_of
 from dicomulus.api.static_files import MEDIA_TYPES, FileBody, Text, is_file_name, text_file
 from dicomulus.api.viewer import VIEWER, has_viewer, no_viewer, service_path, viewer_page
@@ -42,7 +42,8 @@ def answer_or_page(archive: Archive, request: Request) -> Response:
     Raises:
         DicomulusError: Whatever the request or its route runs into.
     """
-    if is_of_service(archive.settings.base_path, request):
+    settings = archive.settings
+    if is_of_service(settings.base_path, request) or is_of_orthanc(settings, request):
         return answer(archive, request)
     return page(archive.settings, request)
 

@@ -38,7 +38,7 @@ class Route:
     name ends with ``+`` takes the rest of the path, slashes included.
     """
 
-    method: Literal["GET", "POST", "DELETE", "OPTIONS"]
+    method: Literal["GET", "POST", "PUT", "DELETE", "OPTIONS"]
     template: str
     handler: Handler
     scope: Scope = "read"

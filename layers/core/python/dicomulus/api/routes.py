@@ -54,10 +54,12 @@ from dicomulus.api.uploads import plan_uploads
 from dicomulus.api.wado_uri import or_by_uri, retrieve_by_uri
 from dicomulus.api.zip_files import instance_or_zip, series_or_zip, study_or_zip
 from dicomulus.errors import ResponseTooLargeError, RouteNotFoundError
+from dicomulus.settings import PAGES
 from dicomulus.wire.message import parse_segments
 
 if TYPE_CHECKING:
     from dicomulus.services.archive import Archive
+    from dicomulus.settings import Settings
     from dicomulus.wire.message import Request, Response
 
 _STUDY: Final = "/studies/{study}"
@@ -130,15 +132,42 @@ def is_of_service(base_path: str, request: Request) -> bool:
     return request.segments[: len(base)] == base
 
 
+def is_of_orthanc(settings: Settings, request: Request) -> bool:
+    """Tell whether a request that is not for DICOMweb is for Orthanc's REST API.
+
+    At the root that has what is no page's.
+    """
+    if settings.orthanc_path != "/":
+        return bool(settings.orthanc_path) and is_of_service(settings.orthanc_path, request)
+    return bool(request.segments) and request.segments[0] not in PAGES
+
+
 def answer(archive: Archive, request: Request) -> Response:
-    """Answer a request by the route table.
+    """Answer a request by the route tables.
 
     Raises:
         DicomulusError: Whatever the request or its route runs into.
     """
+    settings = archive.settings
+    if is_of_service(settings.base_path, request):
+        return _answer(archive, request)
+    if is_of_orthanc(settings, request):
+        return _answer_as_orthanc(archive, request)
+    raise RouteNotFoundError(f"the service lies under {settings.base_path}")
+
+
+def _answer_as_orthanc(archive: Archive, request: Request) -> Response:
+    from dicomulus.api.orthanc.routes import ORTHANC_ROUTES  # for who asks, not for each start
+
+    check_known(request)
+    segments = request.segments[len(parse_segments(archive.settings.orthanc_path)) :]
+    route, variables = find_route(ORTHANC_ROUTES, request.method, segments=segments)
+    check_scope(request, route.scope)
+    return _within_limit(archive, route.handler(archive, request, variables))
+
+
+def _answer(archive: Archive, request: Request) -> Response:
     base_path = archive.settings.base_path
-    if not is_of_service(base_path, request):
-        raise RouteNotFoundError(f"the service lies under {base_path}")
     # This is the only way to anything that is stored; what is answered elsewhere is for everybody.
     check_known(request)
     segments = request.segments[len(parse_segments(base_path)) :]

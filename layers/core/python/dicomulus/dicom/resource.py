@@ -36,9 +36,13 @@ def is_addressable(uid: str) -> bool:
 
 @dataclass(frozen=True, slots=True, order=True)
 class PatientResource:
-    """A patient: all studies of a Patient ID, which DICOMweb has no resource for."""
+    """All studies with one Patient ID, which is empty where they have none.
+
+    No resource of DICOMweb: Orthanc's REST API has it.
+    """
 
     patient_id: str
+    """Without the spaces around it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -179,10 +179,16 @@ def value_ranges(key: MatchKey, semantics: Semantics) -> tuple[KeyRange, ...]:
 
 def range_of(start: LiteralStart) -> KeyRange:
     """Give the range of a value path that holds all values with a beginning, or that are it."""
-    text = value_part(start.text)
     if start.whole:
-        return KeyRange(text + _END_OF_VALUE, text + _AFTER_END_OF_VALUE)
+        return exact_range(start.text)
+    text = value_part(start.text)
     return KeyRange(text, text + _LAST_CHARACTER)
+
+
+def exact_range(value: str) -> KeyRange:
+    """Give the range of a value path that holds all studies with a value."""
+    text = value_part(value)
+    return KeyRange(text + _END_OF_VALUE, text + _AFTER_END_OF_VALUE)
 
 
 def date_key_range(

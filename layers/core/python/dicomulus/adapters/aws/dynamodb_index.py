@@ -24,6 +24,7 @@ from dicomulus.adapters.aws.keys import (
     fit_high,
     fit_low,
     fit_sort_key,
+    identifier_key,
     instance_key,
     instance_prefix,
     instances_prefix,
@@ -52,6 +53,7 @@ from dicomulus.adapters.aws.table import (
     ChangeItem,
     ChangeVersionItem,
     DictionaryItem,
+    IdentifierItem,
     InstanceItem,
     Item,
     ObjectItem,
@@ -65,6 +67,8 @@ from dicomulus.adapters.aws.table import (
     format_held,
     format_rejection,
     held_checksum,
+    identified,
+    identifier_item,
     in_carried,
     instance_answer,
     instance_item,
@@ -99,6 +103,7 @@ if TYPE_CHECKING:
     from pynamodb.expressions.update import Action
 
     from dicomulus.adapters.aws.table import RawItem
+    from dicomulus.dicom.resource import Resource
     from dicomulus.ports import (
         Change,
         DictionaryRow,
@@ -681,6 +686,18 @@ class DynamoDbIndex:
         series = sorted(each for each in named if isinstance(each, SeriesResource))
         instances = sorted(each for each in named if isinstance(each, InstanceResource))
         return (*series, *instances)
+
+    # Orthanc's identifiers
+
+    def note_identifiers(self, identifiers: Mapping[str, Resource]) -> None:
+        """See ``Index``."""
+        items = [identifier_item(key, resource) for key, resource in identifiers.items()]
+        self._table.batch_write(items, [])
+
+    def find_identifier(self, orthanc_id: str) -> Resource | None:
+        """See ``Index``."""
+        item = self._table.get(identifier_key(orthanc_id))
+        return None if item is None else identified(IdentifierItem.from_raw_data(item))
 
     def _for_each(self, function: Callable[[T], R], arguments: Collection[T]) -> list[R]:
         """Give the results in the order of the arguments; the first failure is raised at the end."""

@@ -40,6 +40,8 @@ _CHANGES_PARTITION: Final = "CHANGES#"
 _PATIENT_PREFIX: Final = "CHANGES#PATIENT#"
 """Begins the partition of what the log has of a patient."""
 
+_IDENTIFIER_PREFIX: Final = "ID#"
+
 _SEQUENCE_DIGITS: Final = 16
 _OBJECT_SORT: Final = "#"
 _END: Final = "$"
@@ -139,6 +141,11 @@ def change_version_key(kind: str, resource: Resource, number: int | None = None)
 def _patient_partition(patient: PatientResource) -> str:
     quoted = _part(patient.patient_id, MAX_PARTITION_KEY_BYTES - len(_PATIENT_PREFIX))
     return _PATIENT_PREFIX + quoted
+
+
+def identifier_key(orthanc_id: str) -> ItemKey:
+    """Give the key of what an Orthanc identifier is of, alone in its partition."""
+    return ItemKey(_IDENTIFIER_PREFIX + orthanc_id.replace("-", ""), _OBJECT_SORT)
 
 
 def uid_key(uid: str) -> str:

@@ -21,6 +21,7 @@ from dicomulus.adapters.aws.keys import (
     change_version_key,
     dictionary_key,
     fit_sort_key,
+    identifier_key,
     instance_key,
     parse_item_key,
     series_key,
@@ -51,11 +52,14 @@ from dicomulus.adapters.aws.schema import (
 from dicomulus.adapters.changed import format_changed, parse_changed
 from dicomulus.dicom.resource import (
     InstanceResource,
+    PatientResource,
     SeriesResource,
     canonical_key,
     instance_of_key,
     quote_uid,
+    resource_of,
     study_path,
+    uids_of,
 )
 from dicomulus.errors import CorruptFragmentError
 from dicomulus.ports import (
@@ -77,6 +81,8 @@ from dicomulus.ports import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from dicomulus.dicom.resource import Resource
 
 RawItem = dict[str, dict[str, Any]]
 """An item as the DynamoDB API writes it: attribute name to type and value."""
@@ -175,6 +181,12 @@ class ChangeVersionItem(Item):
     """The newest version of which the log has a change of one kind and resource."""
 
     version = NumberAttribute(attr_name="v")
+
+
+class IdentifierItem(Item):
+    """What an Orthanc identifier is of: UIDs as those of a hashed key, or a Patient ID."""
+
+    patient_id = UnicodeAttribute(null=True, attr_name="t")
 
 
 def item_size_bytes(item: RawItem) -> int:
@@ -627,3 +639,22 @@ def _instance(item: Item) -> InstanceResource:
     if not isinstance(named, InstanceResource):
         raise CorruptFragmentError("an item is not of an instance")
     return named
+
+
+# --- Orthanc's identifiers -----------------------------------------------------------------------
+
+
+def identifier_item(orthanc_id: str, resource: Resource) -> IdentifierItem:
+    """Write what an identifier is of."""
+    key = identifier_key(orthanc_id)
+    if isinstance(resource, PatientResource):
+        return IdentifierItem(key.partition, key.sort, patient_id=resource.patient_id)
+    uids = json.dumps(uids_of(resource), ensure_ascii=False, separators=(",", ":"))
+    return IdentifierItem(key.partition, key.sort, uids=uids)
+
+
+def identified(item: IdentifierItem) -> Resource:
+    """Read what an identifier is of."""
+    if item.uids:
+        return resource_of(json.loads(item.uids))
+    return PatientResource(item.patient_id or "")

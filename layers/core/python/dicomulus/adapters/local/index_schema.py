@@ -216,5 +216,14 @@ INDEX_SCHEMA: Final = Schema(
             PRIMARY KEY (type, resource, number)
         ) WITHOUT ROWID
         """,
+        # A patient has its Patient ID for a UID; of a series its number is enough.
+        """
+        CREATE TABLE identifier (
+            orthanc_id BLOB PRIMARY KEY,
+            level TEXT NOT NULL,
+            uid TEXT NOT NULL,
+            series_id INTEGER
+        ) WITHOUT ROWID
+        """,
     ),
 )

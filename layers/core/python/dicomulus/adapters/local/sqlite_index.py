@@ -25,8 +25,10 @@ from dicomulus.adapters.local.study_scan import (
     entries_statement,
     last_key_statement,
 )
+from dicomulus.dicom.orthanc_id import Level, level_of
 from dicomulus.dicom.resource import (
     InstanceResource,
+    PatientResource,
     SeriesResource,
     instance_of_key,
 )
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from dicomulus.dicom.resource import Resource
     from dicomulus.ports import InstanceChanges, InstanceRowKey
 
 
@@ -236,6 +239,14 @@ FIND_UID: Final = """
     SELECT s.study_instance_uid, s.series_instance_uid, i.sop_instance_uid
     FROM instance AS i JOIN series AS s ON s.id = i.series_id
     WHERE i.sop_instance_uid = ?1
+"""
+NOTE_IDENTIFIER: Final = """
+    INSERT OR IGNORE INTO identifier (orthanc_id, level, uid, series_id) VALUES (?, ?, ?, ?)
+"""
+FIND_IDENTIFIER: Final = """
+    SELECT level, uid, study_instance_uid, series_instance_uid
+    FROM identifier LEFT JOIN series ON series.id = identifier.series_id
+    WHERE orthanc_id = ?
 """
 READ_STUDIES: Final = f"""
     SELECT {_STUDY_LIST} FROM study
@@ -613,6 +624,55 @@ class SqliteIndex:
             SeriesResource(study, series) if sop is None else InstanceResource(study, series, sop)
             for study, series, sop in found
         )
+
+    # Orthanc's identifiers
+
+    def note_identifiers(self, identifiers: Mapping[str, Resource]) -> None:
+        """Keep what identifiers are of, in one transaction."""
+        if not identifiers:
+            return
+        with self._database.writing() as connection:
+            ids = _SeriesIds(connection)
+            connection.executemany(
+                NOTE_IDENTIFIER,
+                [(_digest(key), *_identified(ids, of)) for key, of in identifiers.items()],
+            )
+
+    def find_identifier(self, orthanc_id: str) -> Resource | None:
+        """Give what an identifier is of."""
+        with self._database.reading() as connection:
+            found = connection.execute(FIND_IDENTIFIER, (_digest(orthanc_id),)).fetchone()
+        return None if found is None else _resource(*found)
+
+
+# --- Orthanc's identifiers -----------------------------------------------------------------------
+
+
+def _digest(orthanc_id: str) -> bytes:
+    return bytes.fromhex(orthanc_id.replace("-", ""))
+
+
+def _identified(ids: _SeriesIds, resource: Resource) -> tuple[str, str, int | None]:
+    level = level_of(resource).value
+    if isinstance(resource, PatientResource):
+        return level, resource.patient_id, None
+    if isinstance(resource, str):
+        return level, resource, None
+    if isinstance(resource, SeriesResource):
+        return level, "", ids[resource]
+    return level, resource.sop_instance_uid, ids[resource.series]
+
+
+def _resource(level: str, uid: str, study: str, series: str) -> Resource:
+    match Level(level):
+        case Level.PATIENT:
+            return PatientResource(uid)
+        case Level.STUDY:
+            return uid
+        case Level.SERIES:
+            return SeriesResource(study, series)
+        case Level.INSTANCE:
+            return InstanceResource(study, series, uid)
 
 
 # --- objects -------------------------------------------------------------------------------------

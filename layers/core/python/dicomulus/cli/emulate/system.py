@@ -100,6 +100,7 @@ def emulate(
         settings,
         host=ADDRESS,
         port=port,
+        orthanc_path="",
         public_base_url=f"http://{ADDRESS}:{port}{settings.base_path}",
     )
     endpoint = aws_endpoint or _start_aws(aws_port)

@@ -1,0 +1,1 @@
+"""Orthanc's REST API: one module for each of its capabilities, and the table of its routes."""
