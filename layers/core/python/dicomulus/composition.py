@@ -20,6 +20,7 @@ from dicomulus.services.delete import Delete
 from dicomulus.services.derived import Derived
 from dicomulus.services.file_set import FileSets
 from dicomulus.services.fragments import FragmentReader
+from dicomulus.services.identifier_notes import IdentifierNotes
 from dicomulus.services.ingest import Ingest
 from dicomulus.services.metadata import Metadata
 from dicomulus.services.modes import Modes
@@ -108,6 +109,7 @@ def compose(
         settings.main_series_tags,
         instance=settings.main_instance_tags,
     )
+    identifiers = IdentifierNotes(index, clock_ms=clock) if settings.orthanc_path else None
     ingest = Ingest(
         index,
         storage,
@@ -117,6 +119,7 @@ def compose(
         tags=tags,
         clock_ms=clock,
         run_all=run_all,
+        identifiers=identifiers,
     )
     compaction = Compaction(
         index,
@@ -127,6 +130,7 @@ def compose(
         max_bases=settings.max_bases,
         stable_age_seconds=settings.stable_age_seconds,
         clock_ms=clock,
+        identifiers=identifiers,
     )
     metadata = Metadata(
         index,
@@ -201,6 +205,7 @@ def compose(
             tags=tags,
             compact_delay_seconds=settings.compact_delay_seconds,
             clock_ms=clock,
+            identifiers=identifiers,
         ),
         reconcile=reconcile,
         derived=Derived(index, cache, announcements=announcements, clock_ms=clock),

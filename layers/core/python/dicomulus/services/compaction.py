@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from itertools import groupby
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.errors import (
@@ -28,6 +29,7 @@ from dicomulus.metadata.bundle import (
 from dicomulus.services.bundles import Wanted, build_bundles
 from dicomulus.services.cache_keys import pointed_prefix, thumbnail_prefix
 from dicomulus.services.folds import chosen, fold_series, fold_study
+from dicomulus.services.identifier_notes import SaidPatientIds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -37,11 +39,15 @@ if TYPE_CHECKING:
     from dicomulus.metadata.bundle import Bundle
     from dicomulus.ports import Index, InstanceRow, ObjectInfo, ObjectStore, SeriesRow
     from dicomulus.services.fragments import FragmentReader
+    from dicomulus.services.identifier_notes import IdentifierNotes
 
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS: Final = 20
 """Times that a compaction overtaken by writes begins anew before it is left for later."""
+
+
+_NOTHING_SAID: Final[Mapping[SeriesResource, frozenset[str]]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +72,14 @@ class Compaction:
         max_bases: int,
         stable_age_seconds: int,
         clock_ms: Callable[[], int],
+        identifiers: IdentifierNotes | None = None,
     ) -> None:
         """Publish for the default base URL, if it is not empty, and for those kept already.
 
         No more than ``max_bases`` in all are kept.
 
-        A series that is up to date counts as stable that many seconds later.
+        A series that is up to date counts as stable that many seconds later. Where Orthanc's
+        identifiers are to be noted, those of instances whose study has another Patient ID are.
         """
         self._index = index
         self._cache = cache
@@ -81,6 +89,7 @@ class Compaction:
         self._max_bases = max_bases
         self._stable_age_ms = 1000 * stable_age_seconds
         self._clock_ms = clock_ms
+        self._identifiers = identifiers
 
     def compact(self, series: Collection[SeriesResource]) -> dict[SeriesResource, int]:
         """Bring series and their studies up to date; one that cannot be stops no other.
@@ -112,9 +121,10 @@ class Compaction:
     ) -> dict[SeriesResource, int]:
         pending = group
         done: dict[SeriesResource, int] = {}
+        said: dict[SeriesResource, frozenset[str]] = {}
         for _ in range(_ATTEMPTS):
-            versions = self._compact_each(pending, failures)
-            self.fold_study(study_instance_uid)
+            versions = self._compact_each(pending, failures, said)
+            self.fold_study(study_instance_uid, said)
             pending = tuple(s for s, version in versions.items() if not self._settle(s, version))
             done |= {s: version for s, version in versions.items() if s not in pending}
             if not pending:
@@ -126,12 +136,15 @@ class Compaction:
         return self._index.settle_series(series, version, stable_due_ms=stable_due_ms)
 
     def _compact_each(
-        self, group: tuple[SeriesResource, ...], failures: list[UnavailableError]
+        self,
+        group: tuple[SeriesResource, ...],
+        failures: list[UnavailableError],
+        said: dict[SeriesResource, frozenset[str]],
     ) -> dict[SeriesResource, int]:
         versions: dict[SeriesResource, int] = {}
         for series in group:
             try:
-                version = self._compact_series(series)
+                version = self._compact_series(series, said)
             except UnavailableError as exc:
                 failures.append(exc)
                 continue
@@ -139,7 +152,9 @@ class Compaction:
                 versions[series] = version
         return versions
 
-    def _compact_series(self, series: SeriesResource) -> int | None:
+    def _compact_series(
+        self, series: SeriesResource, said: dict[SeriesResource, frozenset[str]]
+    ) -> int | None:
         """Publish one series; give the version it was published at."""
         for _ in range(_ATTEMPTS):
             row = self._index.get_series(series)
@@ -147,7 +162,10 @@ class Compaction:
                 return None
             rows = chosen(self.instance_rows(series))
             published = self._publish(row, rows)
-            folded = fold_series(row, rows, text_of=self._fragments.text, tags=self._tags)
+            text_of = self._text_of()
+            folded = fold_series(row, rows, text_of=text_of, tags=self._tags)
+            if isinstance(text_of, SaidPatientIds):
+                said[series] = frozenset(text_of.found)
             if self._index.fold_series(folded) and published:
                 logger.info(
                     "series compacted",
@@ -160,6 +178,10 @@ class Compaction:
                 return row.version
         raise UnavailableError("a series changes faster than it can be compacted")
 
+    def _text_of(self) -> Callable[[InstanceRow], bytes]:
+        text_of = self._fragments.text
+        return text_of if self._identifiers is None else SaidPatientIds(text_of)
+
     def instance_rows(self, series: SeriesResource) -> Iterator[InstanceRow]:
         """Give all instance rows of a series."""
         after: str | None = None
@@ -170,13 +192,22 @@ class Compaction:
                 return
             after = page.next
 
-    def fold_study(self, study_instance_uid: str) -> None:
-        """Bring a study row up to date with its series rows."""
+    def fold_study(
+        self, study_instance_uid: str, said: Mapping[SeriesResource, frozenset[str]] = _NOTHING_SAID
+    ) -> None:
+        """Bring a study row up to date with its series rows.
+
+        Args:
+            study_instance_uid: The study.
+            said: The Patient IDs that the instances of some of its series say.
+        """
         for _ in range(_ATTEMPTS):
             before = self._index.get_studies([study_instance_uid]).get(study_instance_uid)
             version = before.version if before else 0
             rows = self._index.query_series(study_instance_uid)
             after = fold_study(study_instance_uid, rows, version=version + 1)
+            if self._identifiers is not None:
+                self._identifiers.note_fold(before, after, series=rows, said=said)
             if self._index.fold_study(after, expected_version=version):
                 return
         raise UnavailableError("a study changes faster than it can be folded")

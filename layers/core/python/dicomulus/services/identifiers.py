@@ -5,12 +5,11 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Final
 
-from dicomulus.dicom.level_json import parse_json_object
-from dicomulus.dicom.matching import joined_text
 from dicomulus.dicom.orthanc_id import Level, is_orthanc_id, level_of, patient_of
 from dicomulus.dicom.resource import InstanceResource, PatientResource, SeriesResource
 from dicomulus.errors import IdentifierNotFoundError
 from dicomulus.ports import SearchPath
+from dicomulus.services.identifier_notes import patient_id_in
 from dicomulus.services.search_keys import exact_range
 
 if TYPE_CHECKING:
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
     from dicomulus.dicom.resource import Resource
     from dicomulus.ports import Index, StudyEntry, StudyRow
-
-_PATIENT_ID: Final = "00100020"
 
 _STUDIES_READ: Final = 100
 """Study rows read in one call."""
@@ -68,11 +65,6 @@ def _holds_rows(index: Index, series: SeriesResource) -> bool:
     return bool(index.query_instances(series, limit=1).items)
 
 
-def patient_id_of(row: StudyRow) -> str:
-    """Give the Patient ID of a study, by which its identifiers are made."""
-    return joined_text(parse_json_object(row.answer).get(_PATIENT_ID))
-
-
 def studies_of(index: Index, patient: PatientResource) -> Iterator[StudyRow]:
     """Go through the studies of a patient that have instances, newest first."""
     batch: list[str] = []
@@ -88,7 +80,7 @@ def _read(index: Index, patient: PatientResource, uids: list[str]) -> Iterator[S
     rows = index.get_studies(uids) if uids else {}
     for uid in dict.fromkeys(uids):
         row = rows.get(uid)
-        if row and row.instance_count and patient_of(patient_id_of(row)) == patient:
+        if row and row.instance_count and patient_of(patient_id_in(row.answer)) == patient:
             yield row
 
 

@@ -43,10 +43,11 @@ from dicomulus.ports import (
 )
 from dicomulus.services.cache_keys import pointed_prefix
 from dicomulus.services.folds import instance_answer, instance_text, level_rows, levels_text
+from dicomulus.services.identifier_notes import patient_id_in
 from dicomulus.services.row_tags import further_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from dicomulus.dicom.dataset_json import ConvertedInstance
     from dicomulus.dicom.main_tags import MainTags
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
         StudyRow,
     )
     from dicomulus.services.folds import LevelRows
+    from dicomulus.services.identifier_notes import IdentifierNotes
     from dicomulus.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -138,10 +140,12 @@ class Ingest:
         tags: MainTags,
         clock_ms: Callable[[], int],
         run_all: RunAll,
+        identifiers: IdentifierNotes | None = None,
     ) -> None:
         """Write rows with these tags to the index, what is too large to the cache store.
 
-        The objects of a batch are read, and looked at again, through ``run_all``.
+        The objects of a batch are read, and looked at again, through ``run_all``. Orthanc's
+        identifiers of what they hold are noted before, where that is asked for.
         """
         self._index = index
         self._storage = storage
@@ -151,6 +155,7 @@ class Ingest:
         self._tags = tags
         self._clock_ms = clock_ms
         self._run_all = run_all
+        self._identifiers = identifiers
         self._dictionaries = _Dictionaries(index)
 
     def look_at(
@@ -341,6 +346,8 @@ class Ingest:
                 if look.rejection != objects[key].rejection
             }
         )
+        if self._identifiers is not None:
+            self._identifiers.note(_identified(looks.values()))
         now_ms = self._clock_ms()
         delay_seconds = self._settings.compact_delay_seconds
         due = self._index.commit(
@@ -417,6 +424,12 @@ def _instance_number(attributes: Mapping[str, object]) -> int | None:
 
 def _instances(look: Look) -> frozenset[InstanceResource]:
     return frozenset() if look.row is None else frozenset({look.row.instance})
+
+
+def _identified(looks: Iterable[Look]) -> Iterator[tuple[str, InstanceResource]]:
+    for look in looks:
+        if look.row is not None and look.study is not None:
+            yield patient_id_in(look.study.answer), look.row.instance
 
 
 def _changes(looks: Mapping[str, Look], objects: Mapping[str, ObjectRow]) -> InstanceChanges:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.errors import DerivedDataMissingError
 from dicomulus.ports import InstanceChanges, SearchPath
+from dicomulus.services.identifier_notes import patient_id_in, patient_id_in_instance
 from dicomulus.services.row_tags import renewed
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from dicomulus.dicom.resource import SeriesResource
     from dicomulus.ports import Index, InstanceRow, Page, SeriesRow
     from dicomulus.services.fragments import FragmentReader
+    from dicomulus.services.identifier_notes import IdentifierNotes
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +52,15 @@ class Reindex:
         tags: MainTags,
         compact_delay_seconds: int,
         clock_ms: Callable[[], int],
+        identifiers: IdentifierNotes | None = None,
     ) -> None:
-        """Renew rows for some lists."""
+        """Renew rows for some lists, and note the identifiers of what they are of, if asked to."""
         self._index = index
         self._fragments = fragments
         self._tags = tags
         self._delay_ms = 1_000 * compact_delay_seconds
         self._clock_ms = clock_ms
+        self._identifiers = identifiers
 
     def series(self) -> Iterator[SeriesRow]:
         """Walk all series of the archive."""
@@ -78,9 +83,12 @@ class Reindex:
         """
         written = missing = 0
         moved = is_due = False
+        said: dict[bytes, str] = {}
+        study = self._study_patient_id(row.series)
         after: str | None = None
         while True:
             page: Page[InstanceRow] = self._index.query_instances(row.series, after, limit=_PAGE)
+            self._note_identifiers(page, study, said)
             news, lost = self._renewed(page)
             missing += lost
             if news or (row.main_tags != self._tags.name and not moved):
@@ -93,6 +101,31 @@ class Reindex:
             uid = row.series.series_instance_uid
             logger.info("series renewed", extra={"series_instance_uid": uid, "rows": written})
         return Renewal(rows=written, missing=missing, moved=moved, is_due=is_due)
+
+    def _study_patient_id(self, series: SeriesResource) -> str:
+        if self._identifiers is None:
+            return ""
+        uid = series.study_instance_uid
+        row = self._index.get_studies([uid]).get(uid)
+        return "" if row is None else patient_id_in(row.answer)
+
+    def _note_identifiers(
+        self, page: Page[InstanceRow], study_patient_id: str, said: dict[bytes, str]
+    ) -> None:
+        """Note those of the study's Patient ID, and of what the instances themselves say.
+
+        Instances that say the same of the levels above them have the same Patient ID.
+        """
+        if self._identifiers is None:
+            return
+        noted = [(study_patient_id, row.instance) for row in page.items]
+        for row in page.items:
+            if row.levels_digest not in said:
+                with suppress(DerivedDataMissingError):
+                    said[row.levels_digest] = patient_id_in_instance(self._fragments.text(row))
+            if row.levels_digest in said:
+                noted.append((said[row.levels_digest], row.instance))
+        self._identifiers.note(noted)
 
     def _renewed(self, page: Page[InstanceRow]) -> tuple[list[InstanceRow], int]:
         news: list[InstanceRow] = []

@@ -1,0 +1,124 @@
+"""Orthanc's identifiers noted in the index, so that what they are of is found.
+
+Ingest notes those that an instance's own Patient ID makes, before its row is there. A study has
+the Patient ID of its fold; compaction notes those that it makes of instances that say another one,
+before the fold is there.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+from dicomulus.dicom.json_members import tagged_members
+from dicomulus.dicom.level_json import parse_json_object
+from dicomulus.dicom.matching import joined_text
+from dicomulus.dicom.orthanc_id import identifiers_of
+from dicomulus.dicom.resource import InstanceResource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from dicomulus.dicom.resource import Resource, SeriesResource
+    from dicomulus.ports import Index, InstanceRow, SeriesRow, StudyRow
+
+_PATIENT_ID: Final = "00100020"
+
+_REMEMBERED: Final = 10_000
+"""Identifiers of patients, studies and series known to be noted."""
+
+_REMEMBERED_MS: Final = 600_000
+"""Milliseconds for which that is believed: the index may be another one by then, by a restore."""
+
+_PAGE: Final = 500
+"""Instances noted in one call."""
+
+
+@lru_cache(256)
+def patient_id_in(text: bytes) -> str:
+    """Give the Patient ID that a row's JSON has; empty where it has none."""
+    return joined_text(parse_json_object(text).get(_PATIENT_ID))
+
+
+def patient_id_in_instance(text: bytes) -> str:
+    """Give the Patient ID of an instance's complete JSON, as its study's row would have it."""
+    found = tagged_members(text).get(_PATIENT_ID)
+    return "" if found is None else patient_id_in(f"{{{found}}}".encode())
+
+
+class IdentifierNotes:
+    """Notes identifiers; those above instances once in a while."""
+
+    def __init__(self, index: Index, *, clock_ms: Callable[[], int]) -> None:
+        """Note them in an index."""
+        self._index = index
+        self._clock_ms = clock_ms
+        self._noted: set[str] = set()
+        self._forget_ms = 0
+        self._lock = Lock()
+
+    def note(self, instances: Iterable[tuple[str, InstanceResource]]) -> None:
+        """Note identifiers of instances, each with a Patient ID, and of all above them."""
+        found: dict[str, Resource] = {}
+        for patient_id, instance in instances:
+            found |= identifiers_of(patient_id, instance)
+        with self._lock:
+            if self._clock_ms() >= self._forget_ms or len(self._noted) > _REMEMBERED:
+                self._noted = set()
+                self._forget_ms = self._clock_ms() + _REMEMBERED_MS
+            news = {key: of for key, of in found.items() if key not in self._noted}
+        if not news:
+            return
+        self._index.note_identifiers(news)
+        above = {key for key, of in news.items() if not isinstance(of, InstanceResource)}
+        with self._lock:
+            self._noted |= above
+
+    def note_series(self, patient_id: str, series: SeriesResource) -> None:
+        """Note identifiers of all instances of a series, with one Patient ID."""
+        after: str | None = None
+        while True:
+            page = self._index.query_stored_objects(series, after, limit=_PAGE)
+            self.note((patient_id, row.instance) for row in page.items)
+            if page.next is None:
+                return
+            after = page.next
+
+    def note_fold(
+        self,
+        before: StudyRow | None,
+        after: StudyRow,
+        *,
+        series: Iterable[SeriesRow],
+        said: Mapping[SeriesResource, frozenset[str]],
+    ) -> None:
+        """Note what the Patient ID of a study's new fold makes of instances that say another.
+
+        Args:
+            before: The row that is replaced.
+            after: The row that is not written yet.
+            series: All series of the study.
+            said: The Patient IDs that all instances of some series say, those that have changed.
+        """
+        patient_id = patient_id_in(after.answer)
+        is_new = before is None or patient_id_in(before.answer) != patient_id
+        for row in series:
+            known = said.get(row.series)
+            if (is_new and known is None) or (known and known != {patient_id}):
+                self.note_series(patient_id, row.series)
+
+
+class SaidPatientIds:
+    """Reads instances' JSON, and keeps in mind which Patient IDs they say."""
+
+    def __init__(self, text_of: Callable[[InstanceRow], bytes]) -> None:
+        """Read them so."""
+        self._text_of = text_of
+        self.found: set[str] = set()
+
+    def __call__(self, row: InstanceRow) -> bytes:
+        """Give the JSON of one."""
+        text = self._text_of(row)
+        self.found.add(patient_id_in_instance(text))
+        return text
