@@ -52,7 +52,12 @@ from dicomulus.adapters.aws.table import (
     study_item,
     study_row,
 )
-from dicomulus.dicom.resource import InstanceResource, SeriesResource, canonical_key
+from dicomulus.dicom.resource import (
+    InstanceResource,
+    SeriesResource,
+    canonical_key,
+    compressed_key,
+)
 from dicomulus.errors import CorruptFragmentError
 from dicomulus.ports import Fragment, InstanceRow, SearchKeys, SearchPath, SeriesRow, StudyRow
 from dicomulus.services.folds import first_series_row, fold_study, instance_answer
@@ -266,9 +271,23 @@ study_rows = st.builds(
 )
 
 
-@given(row=instance_rows)
-def test_instance_rows_are_read_as_they_were_written(row: InstanceRow) -> None:
-    assert instance_row(InstanceItem.from_raw_data(instance_item(row).serialize())) == row
+@given(row=instance_rows, compressed_size=counts.filter(bool))
+def test_instance_rows_are_read_as_they_were_written(
+    row: InstanceRow, compressed_size: int
+) -> None:
+    canonical = replace(row, object_key=canonical_key(row.instance))
+    compressed = replace(
+        row, object_key=compressed_key(row.instance), compressed_size=compressed_size
+    )
+    for each in (row, canonical, compressed):
+        assert instance_row(InstanceItem.from_raw_data(instance_item(each).serialize())) == each
+
+
+def test_a_compressed_object_costs_a_few_bytes_of_an_item() -> None:
+    row = ct_row()
+    compressed = replace(row, object_key=compressed_key(CT), compressed_size=250_000)
+    plain, small = (len(instance_item(each).body) for each in (row, compressed))
+    assert small - plain <= 16
 
 
 @given(row=series_rows)

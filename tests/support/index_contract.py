@@ -18,6 +18,7 @@ from dicomulus.dicom.resource import (
     PatientResource,
     SeriesResource,
     canonical_key,
+    compressed_key,
 )
 from dicomulus.ports import (
     CARRIED_CUT,
@@ -169,6 +170,7 @@ def various_rows() -> list[InstanceRow]:
         instance_row(instance_of(sop=3), instance_number=-7, object_modified_ms=5),
         instance_row(instance_of(sop=4), attributes=b"{}", frame_table=bytes(9_000)),
         instance_row(instance_of(sop=7), canonical),
+        instance_row(instance_of(sop=7), compressed_key(instance_of(sop=7)), compressed_size=9),
         instance_row(InstanceResource("1.2.1", "1.2.1.1", "not/a uid"), "odd"),
     ]
 
@@ -227,9 +229,12 @@ class IndexContract:
         assert index.get_instance(instance_of()) == tuple(rows)
         assert set(index.indexed_etags(keys)) == set(keys)
 
-    def test_a_canonical_key_counts_as_having_held_its_own_instance(self, index: Index) -> None:
+    @pytest.mark.parametrize("key_of", [canonical_key, compressed_key])
+    def test_a_canonical_key_counts_as_having_held_its_own_instance(
+        self, index: Index, key_of: Callable[[InstanceResource], str]
+    ) -> None:
         own, other = instance_of(1), instance_of(2)
-        key = canonical_key(own)
+        key = key_of(own)
         assert index.note_objects({key: frozenset()})[key].instances == {own}
         assert index.note_objects({key: frozenset({own})})[key].instances == {own}
         assert index.note_objects({key: frozenset({other})})[key].instances == {own, other}
@@ -309,8 +314,11 @@ class IndexContract:
         commit(index, deleting(row))
         assert index.indexed_etags([row.object_key]) == {}
 
-    def test_a_canonical_key_is_settled_by_its_row(self, index: Index) -> None:
-        row = instance_row(instance_of(), canonical_key(instance_of()))
+    @pytest.mark.parametrize("key_of", [canonical_key, compressed_key])
+    def test_a_canonical_key_is_settled_by_its_row(
+        self, index: Index, key_of: Callable[[InstanceResource], str]
+    ) -> None:
+        row = instance_row(instance_of(), key_of(instance_of()))
         index.note_objects({row.object_key: frozenset({row.instance})})
         commit(index, putting(row))
         assert index.indexed_etags([row.object_key]) == {row.object_key: row.object_etag}
@@ -645,6 +653,13 @@ class IndexContract:
 
     def test_a_series_that_is_not_there_has_no_stored_objects(self, index: Index) -> None:
         assert index.query_stored_objects(series_of()) == Page(())
+
+    def test_what_an_object_takes_is_kept_where_it_is_compressed(self, index: Index) -> None:
+        instance = instance_of()
+        small = instance_row(instance, compressed_key(instance), compressed_size=250_000)
+        plain = instance_row(instance, canonical_key(instance))
+        commit(index, putting(small, plain))
+        assert index.get_instance(instance) == (plain, small)
 
     # series and their versions
 

@@ -104,11 +104,14 @@ class MemoryStore:
         expires_seconds: int,
         if_match: str | None = None,
         content_type: str | None = None,
+        content_encoding: str | None = None,
     ) -> PresignedRequest | None:
         """Give what a test can take apart, where the test says that the store has a place."""
         if not self.address:
             return None
         wishes = {"expires": expires_seconds, "content-type": content_type or ""}
+        if content_encoding is not None:
+            wishes["content-encoding"] = content_encoding
         headers = {} if if_match is None else {"If-Match": f'"{if_match}"'}
         url = f"{self.address}/{quote(key)}?{urlencode(wishes)}"
         return PresignedRequest("GET", url, headers)

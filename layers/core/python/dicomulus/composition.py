@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from dicomulus.adapters.compressed_store import CompressedStore
 from dicomulus.dicom.main_tags import main_tags
 from dicomulus.errors import ConfigurationError
 from dicomulus.ports import LookAtObjects
@@ -103,6 +104,7 @@ def compose(
         clock: Gives milliseconds since the epoch.
         pace: Is told of the bytes that a verification reads, and may take its time.
     """
+    storage = CompressedStore(storage)
     fragments = FragmentReader(index, cache, queue=queue)
     tags = main_tags(
         settings.main_study_tags,

@@ -49,6 +49,7 @@
     ├── PreconditionFailedError        a condition names another state than there is
     ├── CorruptFragmentError           stored metadata fails its own checks
     ├── DamagedContentError            the content of an attachment is not what was put
+    ├── CorruptObjectError             a compressed object fails its own checks
     ├── RemoteError                    what the command meets at the server that it talks to
     │   ├── RemoteUnavailableError     it cannot be reached, or stays unavailable
     │   ├── RemoteRefusedError         it refuses the request
@@ -406,6 +407,12 @@ class DamagedContentError(DicomulusError):
     """The content of an attachment is missing or not what was put."""
 
     code = "damaged-content"
+
+
+class CorruptObjectError(DicomulusError):
+    """An object that is compressed at rest is not as it was written."""
+
+    code = "corrupt-object"
 
 
 class RemoteError(DicomulusError):

@@ -49,6 +49,8 @@ class InstanceRow:
     object_etag: str
     object_size: int
     object_modified_ms: int
+    compressed_size: int | None = None
+    """Bytes that the object takes where it is stored, if it is compressed there."""
     checksum: str = ""
     """``algorithm:hex`` of the object's bytes; empty while not yet known."""
     sop_class_uid: str
@@ -597,6 +599,8 @@ class ObjectInfo:
     """``algorithm:hex`` of the whole object where the store knows it."""
     is_archived: bool = False
     """Whether its bytes cannot be read until somebody has restored it."""
+    compressed_size: int | None = None
+    """Bytes that it takes, if it is compressed where it is stored; the rest tells of its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -706,7 +710,10 @@ class ObjectStore(Protocol):
         ...
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Walk the objects under a prefix, in no promised order."""
+        """Walk the objects under a prefix, in no promised order.
+
+        The size of one that is compressed is what it takes, and its content's is not told.
+        """
         ...
 
     def presigned_get(
@@ -716,6 +723,7 @@ class ObjectStore(Protocol):
         expires_seconds: int,
         if_match: str | None = None,
         content_type: str | None = None,
+        content_encoding: str | None = None,
     ) -> PresignedRequest | None:
         """Make a request that reads an object from where the store itself is; nothing is looked at.
 
@@ -725,6 +733,8 @@ class ObjectStore(Protocol):
                 credentials end.
             if_match: The request is refused too while the object has another entity tag.
             content_type: What the answer calls the object.
+            content_encoding: How the answer says that its bytes are encoded. One that is compressed
+                where it is stored is sent so, whoever asks.
 
         Returns:
             The request, or none where the store has no place that clients reach.

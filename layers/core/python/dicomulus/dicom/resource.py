@@ -105,10 +105,11 @@ def study_path(study_instance_uid: str) -> str:
 
 _KEY_PREFIX: Final = "dicom/"
 _KEY_SUFFIX: Final = ".dcm"
+_COMPRESSED_SUFFIX: Final = ".gz"
 
 
 def canonical_key(instance: InstanceResource) -> str:
-    """Give the object key under which a stored instance lies."""
+    """Give the object key under which a stored instance lies, unless it is compressed there."""
     parts = (
         instance.study_instance_uid,
         instance.series_instance_uid,
@@ -117,12 +118,38 @@ def canonical_key(instance: InstanceResource) -> str:
     return _KEY_PREFIX + "/".join(quote_uid(uid) for uid in parts) + _KEY_SUFFIX
 
 
+def compressed_key(instance: InstanceResource) -> str:
+    """Give the object key under which a stored instance lies that is compressed at rest."""
+    return canonical_key(instance) + _COMPRESSED_SUFFIX
+
+
+def is_key_of(object_key: str, instance: InstanceResource) -> bool:
+    """Whether a key is the canonical one of an instance, compressed or not."""
+    return object_key.removesuffix(_COMPRESSED_SUFFIX) == canonical_key(instance)
+
+
+def is_compressed_key(object_key: str) -> bool:
+    """Whether a key is a canonical one of an instance that is compressed at rest."""
+    return object_key.endswith(_KEY_SUFFIX + _COMPRESSED_SUFFIX) and (
+        instance_of_key(object_key) is not None
+    )
+
+
+def other_form(object_key: str) -> str | None:
+    """Give the other canonical key of a canonical key's instance; none for any other key."""
+    if instance_of_key(object_key) is None:
+        return None
+    plain = object_key.removesuffix(_COMPRESSED_SUFFIX)
+    return plain + _COMPRESSED_SUFFIX if plain == object_key else plain
+
+
 def instance_of_key(object_key: str) -> InstanceResource | None:
     """Give the instance that a canonical key names; none for any other key."""
-    if not (object_key.startswith(_KEY_PREFIX) and object_key.endswith(_KEY_SUFFIX)):
+    plain = object_key.removesuffix(_COMPRESSED_SUFFIX)
+    if not (plain.startswith(_KEY_PREFIX) and plain.endswith(_KEY_SUFFIX)):
         return None
-    parts = object_key[len(_KEY_PREFIX) : -len(_KEY_SUFFIX)].split("/")
+    parts = plain[len(_KEY_PREFIX) : -len(_KEY_SUFFIX)].split("/")
     if len(parts) != 3 or not all(parts):
         return None
     instance = InstanceResource(*(unquote(part) for part in parts))
-    return instance if canonical_key(instance) == object_key else None
+    return instance if canonical_key(instance) == plain else None

@@ -27,7 +27,7 @@ from dicomulus.dicom.level_json import (
     parse_json_object,
 )
 from dicomulus.dicom.main_tags import BUILT_IN
-from dicomulus.dicom.resource import canonical_key, study_path
+from dicomulus.dicom.resource import is_key_of, study_path
 from dicomulus.ports import SeriesRow, StudyRow
 from dicomulus.services.search_keys import search_keys
 
@@ -74,7 +74,7 @@ def choose(rows: Sequence[Held]) -> Held:
     return min(
         rows,
         key=lambda row: (
-            row.object_key != canonical_key(row.instance),
+            not is_key_of(row.object_key, row.instance),
             row.damaged,
             row.object_modified_ms,
             row.object_key,

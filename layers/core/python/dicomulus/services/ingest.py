@@ -295,6 +295,7 @@ class Ingest:
             object_etag=info.etag,
             object_size=info.size,
             object_modified_ms=info.modified_ms,
+            compressed_size=info.compressed_size,
             checksum=info.checksum,
             sop_class_uid=_sop_class_uid(converted),
             transfer_syntax_uid=transfer_syntax_uid,

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.resource import (
     SeriesResource,
-    canonical_key,
     instance_of_key,
+    is_key_of,
     study_path,
 )
 from dicomulus.errors import (
@@ -183,7 +183,7 @@ class Reconcile:
         while True:
             page = self._index.query_stored_objects(series, after)
             for each in page.items:
-                if each.object_key == canonical_key(each.instance):
+                if is_key_of(each.object_key, each.instance):
                     held[each.object_key] = each.object_etag
             if page.next is None:
                 return held

@@ -44,6 +44,7 @@ STATUS: Final[dict[type[DicomulusError], HTTPStatus]] = {
     errors.PreconditionFailedError: HTTPStatus.PRECONDITION_FAILED,
     errors.CorruptFragmentError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.DamagedContentError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.CorruptObjectError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.ConfigurationError: HTTPStatus.INTERNAL_SERVER_ERROR,
     # Of the command alone: no request meets them.
     errors.RemoteError: HTTPStatus.INTERNAL_SERVER_ERROR,

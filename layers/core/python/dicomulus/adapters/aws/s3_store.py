@@ -270,6 +270,7 @@ class S3Store:
         expires_seconds: int,
         if_match: str | None = None,
         content_type: str | None = None,
+        content_encoding: str | None = None,
     ) -> PresignedRequest | None:
         """See ``ObjectStore``."""
         wishes: dict[str, Any] = {}
@@ -278,6 +279,8 @@ class S3Store:
             wishes["IfMatch"] = headers["If-Match"] = _quoted(if_match)
         if content_type is not None:
             wishes["ResponseContentType"] = content_type
+        if content_encoding is not None:
+            wishes["ResponseContentEncoding"] = content_encoding
         with translated_failures("S3"):
             url = self.client.generate_presigned_url(
                 "get_object",

@@ -55,6 +55,7 @@ from dicomulus.dicom.resource import (
     PatientResource,
     SeriesResource,
     canonical_key,
+    compressed_key,
     instance_of_key,
     quote_uid,
     resource_of,
@@ -389,14 +390,13 @@ def instance_item(row: InstanceRow) -> InstanceItem:
 
 
 def _instance_sections(row: InstanceRow) -> bytes:
-    canonical = row.object_key == canonical_key(row.instance)
     facts = [
         row.sop_class_uid,
         row.transfer_syntax_uid,
         row.instance_number,
         row.fragment.dictionary or None,
         row.main_tags or None,
-        None if canonical else row.object_key,
+        _key_fact(row),
         list(row.warnings) or None,
         row.damaged or None,
         row.fragment.pointer or None,
@@ -405,18 +405,34 @@ def _instance_sections(row: InstanceRow) -> bytes:
     return join_sections(facts, row.attributes, row.further)
 
 
+def _key_fact(row: InstanceRow) -> int | str | None:
+    """Write the key of an object: nothing or its compressed size for the instance's own keys."""
+    if row.object_key == canonical_key(row.instance):
+        return None
+    is_compressed = row.object_key == compressed_key(row.instance)
+    # What is under such a key and not compressed has no row, but for one made by hand.
+    return row.compressed_size or 0 if is_compressed else row.object_key
+
+
+def _key_of_fact(fact: int | str | None, instance: InstanceResource) -> str:
+    if isinstance(fact, str):
+        return fact
+    return canonical_key(instance) if fact is None else compressed_key(instance)
+
+
 def instance_row(item: InstanceItem) -> InstanceRow:
     """Read an instance row."""
     instance = _instance(item)
     facts, (attributes, further) = _instance_content(item, instance)
     sop_class_uid, transfer_syntax_uid, number, dictionary, main_tags = facts[:5]
-    object_key, warnings, damaged, fragment_pointer, frame_table_pointer = facts[5:]
+    key_fact, warnings, damaged, fragment_pointer, frame_table_pointer = facts[5:]
     return InstanceRow(
         instance=instance,
-        object_key=canonical_key(instance) if object_key is None else object_key,
+        object_key=_key_of_fact(key_fact, instance),
         object_etag=unpack_text(item.etag),
         object_size=int(item.size),
         object_modified_ms=int(item.modified_ms),
+        compressed_size=key_fact or None if isinstance(key_fact, int) else None,
         checksum=unpack_text(item.checksum) if item.checksum else "",
         sop_class_uid=sop_class_uid,
         transfer_syntax_uid=transfer_syntax_uid,
@@ -456,10 +472,10 @@ def instance_answer(item: InstanceItem) -> InstanceAnswer:
     """Read of an instance row what a search needs."""
     instance = _instance(item)
     facts, (attributes, _) = _instance_content(item, instance)
-    object_key, damaged = facts[5], facts[7]
+    key_fact, damaged = facts[5], facts[7]
     return InstanceAnswer(
         instance=instance,
-        object_key=canonical_key(instance) if object_key is None else object_key,
+        object_key=_key_of_fact(key_fact, instance),
         object_modified_ms=int(item.modified_ms),
         damaged=bool(damaged),
         instance_number=facts[2],
@@ -478,10 +494,10 @@ def stored_object(item: InstanceItem) -> StoredObject:
     """Read of an instance row what sending its object needs."""
     instance = _instance(item)
     facts, _ = _instance_content(item, instance)
-    object_key, damaged = facts[5], facts[7]
+    key_fact, damaged = facts[5], facts[7]
     return StoredObject(
         instance=instance,
-        object_key=canonical_key(instance) if object_key is None else object_key,
+        object_key=_key_of_fact(key_fact, instance),
         object_etag=unpack_text(item.etag),
         object_size=int(item.size),
         object_modified_ms=int(item.modified_ms),

@@ -30,6 +30,7 @@ INSTANCE_COLUMNS: Final = (
     "frame_table",
     "frame_table_pointer",
     "warnings",
+    "compressed_size",
 )
 """Columns of ``instance`` besides its series, in the order of their values everywhere."""
 
@@ -133,6 +134,7 @@ INDEX_SCHEMA: Final = Schema(
             frame_table BLOB NOT NULL,
             frame_table_pointer TEXT NOT NULL,
             warnings TEXT NOT NULL,
+            compressed_size INTEGER,
             UNIQUE (series_id, sop_instance_uid, object_key)
         )
         """,

@@ -856,6 +856,7 @@ def _put_values(ids: _SeriesIds, row: InstanceRow) -> tuple[object, ...]:
         row.frame_table,
         row.frame_table_pointer,
         json.dumps(row.warnings) if row.warnings else "",
+        row.compressed_size,
     )
 
 
@@ -873,13 +874,14 @@ def _instance_row(series: SeriesResource, values: Any) -> InstanceRow:
     sop, key, etag, size, modified_ms, checksum, sop_class, syntax, number = values[:9]
     damaged, attributes, further, main_tags, digest = values[9:14]
     data, pointer, dictionary, raw_length, crc32 = values[14:19]
-    frame_table, frame_table_pointer, warnings = values[19:]
+    frame_table, frame_table_pointer, warnings, compressed_size = values[19:]
     return InstanceRow(
         instance=InstanceResource(series.study_instance_uid, series.series_instance_uid, sop),
         object_key=key,
         object_etag=etag,
         object_size=size,
         object_modified_ms=modified_ms,
+        compressed_size=compressed_size,
         checksum=checksum,
         sop_class_uid=sop_class,
         transfer_syntax_uid=syntax,
