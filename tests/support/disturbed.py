@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 
+    from dicomulus.dicom.orthanc_id import Level
     from dicomulus.dicom.resource import InstanceResource, Resource, SeriesResource
     from dicomulus.ports import (
         Change,
         DictionaryRow,
+        DocumentRow,
         EntryPage,
         HeldChecksum,
         Index,
@@ -146,6 +148,27 @@ class DisturbedIndex:
     def forget_object(self, row: ObjectRow) -> bool:
         self._may_crash()
         return self._inner.forget_object(row)
+
+    # documents
+
+    def get_documents(self, object_keys: Collection[str]) -> Mapping[str, DocumentRow]:
+        return self._inner.get_documents(object_keys)
+
+    def put_document(self, row: DocumentRow, *, instead_of: int | None = None) -> bool:
+        self._may_crash()
+        return self._inner.put_document(row, instead_of=instead_of)
+
+    def forget_document(self, object_key: str, version: int) -> bool:
+        self._may_crash()
+        return self._inner.forget_document(object_key, version)
+
+    def labelled(
+        self, level: Level, label: str, after: str | None = None, *, limit: int = 1000
+    ) -> Page[Resource]:
+        return self._inner.labelled(level, label, after, limit=self._short(limit))
+
+    def used_labels(self) -> tuple[str, ...]:
+        return self._inner.used_labels()
 
     # dictionaries
 

@@ -48,6 +48,7 @@ from tests.support.builders import (
     series_row,
     study_row,
 )
+from tests.support.document_contract import DocumentContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -175,7 +176,7 @@ def various_rows() -> list[InstanceRow]:
     ]
 
 
-class IndexContract:
+class IndexContract(DocumentContract):
     """Inherited by a class with a fixture ``index`` that gives an empty index."""
 
     MANY = 130

@@ -19,6 +19,7 @@ from dicomulus.services.changes import Changes
 from dicomulus.services.compaction import Compaction
 from dicomulus.services.delete import Delete
 from dicomulus.services.derived import Derived
+from dicomulus.services.documents import Documents
 from dicomulus.services.file_set import FileSets
 from dicomulus.services.fragments import FragmentReader
 from dicomulus.services.identifier_notes import IdentifierNotes
@@ -112,9 +113,12 @@ def compose(
         instance=settings.main_instance_tags,
     )
     identifiers = IdentifierNotes(index, clock_ms=clock) if settings.orthanc_path else None
+    changes = Changes(index, clock_ms=clock)
+    documents = Documents(index, storage, changes=changes, clock_ms=clock)
     ingest = Ingest(
         index,
         storage,
+        documents=documents,
         cache=cache,
         queue=queue,
         settings=settings,
@@ -176,6 +180,7 @@ def compose(
         storage=storage,
         cache=cache,
         queue=queue,
+        documents=documents,
         ingest=ingest,
         compaction=compaction,
         stability=Stability(
@@ -243,7 +248,7 @@ def compose(
             clock_ms=clock,
             run_all=run_all,
         ),
-        changes=Changes(index, clock_ms=clock),
+        changes=changes,
     )
 
 

@@ -43,10 +43,12 @@
     ├── UnavailableError               try again later
     │   ├── StorageFullError           there is no room
     │   ├── ObjectChangedError         an object is no longer the one planned for
+    │   ├── DamagedDocumentError       what is kept of a resource beside its objects is damaged
     │   └── DerivedDataMissingError    something derived is gone; it is being rebuilt
     ├── RejectedObjectError            an object that cannot be indexed, and why
     ├── ObjectNotFoundError            no object under that key
     ├── PreconditionFailedError        a condition names another state than there is
+    ├── RevisionMismatchError          a change is for another revision than there is
     ├── CorruptFragmentError           stored metadata fails its own checks
     ├── DamagedContentError            the content of an attachment is not what was put
     ├── CorruptObjectError             a compressed object fails its own checks
@@ -373,6 +375,13 @@ class ObjectChangedError(UnavailableError):
     code = "object-changed"
 
 
+class DamagedDocumentError(UnavailableError):
+    """The attachments, metadata and labels of a resource are unknown until somebody mends them."""
+
+    code = "damaged-document"
+    retry_after_seconds = 600
+
+
 class DerivedDataMissingError(UnavailableError):
     """Something that can be rebuilt from the storage area is missing."""
 
@@ -395,6 +404,12 @@ class PreconditionFailedError(DicomulusError):
     """A condition names another state than there is."""
 
     code = "precondition-failed"
+
+
+class RevisionMismatchError(DicomulusError):
+    """Somebody else has changed what a change was made for."""
+
+    code = "revision-mismatch"
 
 
 class CorruptFragmentError(DicomulusError):

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, Type
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from dicomulus.dicom.orthanc_id import Level
     from dicomulus.dicom.resource import InstanceResource, Resource, SeriesResource
 
 T = TypeVar("T")
@@ -215,6 +216,20 @@ class ObjectRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentRow:
+    """The document of a resource, as it was when it had that entity tag."""
+
+    object_key: str
+    object_etag: str
+    resource: Resource
+    version: int
+    """Which write of the document it is of: they have rising versions."""
+    labels: frozenset[str] = frozenset()
+    content: bytes
+    """The document itself, at most 262,144 bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DictionaryRow:
     """A preset dictionary of a series, named by its content, immutable."""
 
@@ -338,8 +353,8 @@ class Index(Protocol):
     def indexed_etags(self, object_keys: Collection[str]) -> Mapping[str, str]:
         """Give the entity tag for which each key's state is settled (strong).
 
-        Settled means: exactly one instance row holds the key, or a rejection and no instance row.
-        Other keys are absent.
+        Settled means: exactly one instance row holds the key, or a rejection and no instance row;
+        of the key of a document, that it has a rejection, or else a row. Other keys are absent.
         """
         ...
 
@@ -351,7 +366,10 @@ class Index(Protocol):
         ...
 
     def known_objects(self, after: str | None = None, *, limit: int = 1000) -> Page[ObjectRow]:
-        """Walk all keys that hold an instance row or a rejection (indexed; for reconcile)."""
+        """Walk all keys that hold a row or a rejection (indexed; for reconcile).
+
+        Of a document nothing but the key is told.
+        """
         ...
 
     def walk(
@@ -366,7 +384,8 @@ class Index(Protocol):
 
         Every series of which there is any row, and every object row, is in exactly one of
         ``segments`` parts, and may be given more than once. All series of a study are in one part,
-        next to each other. Pages may be empty without being the last.
+        next to each other. Pages may be empty without being the last. Documents are given as
+        object rows.
         """
         ...
 
@@ -376,6 +395,40 @@ class Index(Protocol):
         Returns:
             Whether it was removed, or is absent.
         """
+        ...
+
+    # documents
+    def get_documents(self, object_keys: Collection[str]) -> Mapping[str, DocumentRow]:
+        """Read the rows of documents (strong); those that do not exist are absent."""
+        ...
+
+    def put_document(self, row: DocumentRow, *, instead_of: int | None = None) -> bool:
+        """Put the row of a document, unless there is one of a newer version.
+
+        One of the version ``instead_of`` is replaced, however new it is. The entries of labels
+        change with the row, in one step.
+
+        Returns:
+            Whether the row is there now.
+        """
+        ...
+
+    def forget_document(self, object_key: str, version: int) -> bool:
+        """Remove the row of a document that is still of that version, and its entries of labels.
+
+        Returns:
+            Whether it was removed, or is absent.
+        """
+        ...
+
+    def labelled(
+        self, level: Level, label: str, after: str | None = None, *, limit: int = 1000
+    ) -> Page[Resource]:
+        """Give the resources of a level that have a label, in a stable order (strong)."""
+        ...
+
+    def used_labels(self) -> tuple[str, ...]:
+        """Give all labels that any resource has, in order (strong)."""
         ...
 
     # dictionaries

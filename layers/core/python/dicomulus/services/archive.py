@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dicomulus.services.compaction import Compaction
     from dicomulus.services.delete import Delete
     from dicomulus.services.derived import Derived
+    from dicomulus.services.documents import Documents
     from dicomulus.services.file_set import FileSets
     from dicomulus.services.ingest import Ingest
     from dicomulus.services.metadata import Metadata
@@ -40,6 +41,7 @@ class Archive:
     storage: ObjectStore
     cache: ObjectStore
     queue: ChangeQueue
+    documents: Documents
     ingest: Ingest
     compaction: Compaction
     stability: Stability

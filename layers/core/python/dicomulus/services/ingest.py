@@ -20,6 +20,7 @@ from dicomulus.dicom.byte_source import RangedSource
 from dicomulus.dicom.dataset_json import convert
 from dicomulus.dicom.json_model import integer_of
 from dicomulus.dicom.level_json import parse_json_object
+from dicomulus.dicom.own_keys import is_document_key, is_own_key
 from dicomulus.dicom.resource import instance_of_key, is_addressable
 from dicomulus.dicom.transfer_syntax import is_transfer_syntax, on_the_web
 from dicomulus.errors import (
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
         SeriesRow,
         StudyRow,
     )
+    from dicomulus.services.documents import Documents
     from dicomulus.services.folds import LevelRows
     from dicomulus.services.identifier_notes import IdentifierNotes
     from dicomulus.settings import Settings
@@ -134,6 +136,7 @@ class Ingest:
         index: Index,
         storage: ObjectStore,
         *,
+        documents: Documents,
         cache: ObjectStore,
         queue: ChangeQueue,
         settings: Settings,
@@ -149,6 +152,7 @@ class Ingest:
         """
         self._index = index
         self._storage = storage
+        self._documents = documents
         self._cache = cache
         self._queue = queue
         self._settings = settings
@@ -166,6 +170,10 @@ class Ingest:
         Some tens of keys at a time share the move of their series' versions. An object that is
         still as it was written by the caller is not read, and looked at again as any other.
         """
+        own = [key for key in object_keys if is_own_key(key)]
+        if own:
+            others = [key for key in object_keys if not is_own_key(key)]
+            return self._with_documents(own, self.look_at(others, written=written))
         looks: dict[str, Look] = {}
         failed: dict[str, DicomulusError] = {}
         pending = tuple(dict.fromkeys(object_keys))
@@ -179,6 +187,17 @@ class Ingest:
                 break
         failed |= {key: ObjectChangedError("the object keeps changing") for key in pending}
         return _report(looks, failed)
+
+    def _with_documents(self, own_keys: Collection[str], others: LookReport) -> LookReport:
+        """Look at documents as well; what else is the archive's own has no rows."""
+        seen = self._documents.look_at([key for key in own_keys if is_document_key(key)])
+        _log_rejected(seen.rejected)
+        return replace(
+            others,
+            rejected={**others.rejected, **seen.rejected},
+            gone=(*others.gone, *seen.gone),
+            failed={**others.failed, **seen.failed},
+        )
 
     def _look_each(
         self,
@@ -458,14 +477,16 @@ def _ever_held(row: ObjectRow) -> frozenset[InstanceResource]:
 
 def _report(looks: Mapping[str, Look], failed: Mapping[str, DicomulusError]) -> LookReport:
     done = {key: look for key, look in looks.items() if key not in failed}
-    for key, look in done.items():
-        if look.rejection is not None:
-            logger.info(
-                "object rejected", extra={"object_key": key, "reason": look.rejection.reason}
-            )
+    rejected = {key: look.rejection.reason for key, look in done.items() if look.rejection}
+    _log_rejected(rejected)
     return LookReport(
         indexed=tuple(look.row for look in done.values() if look.row is not None),
-        rejected={key: look.rejection.reason for key, look in done.items() if look.rejection},
+        rejected=rejected,
         gone=tuple(key for key, look in done.items() if look.state is None),
         failed=dict(failed),
     )
+
+
+def _log_rejected(rejected: Mapping[str, str]) -> None:
+    for key, reason in rejected.items():
+        logger.info("object rejected", extra={"object_key": key, "reason": reason})

@@ -16,6 +16,7 @@ from functools import partial
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Final
 
+from dicomulus.dicom.own_keys import has_rows, is_document_key
 from dicomulus.dicom.resource import (
     SeriesResource,
     instance_of_key,
@@ -115,6 +116,7 @@ class Reconcile:
     def compare_objects(self, listed: Sequence[ObjectInfo], wishes: Wishes) -> Findings:
         """Compare some objects of a listing, however old, with their rows."""
         findings = Findings()
+        listed = [info for info in listed if has_rows(info.key)]
         due = self._to_compare(listed, wishes)
         findings.checked[Checked.OBJECTS] = len(due)
         findings.checked[Checked.BYTES] = sum(info.size for info in due)
@@ -458,7 +460,9 @@ class Reconcile:
         ]
         settled = self._index.eventual_etags([row.object_key for row in due])
         doubtful = {
-            row.object_key: row for row in due if row.object_key not in settled or row.rejection
+            row.object_key: row
+            for row in due
+            if row.object_key not in settled or row.rejection or is_document_key(row.object_key)
         }
         objects = self._look(list(doubtful), findings)
         for key, info in objects.items():
@@ -468,7 +472,9 @@ class Reconcile:
     def _compare_object_row(self, row: ObjectRow, wishes: Wishes, findings: Findings) -> None:
         """Announce a gone object's rejection, or forget what no row is left of."""
         held = [each for instance in row.instances for each in self._index.get_instance(instance)]
-        if row.rejection is not None or any(each.object_key == row.object_key for each in held):
+        is_document = row.object_key in self._index.get_documents([row.object_key])
+        is_of_row = is_document or any(each.object_key == row.object_key for each in held)
+        if row.rejection is not None or is_of_row:
             findings.add(Finding.ORPHAN, [row.object_key])
             if wishes.repair:
                 self._announcements.look_again([row.object_key], findings)

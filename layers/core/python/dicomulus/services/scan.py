@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from dicomulus.dicom.own_keys import has_rows
 from dicomulus.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def scan_prefix(index: Index, storage: ObjectStore, *, prefix: str) -> Iterator[
 def _batches(infos: Iterable[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
     batch: list[ObjectInfo] = []
     for info in infos:
+        if not has_rows(info.key):
+            continue
         batch.append(info)
         if len(batch) == BATCH:
             yield batch

@@ -42,6 +42,7 @@ STATUS: Final[dict[type[DicomulusError], HTTPStatus]] = {
     # The index knew the object: it went away in between, and the index will follow.
     errors.ObjectNotFoundError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.PreconditionFailedError: HTTPStatus.PRECONDITION_FAILED,
+    errors.RevisionMismatchError: HTTPStatus.CONFLICT,
     errors.CorruptFragmentError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.DamagedContentError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.CorruptObjectError: HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -12,14 +12,17 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+from dicomulus.adapters.aws.document_items import DocumentItem, DocumentItems
 from dicomulus.adapters.aws.dynamodb_table import DynamoDbTable, key_of
 from dicomulus.adapters.aws.keys import (
+    DOCUMENT_PREFIX,
     INSTANCE_PREFIX,
     OBJECT_PREFIX,
     SERIES_PREFIX,
     ItemKey,
     change_key,
     dictionary_prefix,
+    document_item_key,
     end_of,
     fit_high,
     fit_low,
@@ -84,6 +87,7 @@ from dicomulus.adapters.aws.table import (
     study_row,
 )
 from dicomulus.adapters.carried import MOST_FOUND, sharp_pieces
+from dicomulus.dicom.own_keys import is_document_key
 from dicomulus.dicom.resource import InstanceResource, SeriesResource, instance_of_key
 from dicomulus.errors import UnavailableError
 from dicomulus.ports import (
@@ -103,10 +107,12 @@ if TYPE_CHECKING:
     from pynamodb.expressions.update import Action
 
     from dicomulus.adapters.aws.table import RawItem
+    from dicomulus.dicom.orthanc_id import Level
     from dicomulus.dicom.resource import Resource
     from dicomulus.ports import (
         Change,
         DictionaryRow,
+        DocumentRow,
         HeldChecksum,
         InstanceAnswer,
         InstanceChanges,
@@ -154,6 +160,7 @@ class DynamoDbIndex:
             parallel: Requests made at once where one call needs several; 1 makes no threads.
         """
         self._table = table
+        self._documents = DocumentItems(table)
         self._parallel = parallel
         self._search_shards = search_shards
         self._existing_studies: set[str] = set()
@@ -223,12 +230,21 @@ class DynamoDbIndex:
             object_key: [instance_key(instance, object_key) for instance in row.instances]
             for object_key, row in rows.items()
         }
-        items = read(key for each in keys.values() for key in each)
+        documents = {
+            object_key: document_item_key(object_key)
+            for object_key in rows
+            if is_document_key(object_key)
+        }
+        items = read([*documents.values(), *(key for each in keys.values() for key in each)])
         held = {
             object_key: [items[key] for key in each if key in items]
             for object_key, each in keys.items()
         }
         etags = {key: _settled_etag(row, held[key]) for key, row in rows.items()}
+        etags |= {
+            key: _settled_document(rows[key], items.get(item_key))
+            for key, item_key in documents.items()
+        }
         return {key: etag for key, etag in etags.items() if etag is not None}
 
     def known_objects(self, after: str | None = None, *, limit: int = 1000) -> Page[ObjectRow]:
@@ -238,7 +254,9 @@ class DynamoDbIndex:
             items, start = self._table.scan_page(
                 start,
                 limit=limit,
-                filter_condition=InstanceItem.etag.exists() | ObjectItem.rejection.exists(),
+                filter_condition=InstanceItem.etag.exists()
+                | ObjectItem.rejection.exists()
+                | DocumentItem.names.exists(),
             )
             if items or start is None:
                 rows = self._object_rows(dict.fromkeys(map(_object_key_of, items)))
@@ -278,6 +296,30 @@ class DynamoDbIndex:
             else rejection.does_not_exist()
         )
         return self._table.delete_if(object_item_key(row.object_key), unchanged)
+
+    # documents
+
+    def get_documents(self, object_keys: Collection[str]) -> Mapping[str, DocumentRow]:
+        """See ``Index``."""
+        return self._documents.get(object_keys)
+
+    def put_document(self, row: DocumentRow, *, instead_of: int | None = None) -> bool:
+        """See ``Index``; many labels change in several steps, the row with the last one."""
+        return self._documents.put(row, instead_of=instead_of)
+
+    def forget_document(self, object_key: str, version: int) -> bool:
+        """See ``Index``."""
+        return self._documents.forget(object_key, version)
+
+    def labelled(
+        self, level: Level, label: str, after: str | None = None, *, limit: int = 1000
+    ) -> Page[Resource]:
+        """See ``Index``."""
+        return self._documents.labelled(level, label, after, limit=limit)
+
+    def used_labels(self) -> tuple[str, ...]:
+        """See ``Index``; one request for each label that there was, and one more."""
+        return self._documents.used_labels()
 
     # dictionaries
 
@@ -732,8 +774,16 @@ def _settled_etag(row: ObjectRow, held: list[RawItem]) -> str | None:
     return row.rejection.etag
 
 
+def _settled_document(row: ObjectRow, item: RawItem | None) -> str | None:
+    if row.rejection is not None:
+        return row.rejection.etag
+    return None if item is None else DocumentItem.from_raw_data(item).etag
+
+
 def _object_key_of(item: RawItem) -> str:
     key = key_of(item)
+    if key.partition.startswith(DOCUMENT_PREFIX):
+        return key.partition.removeprefix(DOCUMENT_PREFIX)
     if key.partition.startswith(OBJECT_PREFIX):
         return key.partition.removeprefix(OBJECT_PREFIX)
     return instance_row(InstanceItem.from_raw_data(item)).object_key
@@ -744,6 +794,8 @@ def _walked(item: RawItem) -> SeriesResource | ObjectRow | None:
     if key.partition.startswith(OBJECT_PREFIX):
         object_key = key.partition.removeprefix(OBJECT_PREFIX)
         return object_row(object_key, ObjectItem.from_raw_data(item))
+    if key.partition.startswith(DOCUMENT_PREFIX):
+        return ObjectRow(object_key=key.partition.removeprefix(DOCUMENT_PREFIX))
     if not key.sort.startswith((SERIES_PREFIX, INSTANCE_PREFIX)):
         return None
     named = named_by(Item.from_raw_data(item))

@@ -186,7 +186,35 @@ class DynamoDbTable:
             return _in_the_way(exc)
         return False, False
 
-    def _put_arguments(self, item: Item, condition: Condition) -> dict[str, Any]:
+    def write_together(
+        self, guarded: tuple[Item | ItemKey, Condition], others: Sequence[Item | ItemKey]
+    ) -> bool:
+        """Put items, and delete keys, in one transaction if the first one's condition is met.
+
+        Returns:
+            Whether that was done; not where the condition is not met, or others were at an item.
+        """
+        first, condition = guarded
+        writes = [(first, condition), *((each, None) for each in others)]
+        puts = [self._put_arguments(each, c) for each, c in writes if not isinstance(each, ItemKey)]
+        deletes = [
+            self.connection.connection.get_operation_kwargs(
+                self._table_name, each.partition, each.sort, key="Key", condition=c
+            )
+            for each, c in writes
+            if isinstance(each, ItemKey)
+        ]
+        try:
+            with self._failures():
+                self.connection.connection.transact_write_items([], deletes, puts, [])
+        except TransactWriteError as exc:
+            codes = {reason.code if reason else "" for reason in exc.cancellation_reasons}
+            if not _CONTENTION & codes:
+                raise
+            return False
+        return True
+
+    def _put_arguments(self, item: Item, condition: Condition | None) -> dict[str, Any]:
         arguments: dict[str, Any] = self.connection.connection.get_operation_kwargs(
             self._table_name,
             item.partition,

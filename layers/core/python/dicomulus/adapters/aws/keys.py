@@ -43,6 +43,9 @@ _PATIENT_PREFIX: Final = "CHANGES#PATIENT#"
 _IDENTIFIER_PREFIX: Final = "ID#"
 
 _SEQUENCE_DIGITS: Final = 16
+DOCUMENT_PREFIX: Final = "DOCUMENT#"
+_LABEL_PREFIX: Final = "LABEL#"
+_LABELS_PARTITION: Final = "LABELS#"
 _OBJECT_SORT: Final = "#"
 _END: Final = "$"
 """The character after ``#``: where the keys below a prefix end."""
@@ -121,6 +124,21 @@ def instance_key(instance: InstanceResource, object_key: str) -> ItemKey:
 def object_item_key(object_key: str) -> ItemKey:
     """Give the key of an object item, alone in its partition."""
     return ItemKey(OBJECT_PREFIX + object_key, _OBJECT_SORT)
+
+
+def document_item_key(object_key: str) -> ItemKey:
+    """Give the key of a document's item, alone in its partition."""
+    return ItemKey(DOCUMENT_PREFIX + object_key, _OBJECT_SORT)
+
+
+def label_key(level: str, label: str, object_key: str) -> ItemKey:
+    """Give the key of the entry of a label for a document; all of a level and label are together."""
+    return ItemKey(f"{_LABEL_PREFIX}{level}#{label}", object_key)
+
+
+def label_name_key(level: str, label: str) -> ItemKey:
+    """Give the key of the item that says that a level has, or had, a label."""
+    return ItemKey(_LABELS_PARTITION, f"{label}#{level}")
 
 
 def change_key(sequence: int) -> ItemKey:

@@ -74,7 +74,7 @@ STUDY_COLUMNS: Final = (
 
 INDEX_SCHEMA: Final = Schema(
     purpose="an index",
-    version=4,
+    version=5,
     remedy="Remove the data folder: everything in it is made again from the DICOM files.",
     statements=(
         # A series without version has a number and rows, but was never committed.
@@ -140,6 +140,25 @@ INDEX_SCHEMA: Final = Schema(
         """,
         "CREATE INDEX instance_by_uid ON instance (sop_instance_uid)",
         "CREATE INDEX instance_by_object ON instance (object_key, object_etag)",
+        """
+        CREATE TABLE document (
+            object_key TEXT PRIMARY KEY,
+            object_etag TEXT NOT NULL,
+            level TEXT NOT NULL,
+            names TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            content BLOB NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE label (
+            level TEXT NOT NULL,
+            label TEXT NOT NULL,
+            object_key TEXT NOT NULL,
+            PRIMARY KEY (level, label, object_key)
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX label_by_document ON label (object_key)",
         """
         CREATE TABLE dictionary (
             series_id INTEGER NOT NULL,

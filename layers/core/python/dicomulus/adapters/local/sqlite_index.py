@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dicomulus.adapters.carried import MOST_FOUND, sharp_pieces
 from dicomulus.adapters.changed import format_changed, parse_changed
+from dicomulus.adapters.local import document_rows
 from dicomulus.adapters.local.database import Database
 from dicomulus.adapters.local.index_schema import (
     CARRIED_COLUMNS,
@@ -26,6 +27,7 @@ from dicomulus.adapters.local.study_scan import (
     last_key_statement,
 )
 from dicomulus.dicom.orthanc_id import Level, level_of
+from dicomulus.dicom.own_keys import is_document_key
 from dicomulus.dicom.resource import (
     InstanceResource,
     PatientResource,
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dicomulus.dicom.resource import Resource
-    from dicomulus.ports import InstanceChanges, InstanceRowKey
+    from dicomulus.ports import DocumentRow, InstanceChanges, InstanceRowKey
 
 
 def _list(names: Iterable[str]) -> str:
@@ -212,11 +214,15 @@ READ_SETTLED: Final = """
     SELECT object_key, object_etag, 1 FROM instance
     WHERE object_key IN (SELECT value FROM json_each(?1))
     UNION ALL
+    SELECT object_key, object_etag, 1 FROM document
+    WHERE object_key IN (SELECT value FROM json_each(?1))
+    UNION ALL
     SELECT object_key, etag, 0 FROM rejection
     WHERE object_key IN (SELECT value FROM json_each(?1))
 """
 WALK_OBJECTS: Final = """
     SELECT object_key FROM instance WHERE object_key > ?1
+    UNION SELECT object_key FROM document WHERE object_key > ?1
     UNION SELECT object_key FROM rejection WHERE object_key > ?1
     ORDER BY 1 LIMIT ?2
 """
@@ -228,6 +234,7 @@ WALK_SERIES: Final = """
 """
 WALK_OBJECT_ROWS: Final = """
     SELECT object_key FROM object_instance WHERE object_key > ?1
+    UNION SELECT object_key FROM document WHERE object_key > ?1
     UNION SELECT object_key FROM rejection WHERE object_key > ?1
     ORDER BY 1 LIMIT ?2
 """
@@ -331,7 +338,9 @@ class SqliteIndex:
                 else:
                     rejected[key] = etag
         settled = {key: etags[0] for key, etags in rows.items() if len(etags) == 1}
-        return settled | {key: etag for key, etag in rejected.items() if key not in rows}
+        return settled | {
+            key: etag for key, etag in rejected.items() if key not in rows or is_document_key(key)
+        }
 
     def eventual_etags(self, object_keys: Collection[str]) -> Mapping[str, str]:
         """Give what ``indexed_etags`` does, which costs nothing here."""
@@ -374,6 +383,35 @@ class SqliteIndex:
             connection.execute(FORGET_OBJECT, (row.object_key,))
             connection.execute(DELETE_REJECTION, (row.object_key,))
             return True
+
+    # documents
+
+    def get_documents(self, object_keys: Collection[str]) -> Mapping[str, DocumentRow]:
+        """Read the rows of documents; those that do not exist are absent."""
+        with self._database.reading() as connection:
+            return document_rows.read_documents(connection, object_keys)
+
+    def put_document(self, row: DocumentRow, *, instead_of: int | None = None) -> bool:
+        """Put the row of a document, unless there is one of a newer version."""
+        with self._database.writing() as connection:
+            return document_rows.put_document(connection, row, instead_of=instead_of)
+
+    def forget_document(self, object_key: str, version: int) -> bool:
+        """Remove the row of a document that is still of that version."""
+        with self._database.writing() as connection:
+            return document_rows.forget_document(connection, object_key, version)
+
+    def labelled(
+        self, level: Level, label: str, after: str | None = None, *, limit: int = 1000
+    ) -> Page[Resource]:
+        """Give the resources of a level that have a label, by the keys of their documents."""
+        with self._database.reading() as connection:
+            return document_rows.read_labelled(connection, level, label, after, limit)
+
+    def used_labels(self) -> tuple[str, ...]:
+        """Give all labels that any resource has, in order."""
+        with self._database.reading() as connection:
+            return document_rows.read_used_labels(connection)
 
     # dictionaries
 
