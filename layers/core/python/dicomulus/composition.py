@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from dicomulus.adapters.compressed_store import CompressedStore
 from dicomulus.dicom.main_tags import main_tags
@@ -19,7 +20,6 @@ from dicomulus.services.changes import Changes
 from dicomulus.services.compaction import Compaction
 from dicomulus.services.delete import Delete
 from dicomulus.services.derived import Derived
-from dicomulus.services.documents import Documents
 from dicomulus.services.file_set import FileSets
 from dicomulus.services.fragments import FragmentReader
 from dicomulus.services.identifier_notes import IdentifierNotes
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from dicomulus.adapters.local.sqlite_queue import SqliteQueue
     from dicomulus.adapters.local.statistics import SqliteStatistics
     from dicomulus.ports import ChangeQueue, Index, ObjectStore, RunAll
+    from dicomulus.services.documents import Documents
     from dicomulus.services.probe import Probe
     from dicomulus.settings import Settings
 
@@ -114,7 +115,7 @@ def compose(
     )
     identifiers = IdentifierNotes(index, clock_ms=clock) if settings.orthanc_path else None
     changes = Changes(index, clock_ms=clock)
-    documents = Documents(index, storage, changes=changes, clock_ms=clock)
+    documents = deferred(partial(_documents, index, storage, changes, clock))
     ingest = Ingest(
         index,
         storage,
@@ -250,6 +251,32 @@ def compose(
         ),
         changes=changes,
     )
+
+
+def deferred(make: Callable[[], T]) -> T:
+    """Give something that is made when it is first used: most requests need but a few services."""
+    return cast("T", _Deferred(make))
+
+
+class _Deferred:
+    """Passes everything on to what it makes."""
+
+    def __init__(self, make: Callable[[], object]) -> None:
+        self._make = make
+        self._made: object = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._made is None:
+            self._made = self._make()
+        return getattr(self._made, name)
+
+
+def _documents(
+    index: Index, storage: ObjectStore, changes: Changes, clock: Callable[[], int]
+) -> Documents:
+    from dicomulus.services.documents import Documents
+
+    return Documents(index, storage, changes=changes, clock_ms=clock)
 
 
 def _look_again(ingest: Ingest, queue: ChangeQueue, *, index_here: bool) -> Callable[[str], None]:

@@ -32,13 +32,15 @@ from dicomulus.errors import UnavailableError
 from dicomulus.ports import DocumentRow, Page
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from pynamodb.expressions.condition import Condition
 
     from dicomulus.adapters.aws.dynamodb_table import DynamoDbTable
     from dicomulus.adapters.aws.keys import ItemKey
+    from dicomulus.adapters.aws.table import RawItem
     from dicomulus.dicom.resource import Resource
+    from dicomulus.ports import ObjectRow
 
 _ATTEMPTS: Final = 40
 """Times that an item is written which others write to as well."""
@@ -71,6 +73,26 @@ class DocumentItems:
         items = self._table.batch_get(map(document_item_key, object_keys))
         rows = [_row(DocumentItem.from_raw_data(item)) for item in items.values()]
         return {row.object_key: row for row in rows}
+
+    @property
+    def is_document(self) -> Condition:
+        """What the item of a document, and no other, meets."""
+        return DocumentItem.names.exists()
+
+    def settled_etags(
+        self,
+        rows: Collection[ObjectRow],
+        read: Callable[[Iterable[ItemKey]], Mapping[ItemKey, RawItem]],
+    ) -> dict[str, str | None]:
+        """Give the entity tags for which documents, that may be rejected, are settled."""
+        keys = {row.object_key: document_item_key(row.object_key) for row in rows}
+        items = read(keys.values())
+        etags: dict[str, str | None] = {
+            key: DocumentItem.from_raw_data(items[item_key]).etag if item_key in items else None
+            for key, item_key in keys.items()
+        }
+        rejections = {row.object_key: row.rejection for row in rows}
+        return etags | {key: each.etag for key, each in rejections.items() if each is not None}
 
     def put(self, row: DocumentRow, *, instead_of: int | None) -> bool:
         """Put a row, unless there is one of a newer version; whether it is there."""

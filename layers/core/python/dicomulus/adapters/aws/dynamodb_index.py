@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from dicomulus.adapters.aws.document_items import DocumentItem, DocumentItems
 from dicomulus.adapters.aws.dynamodb_table import DynamoDbTable, key_of
 from dicomulus.adapters.aws.keys import (
     DOCUMENT_PREFIX,
@@ -22,7 +22,6 @@ from dicomulus.adapters.aws.keys import (
     ItemKey,
     change_key,
     dictionary_prefix,
-    document_item_key,
     end_of,
     fit_high,
     fit_low,
@@ -106,6 +105,7 @@ if TYPE_CHECKING:
     from pynamodb.expressions.condition import Condition
     from pynamodb.expressions.update import Action
 
+    from dicomulus.adapters.aws.document_items import DocumentItems
     from dicomulus.adapters.aws.table import RawItem
     from dicomulus.dicom.orthanc_id import Level
     from dicomulus.dicom.resource import Resource
@@ -160,7 +160,6 @@ class DynamoDbIndex:
             parallel: Requests made at once where one call needs several; 1 makes no threads.
         """
         self._table = table
-        self._documents = DocumentItems(table)
         self._parallel = parallel
         self._search_shards = search_shards
         self._existing_studies: set[str] = set()
@@ -230,33 +229,24 @@ class DynamoDbIndex:
             object_key: [instance_key(instance, object_key) for instance in row.instances]
             for object_key, row in rows.items()
         }
-        documents = {
-            object_key: document_item_key(object_key)
-            for object_key in rows
-            if is_document_key(object_key)
-        }
-        items = read([*documents.values(), *(key for each in keys.values() for key in each)])
+        items = read(key for each in keys.values() for key in each)
         held = {
             object_key: [items[key] for key in each if key in items]
             for object_key, each in keys.items()
         }
         etags = {key: _settled_etag(row, held[key]) for key, row in rows.items()}
-        etags |= {
-            key: _settled_document(rows[key], items.get(item_key))
-            for key, item_key in documents.items()
-        }
+        documents = [row for key, row in rows.items() if is_document_key(key)]
+        if documents:
+            etags |= self._documents.settled_etags(documents, read)
         return {key: etag for key, etag in etags.items() if etag is not None}
 
     def known_objects(self, after: str | None = None, *, limit: int = 1000) -> Page[ObjectRow]:
         """See ``Index``; reads the whole table, and may give a key on more than one page."""
         start = None if after is None else _parse_item_token(after)
+        is_row = InstanceItem.etag.exists() | ObjectItem.rejection.exists()
         while True:
             items, start = self._table.scan_page(
-                start,
-                limit=limit,
-                filter_condition=InstanceItem.etag.exists()
-                | ObjectItem.rejection.exists()
-                | DocumentItem.names.exists(),
+                start, limit=limit, filter_condition=is_row | self._documents.is_document
             )
             if items or start is None:
                 rows = self._object_rows(dict.fromkeys(map(_object_key_of, items)))
@@ -298,6 +288,13 @@ class DynamoDbIndex:
         return self._table.delete_if(object_item_key(row.object_key), unchanged)
 
     # documents
+
+    @cached_property
+    def _documents(self) -> DocumentItems:
+        # What reads DICOMweb has no need of it.
+        from dicomulus.adapters.aws.document_items import DocumentItems
+
+        return DocumentItems(self._table)
 
     def get_documents(self, object_keys: Collection[str]) -> Mapping[str, DocumentRow]:
         """See ``Index``."""
@@ -772,12 +769,6 @@ def _settled_etag(row: ObjectRow, held: list[RawItem]) -> str | None:
     if held or row.rejection is None:
         return None
     return row.rejection.etag
-
-
-def _settled_document(row: ObjectRow, item: RawItem | None) -> str | None:
-    if row.rejection is not None:
-        return row.rejection.etag
-    return None if item is None else DocumentItem.from_raw_data(item).etag
 
 
 def _object_key_of(item: RawItem) -> str:
