@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,8 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicomulus.dicom.matching import LITERAL, MatchKey, Semantics, filter_of, predicate
-from dicomulus.services.search_keys import CUT, date_key_range, search_keys, value_ranges
+from dicomulus.dicom.matching import (
+    LITERAL,
+    MatchKey,
+    Semantics,
+    filter_of,
+    lower_case,
+    predicate,
+)
+from dicomulus.services.search_keys import (
+    CUT,
+    date_key_range,
+    search_keys,
+    value_ranges,
+    value_starts,
+)
 
 UID = "1.2.3"
 
@@ -147,3 +161,39 @@ def test_a_date_alone_has_a_range_of_keys_as_it_is_stored() -> None:
     date = MatchKey(("00080020",), "DA", "20240131")
     semantics = Semantics(zone=timedelta(hours=1))
     assert date_key_range(date, None, semantics) == date_key_range(date, None)
+
+
+@given(
+    pattern=st.text("aBcÉé1*?\\", min_size=1, max_size=8),
+    value=st.text("AbCéÉ1\u017fK", min_size=1, max_size=8),
+)
+def test_ranges_hold_every_study_whose_patient_id_matches_in_either_case(
+    pattern: str, value: str
+) -> None:
+    semantics = Semantics(caseless=True, multiple_values=True)
+    key = MatchKey(("00100020",), "LO", pattern)
+    ranges = value_ranges(key, semantics)
+    for one, other in itertools.pairwise(ranges):
+        assert one.high is not None
+        assert one.high < other.low
+    if not ranges or not predicate(key, semantics)({"vr": "LO", "Value": [value]}):
+        return
+    sort_key = search_keys(UID, attributes(patient_id=value)).by_patient_id
+    assert sum(each.holds(sort_key) for each in ranges) == 1
+    starts = value_starts(key, semantics)
+    assert lower_case(sort_key).startswith(starts)
+
+
+def test_a_long_value_in_either_case_is_looked_for_by_its_first_letters() -> None:
+    semantics = Semantics(caseless=True)
+    key = MatchKey(("00100020",), "LO", "Anonymous-1")
+    assert len(value_ranges(key, semantics)) == 16
+    assert value_starts(key, semantics) == ("anonymous-1\x01",)
+    assert len(value_ranges(MatchKey(("00100020",), "LO", "0123-45"), semantics)) == 1
+    assert value_ranges(MatchKey(("00100020",), "LO", "É1"), semantics) == ()
+
+
+def test_a_list_of_values_has_a_range_of_each() -> None:
+    semantics = Semantics(multiple_values=True)
+    assert len(value_ranges(MatchKey(("00100020",), "LO", "A\\B\\A*"), semantics)) == 2
+    assert value_ranges(MatchKey(("00100020",), "LO", "A\\*B"), semantics) == ()

@@ -35,6 +35,7 @@ from dicomulus.services.search import Search
 from dicomulus.services.search_meter import SearchLimits
 from dicomulus.services.stability import Stability
 from dicomulus.services.store import Store
+from dicomulus.services.stored_values import StoredValues
 from dicomulus.services.transcode import Transcode
 from dicomulus.services.uploads import Uploads
 from dicomulus.services.verify import Verify
@@ -223,6 +224,7 @@ def compose(
         file_sets=FileSets(index, fragments),
         render=Render(retrieve, fragments, cache),
         transcode=Transcode(retrieve, fragments),
+        stored_values=StoredValues(retrieve, fragments),
         store=Store(
             index,
             storage,

@@ -34,6 +34,7 @@
     │   ├── ScopeMissingError
     │   └── OriginForbiddenError
     ├── MisdirectedRequestError        the Host header names another server
+    ├── NotOfferedError                Orthanc has it, this archive has not
     ├── NotAcceptableError             no representation fits Accept
     ├── UnsupportedMediaTypeError      the body's media type is not taken
     ├── PayloadTooLargeError           the body is over a limit
@@ -301,6 +302,12 @@ class MisdirectedRequestError(DicomulusError):
     """The Host header names a server that this one is not."""
 
     code = "misdirected-request"
+
+
+class NotOfferedError(DicomulusError):
+    """Orthanc's REST API has it, and this archive has not; the text says what to do instead."""
+
+    code = "not-offered"
 
 
 class NotAcceptableError(DicomulusError):

@@ -18,26 +18,31 @@ if TYPE_CHECKING:
 
 def delete_study(archive: Archive, _request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``DELETE /studies/{study}``."""
-    _check_allowed(archive)
+    check_delete_allowed(archive)
     archive.delete.study(variables["study"])
     return Response(HTTPStatus.NO_CONTENT)
 
 
 def delete_series(archive: Archive, _request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``DELETE /studies/{study}/series/{series}``."""
-    _check_allowed(archive)
+    check_delete_allowed(archive)
     archive.delete.series(series_of(variables))
     return Response(HTTPStatus.NO_CONTENT)
 
 
 def delete_instance(archive: Archive, _request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``DELETE /studies/{study}/series/{series}/instances/{instance}``."""
-    _check_allowed(archive)
+    check_delete_allowed(archive)
     archive.delete.instance(instance_of(variables))
     return Response(HTTPStatus.NO_CONTENT)
 
 
-def _check_allowed(archive: Archive) -> None:
+def check_delete_allowed(archive: Archive) -> None:
+    """Refuse to delete where that is not allowed.
+
+    Raises:
+        DeleteForbiddenError: It is not.
+    """
     if not archive.settings.allow_delete:
         raise DeleteForbiddenError(
             "this archive deletes nothing (serve --allow-delete lets it; on AWS allow_delete)"

@@ -32,11 +32,7 @@ if TYPE_CHECKING:
 
 def store_instances(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``POST /studies`` and ``POST /studies/{study}``."""
-    if not archive.settings.allow_store:
-        raise StoreForbiddenError(
-            "this archive does not accept instances (serve --allow-store lets it; "
-            "on AWS adopt_bucket_store)"
-        )
+    check_store_allowed(archive)
     from dicomulus.api.store_bodies import read_objects  # for those who store
 
     offer = select(accept_of(request), TEXT_OFFERS)
@@ -53,6 +49,19 @@ def store_instances(archive: Archive, request: Request, variables: Mapping[str, 
     if not outcomes:
         raise InvalidBodyError("the body has no parts")
     return _report(outcomes, offer=offer, base_url=request.base_url)
+
+
+def check_store_allowed(archive: Archive) -> None:
+    """Refuse to store where that is not allowed.
+
+    Raises:
+        StoreForbiddenError: It is not.
+    """
+    if not archive.settings.allow_store:
+        raise StoreForbiddenError(
+            "this archive does not accept instances (serve --allow-store lets it; "
+            "on AWS adopt_bucket_store)"
+        )
 
 
 def _check_length(archive: Archive, request: Request) -> None:

@@ -40,7 +40,7 @@ ZIP: Final = "application/zip"
 _MANY: Final = (Offer(DICOM, multipart=True), Offer(ZIP))
 _ONE: Final = (Offer(DICOM), *_MANY)
 
-_MISCOUNTED_FILES: Final = 65_535
+MISCOUNTED_FILES: Final = 65_535
 """With so many files zipstream-ng tells a length that lacks the records of Zip64."""
 
 _HEADERS: Final = (
@@ -121,7 +121,7 @@ def _zip(
     has_dicomdir = _has_dicomdir(request)
     rows = give_rows()
     heads, parts = objects(archive, rows, _accept_of_objects(accept_of(request)))
-    is_sized = heads is not None and len(rows) + has_dicomdir != _MISCOUNTED_FILES
+    is_sized = heads is not None and len(rows) + has_dicomdir != MISCOUNTED_FILES
     if has_dicomdir:
         names = ["/".join(each) for each in archive.file_sets.file_ids(rows)]
     else:

@@ -116,6 +116,8 @@ class Semantics:
     """A backslash divides values of which any may match."""
     zone: timedelta | None = None
     """How far ahead of UTC the zone is that dates and times are meant in (PS3.18 §8.3.4)."""
+    caseless: bool = False
+    """Text matches whatever its case, as names do anyway."""
 
 
 LITERAL: Final = Semantics()
@@ -128,6 +130,15 @@ def fold(text: str) -> str:
     decomposed = unicodedata.normalize("NFKD", text)
     plain = "".join(c for c in decomposed if not unicodedata.combining(c))
     return unicodedata.normalize("NFC", plain).casefold()
+
+
+def lower_case(text: str) -> str:
+    """Give a text in lower case; a letter that only looks like one of ASCII then stays."""
+    if text.isascii():
+        return text.lower()
+    return "".join(
+        each if (low := each.lower()).isascii() > each.isascii() else low for each in text
+    )
 
 
 def normal_name(text: str) -> str:
@@ -421,10 +432,17 @@ def _single_predicate(
         return _name_predicate(key, semantics)
     if key.vr == "DT":
         test = _date_time_test(key.value, semantics.zone, stored_zone)
+    elif semantics.caseless and _has_case(key):
+        of_lower = _text_test(replace(key, value=lower_case(key.value)))
+        test = lambda text: of_lower(lower_case(text))  # noqa: E731 - mypy knows its type
     else:
         test = _text_test(key)
     tag = key.tag
     return lambda element: any(test(text) for text in _texts_of(tag, element))
+
+
+def _has_case(key: MatchKey) -> bool:
+    return key.vr in WILDCARD_VRS or key.vr in _TEXT_VRS
 
 
 def _is_for_empty(key: MatchKey, semantics: Semantics) -> bool:
@@ -595,11 +613,14 @@ class LiteralStart:
 def literal_start(key: MatchKey, semantics: Semantics = LITERAL) -> LiteralStart | None:
     """Give what the values matching a text or name key begin with; none if that is open.
 
-    Names are given folded, for their alphabetic component group, without the carets at the end.
+    Names are given folded, for their alphabetic component group, without the carets at the end;
+    other text in lower case where that does not count.
     """
     if key.vr not in WILDCARD_VRS or key.is_universal or not is_plain(key, semantics):
         return None
     value = key.value.strip()
+    if semantics.caseless and key.vr != "PN":
+        value = lower_case(value)
     if key.vr == "PN":
         if semantics.fuzzy and not has_wildcard(value):
             return None
@@ -609,6 +630,12 @@ def literal_start(key: MatchKey, semantics: Semantics = LITERAL) -> LiteralStart
     if key.vr == "PN":
         text = text.rstrip("^ ")
     return LiteralStart(text, whole) if text else None
+
+
+def single_keys(key: MatchKey, semantics: Semantics) -> tuple[MatchKey, ...]:
+    """Give a key for each of the values of which any may match; itself if it has one value."""
+    is_list = semantics.multiple_values and "\\" in key.value and key.vr != "UI"
+    return tuple(_value_list(key)) if is_list and not _is_for_empty(key, semantics) else (key,)
 
 
 def is_plain(key: MatchKey, semantics: Semantics) -> bool:

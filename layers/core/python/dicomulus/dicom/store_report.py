@@ -50,6 +50,9 @@ class Stored:
     instance: InstanceResource
     sop_class_uid: str
     warning: WarningReason | None = None
+    patient_id: str = ""
+    is_new: bool = True
+    """Whether its bytes were written just now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class Failed:
     sop_class_uid: str = ""
     comment: str = ""
     """What is wrong, for people; without patient data."""
+    patient_id: str = ""
+    """As far as it could be read."""
 
 
 def store_report(

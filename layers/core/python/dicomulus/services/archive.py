@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dicomulus.services.search import Search
     from dicomulus.services.stability import Stability
     from dicomulus.services.store import Store
+    from dicomulus.services.stored_values import StoredValues
     from dicomulus.services.transcode import Transcode
     from dicomulus.services.uploads import Uploads
     from dicomulus.settings import Settings
@@ -57,6 +58,7 @@ class Archive:
     file_sets: FileSets
     bulk_data: BulkData
     transcode: Transcode
+    stored_values: StoredValues
     store: Store
     uploads: Uploads
     delete: Delete

@@ -67,8 +67,16 @@ class FileSets:
             ids.append(("DICOM", folder, f"IM{next(numbers):06}"))
         return ids
 
-    def dicomdir(self, rows: Sequence[InstanceRow], transfer_syntax_uids: Sequence[str]) -> bytes:
-        """Write the DICOMDIR of the files that ``file_ids`` names, each in its transfer syntax.
+    def dicomdir(
+        self,
+        rows: Sequence[InstanceRow],
+        transfer_syntax_uids: Sequence[str],
+        *,
+        file_ids: Sequence[FileId] = (),
+    ) -> bytes:
+        """Write the DICOMDIR of files, each in its transfer syntax.
+
+        They have the names that ``file_ids`` gives, or others that are told.
 
         Raises:
             DerivedDataMissingError: Metadata is being rebuilt.
@@ -82,7 +90,7 @@ class FileSets:
                 self._told(row),
             )
             for row, file_id, syntax in zip(
-                rows, self.file_ids(rows), transfer_syntax_uids, strict=True
+                rows, file_ids or self.file_ids(rows), transfer_syntax_uids, strict=True
             )
         ]
         sop_instance_uid = f"2.25.{uuid.uuid4().int}"

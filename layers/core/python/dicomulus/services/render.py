@@ -134,7 +134,7 @@ class Render:
             ObjectChangedError: The object is no longer that of the row.
             ResponseTooLargeError: It has too many pixels.
         """
-        with _where_imaging_is():
+        with where_imaging_is():
             from dicomulus.imaging.encode import encode
 
         (image,) = self._images(row, (number,), rendition.parameters)
@@ -144,7 +144,7 @@ class Render:
         self, row: InstanceRow, numbers: Sequence[int] | None, rendition: Rendition
     ) -> Iterator[bytes]:
         """Give frames, or all, as an image each, made as it is taken; errors as for ``image``."""
-        with _where_imaging_is():
+        with where_imaging_is():
             from dicomulus.imaging.encode import encode
 
         for image in self._images(row, numbers, rendition.parameters):
@@ -152,7 +152,7 @@ class Render:
 
     def cine(self, row: InstanceRow, numbers: Sequence[int] | None, rendition: Rendition) -> bytes:
         """Give frames, or all, as one animated image; errors as for ``image``."""
-        with _where_imaging_is():
+        with where_imaging_is():
             from dicomulus.imaging.encode import encode_cine
 
         attributes = self._attributes(row)
@@ -214,7 +214,7 @@ class Render:
     def _images(
         self, row: InstanceRow, numbers: Sequence[int] | None, parameters: RenderParameters
     ) -> Iterator[Image.Image]:
-        with _where_imaging_is():
+        with where_imaging_is():
             from dicomulus.imaging.decode import check_bytes
             from dicomulus.imaging.render import check_size, render_frame
 
@@ -256,7 +256,7 @@ def has_frames(row: InstanceRow) -> bool:
 
 
 @contextmanager
-def _where_imaging_is() -> Iterator[None]:
+def where_imaging_is() -> Iterator[None]:
     """Refuse where the libraries are left out: what needs none of them works all the same."""
     try:
         yield

@@ -9,26 +9,29 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.matching import (
     LITERAL,
+    LiteralStart,
     combined_range,
     first_text,
     fold,
     joined_name,
     joined_text,
     literal_start,
+    single_keys,
 )
 from dicomulus.dicom.resource import quote_uid
 from dicomulus.dicom.temporal import date_range, is_range, moved, normal_date, normal_time
 from dicomulus.ports import CARRIED_CUT, SearchKeys, SearchPath
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from dicomulus.dicom.level_json import Element
-    from dicomulus.dicom.matching import LiteralStart, MatchKey, Semantics
+    from dicomulus.dicom.matching import MatchKey, Semantics
 
 STUDY_DATE: Final = "00080020"
 STUDY_TIME: Final = "00080030"
@@ -53,6 +56,10 @@ CUT: Final = CARRIED_CUT
 """At the end of a carried text that goes on."""
 
 _VALUE_BYTES: Final = 128
+_CASED_LETTERS: Final = 4
+"""Letters of a value that are looked for in both cases: 16 ranges."""
+_MOST_VALUES: Final = 16
+"""Values of a list that are looked for each in a range of its own."""
 _CARRIED_BYTES: Final = 200
 _UID_LENGTH: Final = 512
 _ZONES_APART: Final = timedelta(days=2)
@@ -165,16 +172,66 @@ def _carried_text(tag: str, element: Element | None) -> str:
 
 
 def value_ranges(key: MatchKey, semantics: Semantics) -> tuple[KeyRange, ...]:
-    """Give the ranges of a value path that hold all matches of a key; none if it has no start."""
+    """Give the ranges of a value path that hold all matches of a key; none if it has no start.
+
+    They do not overlap.
+    """
+    each = [_ranges_of_one(one, semantics) for one in single_keys(key, semantics)]
+    if not all(each) or len(each) > _MOST_VALUES:
+        return ()
+    return _joined(range_ for ranges in each for range_ in ranges)
+
+
+def _joined(ranges: Iterable[KeyRange]) -> tuple[KeyRange, ...]:
+    joined: list[KeyRange] = []
+    for each in sorted(ranges, key=lambda range_: range_.low):
+        last = joined[-1] if joined else None
+        if last is None or (last.high is not None and last.high < each.low):
+            joined.append(each)
+        elif last.high is not None:
+            high = None if each.high is None else max(last.high, each.high)
+            joined[-1] = KeyRange(last.low, high)
+    return tuple(joined)
+
+
+def _ranges_of_one(key: MatchKey, semantics: Semantics) -> tuple[KeyRange, ...]:
     start = literal_start(key, semantics)
     if start is None:
         return ()
     if key.vr != "PN":
-        return (range_of(start),)
+        return tuple(map(range_of, _cased(start) if semantics.caseless else (start,)))
     # Only the alphabetic group is a key; other scripts are looked for in the other groups as well.
     if start.text >= _END_OF_LATIN:
         return ()
     return KeyRange(_OTHER_GROUPS, _AFTER_OTHER_GROUPS), range_of(start)
+
+
+def value_starts(key: MatchKey, semantics: Semantics) -> tuple[str, ...]:
+    """Give what the sort keys of all matches begin with in lower case, if ranges do not tell it."""
+    if not semantics.caseless or key.vr == "PN":
+        return ()
+    starts = (literal_start(one, semantics) for one in single_keys(key, semantics))
+    return tuple(
+        value_part(start.text) + (_END_OF_VALUE if start.whole else "") for start in starts if start
+    )
+
+
+def _cased(start: LiteralStart) -> Iterator[LiteralStart]:
+    """Give the beginnings, in either case, of which every value of either case has one.
+
+    Each letter makes twice as many, so that only the first letters are told apart.
+    """
+    choices: list[dict[str, None]] = []
+    letters = 0
+    for each in start.text:
+        cases = dict.fromkeys((each, each.upper()))
+        letters += len(cases) > 1
+        if not each.isascii() or letters > _CASED_LETTERS:
+            break
+        choices.append(cases)
+    is_whole = start.whole and len(choices) == len(start.text)
+    for parts in product(*choices) if choices else ():
+        yield LiteralStart("".join(parts), is_whole)
 
 
 def range_of(start: LiteralStart) -> KeyRange:

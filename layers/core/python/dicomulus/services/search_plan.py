@@ -11,6 +11,7 @@ from dicomulus.dicom.matching import (
     folded_pieces,
     is_plain,
     literal_start,
+    single_keys,
     uid_list,
 )
 from dicomulus.dicom.query import Level, OrderKey
@@ -27,6 +28,7 @@ from dicomulus.services.search_keys import (
     key_text,
     range_of,
     value_ranges,
+    value_starts,
 )
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ class Leg:
     span: KeyRange = ALL_KEYS
     backwards: bool = False
     """Against the path's own direction."""
+    starts: tuple[str, ...] = ()
+    """What keys begin with in lower case; others in the span are none of its."""
     without: SearchPath | None = None
     """Only studies that are not in this index, since they have no value for it."""
 
@@ -132,8 +136,9 @@ def plan_studies(query: Query) -> Plan:
         )
     value_key = _value_key(query)
     if value_key is not None:
+        starts = value_starts(value_key, query.semantics)
         legs = tuple(
-            Leg(path=PATH_BY_TAG[value_key.tag], span=span)
+            Leg(path=PATH_BY_TAG[value_key.tag], span=span, starts=starts)
             for span in value_ranges(value_key, query.semantics)
         )
         return _plan(query, legs=legs, order=query.order)
@@ -194,7 +199,7 @@ def _estimate(query: Query, key: MatchKey) -> float | None:
     start = literal_start(key, query.semantics)
     of_value = _STUDIES_OF_VALUE[key.tag]
     if start is None or start.whole:
-        return of_value
+        return of_value * len(single_keys(key, query.semantics))
     return max(of_value, _ALL_STUDIES * _TOLD_APART ** -len(start.text))
 
 

@@ -9,7 +9,8 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Final
 
 from dicomulus.dicom.byte_source import RangedSource
-from dicomulus.dicom.dataset_json import MEDIA_STORAGE_DIRECTORY, convert
+from dicomulus.dicom.dataset_json import MEDIA_STORAGE_DIRECTORY, convert, parse_members
+from dicomulus.dicom.matching import joined_text
 from dicomulus.dicom.part10 import parse_file_meta
 from dicomulus.dicom.resource import InstanceResource, canonical_key
 from dicomulus.dicom.store_report import Failed, FailureReason, Stored, WarningReason
@@ -48,6 +49,8 @@ _ATTEMPTS: Final = 3
 _MAX_KEPT_BYTES: Final = 262_144
 """Bytes of an instance's JSON that are kept until its batch is indexed; a larger one is read again."""
 
+_PATIENT_ID: Final = "00100020"
+
 _SHA256: Final = "sha256:"
 
 PREAMBLE_BYTES: Final = 128
@@ -70,8 +73,11 @@ class _Placed:
     sop_class_uid: str
     object_key: str
     warning: WarningReason | None
+    patient_id: str
+    is_new: bool
+    """Whether the object was written just now."""
     written: Written | None
-    """What was written, if that was done just now and may be kept in memory."""
+    """What was written, if it may be kept in memory."""
 
 
 class Store:
@@ -133,6 +139,7 @@ class Store:
         except RejectedObjectError as exc:
             return Failed(_reason_of_rejection(source), comment=str(exc))
         instance, sop_class_uid = converted.instance, converted.sop_class_uid
+        patient_id = _patient_id(converted)
         if converted.damaged:
             return Failed(_reason_of_damage(converted), instance, sop_class_uid, "it is damaged")
         if study_instance_uid not in (None, instance.study_instance_uid):
@@ -157,11 +164,20 @@ class Store:
                 instance,
                 sop_class_uid,
                 "the archive keeps other bytes",
+                patient_id,
             )
         object_key, info = placed
         is_kept = info is not None and len(converted.json) <= _MAX_KEPT_BYTES
         written = Written(info, converted) if info is not None and is_kept else None
-        return _Placed(instance, sop_class_uid, object_key, _warning_of(converted), written)
+        return _Placed(
+            instance,
+            sop_class_uid,
+            object_key,
+            _warning_of(converted),
+            patient_id,
+            info is not None,
+            written,
+        )
 
     def _write(
         self, body: _Body, instance: InstanceResource
@@ -237,7 +253,9 @@ class Store:
         instance, sop_class_uid = placed.instance, placed.sop_class_uid
         if (placed.object_key, instance) not in indexed:
             return Failed(FailureReason.PROCESSING_FAILURE, instance, sop_class_uid)
-        stored = Stored(instance, sop_class_uid, placed.warning)
+        stored = Stored(
+            instance, sop_class_uid, placed.warning, placed.patient_id, is_new=placed.is_new
+        )
         if stored.warning is None and self._is_elsewhere(instance):
             return replace(stored, warning=WarningReason.ATTRIBUTE_OUT_OF_RANGE)
         return stored
@@ -249,6 +267,11 @@ class Store:
         except UnavailableError:
             return False
         return any(isinstance(each, InstanceResource) and each != instance for each in found)
+
+
+def _patient_id(converted: ConvertedInstance) -> str:
+    member = converted.members.get(_PATIENT_ID)
+    return joined_text(parse_members([member]).get(_PATIENT_ID)) if member else ""
 
 
 def _reason_of_trouble(error: UnavailableError) -> FailureReason:

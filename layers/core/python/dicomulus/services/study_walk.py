@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.level_json import StoredElements
+from dicomulus.dicom.matching import lower_case
 from dicomulus.ports import SearchPath
 from dicomulus.services.search_keys import KeyRange
 from dicomulus.services.search_steps import Step
@@ -170,9 +171,7 @@ class StudyWalk:
             if number == first and sort_key is not None:
                 span = _rest_of(leg, sort_key, includes=includes)
             marks = self._marks(plan, leg, span=span, meter=meter, wanted=wanted)
-            # Entries of the other indexes carry nothing that could speak against them.
-            may_match = plan.may_match if leg.path is SearchPath.DATE else _any_entry
-            for batch, end in self._divided(marks, may_match, seen=seen, need=need):
+            for batch, end in self._divided(marks, _entry_test(plan, leg), seen=seen, need=need):
                 need.read += len(batch)
                 for step in self._tested(plan, batch, number=number, meter=meter):
                     need.found += 1
@@ -184,7 +183,7 @@ class StudyWalk:
     def _divided(
         self,
         marks: Iterable[_Mark],
-        may_match: Callable[[Mapping[str, str]], bool],
+        may_match: Callable[[StudyEntry], bool],
         *,
         seen: set[str],
         need: _Need,
@@ -198,7 +197,7 @@ class StudyWalk:
         for mark in marks:
             entry = mark.entry
             if entry is not None:
-                if entry.study_instance_uid not in seen and may_match(entry.carried):
+                if entry.study_instance_uid not in seen and may_match(entry):
                     seen.add(entry.study_instance_uid)
                     batch.append(entry)
                 if len(batch) < size:
@@ -308,8 +307,12 @@ def study_elements(row: StudyRow) -> Mapping[str, Element]:
     return StoredElements(row.attributes, row.answer)
 
 
-def _any_entry(_: Mapping[str, str]) -> bool:
-    return True
+def _entry_test(plan: Plan, leg: Leg) -> Callable[[StudyEntry], bool]:
+    """Make the test whether an entry leaves it open that its study matches."""
+    if leg.path is SearchPath.DATE:
+        return lambda entry: plan.may_match(entry.carried)
+    # Entries of the other indexes carry nothing beyond their keys.
+    return lambda entry: not leg.starts or lower_case(entry.sort_key).startswith(leg.starts)
 
 
 def date_key(row: StudyRow) -> str:

@@ -30,6 +30,7 @@ STATUS: Final[dict[type[DicomulusError], HTTPStatus]] = {
     errors.UnauthorizedError: HTTPStatus.UNAUTHORIZED,
     errors.ForbiddenError: HTTPStatus.FORBIDDEN,
     errors.MisdirectedRequestError: HTTPStatus.MISDIRECTED_REQUEST,
+    errors.NotOfferedError: HTTPStatus.NOT_IMPLEMENTED,
     errors.NotAcceptableError: HTTPStatus.NOT_ACCEPTABLE,
     errors.UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.PayloadTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
