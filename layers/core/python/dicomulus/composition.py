@@ -53,7 +53,9 @@ if TYPE_CHECKING:
     from dicomulus.adapters.local.statistics import SqliteStatistics
     from dicomulus.ports import ChangeQueue, Index, ObjectStore, RunAll
     from dicomulus.services.documents import Documents
+    from dicomulus.services.frame_tables import FrameTables
     from dicomulus.services.probe import Probe
+    from dicomulus.services.user_metadata import UserMetadata
     from dicomulus.settings import Settings
 
 T = TypeVar("T")
@@ -108,6 +110,7 @@ def compose(
         pace: Is told of the bytes that a verification reads, and may take its time.
     """
     storage = CompressedStore(storage)
+    _check_names(settings)
     fragments = FragmentReader(index, cache, queue=queue)
     tags = main_tags(
         settings.main_study_tags,
@@ -183,6 +186,9 @@ def compose(
         cache=cache,
         queue=queue,
         documents=documents,
+        user_metadata=deferred(
+            partial(_user_metadata, settings, index, storage, documents, retrieve.frame_tables)
+        ),
         ingest=ingest,
         compaction=compaction,
         stability=Stability(
@@ -255,6 +261,14 @@ def compose(
     )
 
 
+def _check_names(settings: Settings) -> None:
+    """Refuse at the start what the first request would fail of."""
+    if settings.metadata_names:
+        from dicomulus.dicom.metadata_names import metadata_names
+
+        metadata_names(settings.metadata_names)
+
+
 def deferred(make: Callable[[], T]) -> T:
     """Give something that is made when it is first used: most requests need but a few services."""
     return cast("T", _Deferred(make))
@@ -279,6 +293,24 @@ def _documents(
     from dicomulus.services.documents import Documents
 
     return Documents(index, storage, changes=changes, clock_ms=clock)
+
+
+def _user_metadata(
+    settings: Settings,
+    index: Index,
+    storage: ObjectStore,
+    documents: Documents,
+    frame_tables: FrameTables,
+) -> UserMetadata:
+    from dicomulus.services.system_metadata import SystemMetadata
+    from dicomulus.services.user_metadata import UserMetadata
+
+    return UserMetadata(
+        index,
+        documents,
+        system=SystemMetadata(index, storage, frame_tables=frame_tables),
+        checks_revisions=settings.check_revisions,
+    )
 
 
 def _look_again(ingest: Ingest, queue: ChangeQueue, *, index_here: bool) -> Callable[[str], None]:

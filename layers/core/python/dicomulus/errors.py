@@ -19,6 +19,8 @@
     │   ├── UploadsNotFoundError
     │   ├── AttachmentNotFoundError
     │   ├── IdentifierNotFoundError
+    │   ├── MetadataNotFoundError
+    │   ├── LabelNotFoundError
     │   └── GoneError                  nothing there any more
     │       ├── StudyGoneError
     │       ├── SeriesGoneError
@@ -31,6 +33,7 @@
     │   ├── StoreForbiddenError
     │   ├── DeleteForbiddenError
     │   ├── AttachmentReservedError
+    │   ├── MetadataReservedError
     │   ├── ScopeMissingError
     │   └── OriginForbiddenError
     ├── MisdirectedRequestError        the Host header names another server
@@ -204,6 +207,18 @@ class IdentifierNotFoundError(NotFoundError):
     code = "identifier-not-found"
 
 
+class MetadataNotFoundError(NotFoundError):
+    """The resource has no such metadata."""
+
+    code = "metadata-not-found"
+
+
+class LabelNotFoundError(NotFoundError):
+    """The resource does not have the label."""
+
+    code = "label-not-found"
+
+
 class GoneError(NotFoundError):
     """The target resource was here and is not any more."""
 
@@ -279,6 +294,12 @@ class AttachmentReservedError(ForbiddenError):
     """The number of the attachment is not the users' own."""
 
     code = "attachment-reserved"
+
+
+class MetadataReservedError(ForbiddenError):
+    """The number of the metadata is not the users' own."""
+
+    code = "metadata-reserved"
 
 
 class ScopeMissingError(ForbiddenError):

@@ -192,6 +192,11 @@ class Settings:
     attachment_compression: bool = False
     """Whether attachments that are put are kept deflated."""
 
+    check_revisions: bool = False
+    """Refuse to replace or delete an attachment or metadata without If-Match."""
+    metadata_names: tuple[str, ...] = ()
+    """Names of the users' own metadata: ``name=number``."""
+
     # delete
     allow_delete: bool = False
     """Delete objects when asked to."""

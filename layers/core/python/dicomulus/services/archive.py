@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dicomulus.services.stored_values import StoredValues
     from dicomulus.services.transcode import Transcode
     from dicomulus.services.uploads import Uploads
+    from dicomulus.services.user_metadata import UserMetadata
     from dicomulus.settings import Settings
 
 
@@ -43,6 +44,7 @@ class Archive:
     cache: ObjectStore
     queue: ChangeQueue
     documents: Documents
+    user_metadata: UserMetadata
     ingest: Ingest
     compaction: Compaction
     stability: Stability

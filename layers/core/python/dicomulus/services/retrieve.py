@@ -74,7 +74,7 @@ class Retrieve:
         """Call ``look_again`` with the key of an object that is no longer as its row says."""
         self._index = index
         self._storage = storage
-        self._frame_tables = FrameTables(cache, queue)
+        self.frame_tables = FrameTables(cache, queue)
         self._compaction = compaction
         self._look_again = look_again
 
@@ -220,7 +220,7 @@ class Retrieve:
             FrameNotFoundError: The instance has no such frame.
             ObjectChangedError: The object is no longer that of the row; also as frames are read.
         """
-        table = self._frame_tables.of(row)
+        table = self.frame_tables.of(row)
         if numbers is None and not table.number_of_frames:
             raise FrameNotFoundError("nothing tells where the frames begin")
         asked = range(1, table.number_of_frames + 1) if numbers is None else numbers
@@ -327,7 +327,7 @@ class Retrieve:
         if located.encoding.big_endian and tuple(path) in PIXEL_PATHS:
             # The VR is OW for pixels of 32 bits as well, which change places as a whole.
             with suppress(FrameNotFoundError):
-                table = self._frame_tables.of(row)
+                table = self.frame_tables.of(row)
                 if isinstance(table, NativeFrames):
                     return table.swap_unit
         return located.swap_unit

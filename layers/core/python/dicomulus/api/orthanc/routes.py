@@ -38,6 +38,8 @@ from dicomulus.api.orthanc.images import (
     raw_frame_gzip,
     rendered_image,
 )
+from dicomulus.api.orthanc.labels import LABEL_ROUTES
+from dicomulus.api.orthanc.metadata import METADATA_ROUTES
 from dicomulus.api.orthanc.not_offered import not_offered
 from dicomulus.api.orthanc.system import system
 from dicomulus.api.orthanc.upload import upload_instances
@@ -95,6 +97,9 @@ ORTHANC_ROUTES: Final = (
     Route("GET", _INSTANCE + "/numpy", instance_array, decodes=True),
     Route("GET", _FRAME + "/numpy", frame_array, decodes=True),
     Route("GET", _INSTANCE + "/pdf", instance_pdf),
+    # Metadata and labels.
+    *METADATA_ROUTES,
+    *LABEL_ROUTES,
     # What Orthanc has and this archive has not: last, since these take any level.
     Route("POST", _RESOURCE + "/anonymize", not_offered),
     Route("POST", _RESOURCE + "/modify", not_offered),
