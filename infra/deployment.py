@@ -107,6 +107,8 @@ class Deployment:
     """Origins besides the provider's own that it gives tokens at."""
     oidc_cache_seconds: int = 0
     """Seconds that the gateway keeps what a token is for; none: each request asks."""
+    orthanc: bool = False
+    """Answer Orthanc's REST API too, below ``/orthanc``."""
     retain: bool = False
     """Keep buckets and table when the stack goes. Always so for stages other than ``dev``."""
     allow_delete: bool = False

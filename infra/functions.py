@@ -25,6 +25,7 @@ from infra.rights import (
     ADOPTION_RIGHTS,
     BUCKET_ACTIONS,
     DELETE_OBJECTS,
+    ORTHANC_RIGHTS,
     RIGHTS,
     STORE_OBJECTS,
     TRACE,
@@ -144,6 +145,17 @@ class Functions(Construct):
             limits.MANAGE,
             invoke_mode="buffered",
         )
+        self.orthanc = (
+            self._http_function(
+                "orthanc",
+                limits.ORTHANC,
+                invoke_mode="response_stream",
+                more_layers=(packages.imaging,),
+                temporary_mb=limits.RENDER_TEMPORARY_MB,
+            )
+            if deployment.orthanc
+            else None
+        )
 
         self.authorize: lambda_.Function | None = None
         if deployment.authorization == "oidc":
@@ -259,7 +271,7 @@ class Functions(Construct):
         resource.tracing_config = lambda_.CfnFunction.TracingConfigProperty(mode=mode)
 
     def _role(self, name: str, log: logs.LogGroup) -> iam.Role:
-        rights = (RIGHTS | ADOPTION_RIGHTS).get(name, Rights())
+        rights = (RIGHTS | ORTHANC_RIGHTS | ADOPTION_RIGHTS).get(name, Rights())
         rights = replace(rights, storage=self._granted(rights))
         storage, table = self._stateful.storage, self._stateful.index.table
         prefix = self._deployment.storage_prefix + rights.storage_keys

@@ -23,7 +23,7 @@ TRACING: Final = "Active"
 """X-Ray looks at one invocation a second and 5 % of the others (its default rule), whether or not
 who called was looked at: with its start, and in ingest and compact with every call to AWS."""
 
-UNTRACED: Final = frozenset({"authorize", "manage", "read", "render", "store"})
+UNTRACED: Final = frozenset({"authorize", "manage", "orthanc", "read", "render", "store"})
 """Functions that X-Ray looks at where the caller was looked at, which the gateway is not. Of what
 answers requests it has the start alone, and takes more than anything else does for an answer: most
 are the only one of their second, and each of those is recorded."""
@@ -52,6 +52,9 @@ RENDER_TEMPORARY_MB: Final = 1_024
 
 # The gateway waits 29 s for what it does not stream.
 STORE: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=29)
+
+# As for render: it streams, and shows frames. What it stores or deletes ends as in store and manage.
+ORTHANC: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=300)
 
 # As for store; the function itself stops in time, and is asked again.
 MANAGE: Final = FunctionLimits(memory_mb=1_769, timeout_seconds=29)

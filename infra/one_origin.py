@@ -43,6 +43,7 @@ from dicomulus.cli.folders import default_viewer_folder
 from dicomulus.cli.site import FILES, Site, viewer_settings, write_site
 from dicomulus.cli.viewer import install_viewer, is_installed, viewer_mark
 from dicomulus.errors import ConfigurationError
+from dicomulus.settings import Settings
 from infra.access_logs import log_group
 from infra.checks import accept, accept_wildcard
 from infra.layers import ROOT
@@ -217,7 +218,10 @@ class OneOrigin(Construct):
 
     def _distribution(self, base_path: str) -> cloudfront.Distribution:
         deployment = self._deployment
-        *others, default = behaviours(base_path)
+        *others, default = behaviours(
+            base_path,
+            orthanc_path=Settings().orthanc_path if deployment.orthanc else "",
+        )
         certificate = (
             acm.Certificate.from_certificate_arn(self, "Certificate", deployment.certificate_arn)
             if deployment.domain_name

@@ -12,10 +12,10 @@ from aws_cdk import aws_certificatemanager as acm
 from constructs import Construct
 
 from dicomulus.adapters.aws.gateway_rules import (
-    BINARY_MEDIA_TYPES,
     NO_SUCH_ROUTE,
     OWN_ANSWERS,
     REQUEST_TOO_LARGE,
+    binary_media_types,
 )
 from dicomulus.api.routes import ROUTES
 from dicomulus.api.uploads import PATH as UPLOADS_PATH
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 SIGNATURE_HEADERS: Final = ("X-Amz-Content-Sha256", "X-Amz-Date", "X-Amz-Security-Token")
 """Headers of a signed request, which a page sends besides those of any request."""
+
+ORTHANC_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
+REST_OF_PATH: Final = "/{proxy+}"
 
 LOOPBACK_ORIGIN: Final = "https?://(localhost|127[.]0[.]0[.]1|.::1.)(:[0-9]+)?"
 """Pages of the reader's own machine. Without backslashes, about which templates are unclear: of
@@ -110,7 +113,7 @@ class RestApi(Construct):
             rest_api_name=f"dicomulus-{deployment.stage}",
             description="DICOMweb (PS3.18)",
             endpoint_types=[apigateway.EndpointType.REGIONAL],
-            binary_media_types=list(BINARY_MEDIA_TYPES),
+            binary_media_types=list(binary_media_types(orthanc=deployment.orthanc)),
             cloud_watch_role=False,
             # With a name of its own it has one address; behind CloudFront that is where it is.
             disable_execute_api_endpoint=deployment.has_api_domain or None,
@@ -205,9 +208,14 @@ class RestApi(Construct):
         """Give the base URL at the gateway's own address."""
         return f"{self.api.url.removesuffix('/')}{base_path}"
 
-    def connect(self, functions: Functions, *, base_path: str) -> None:
-        """Add a resource and a method for every route, GET streamed, and preflights."""
+    def connect(self, functions: Functions, *, base_path: str, orthanc_path: str) -> None:
+        """Add a resource and a method for every route, GET streamed, and preflights.
+
+        Below ``orthanc_path`` there is one resource for all: it has more routes than a gateway may.
+        """
         authorizer = self._authorizer(functions)
+        if functions.orthanc is not None:
+            self._connect_orthanc(functions.orthanc, authorizer, path=orthanc_path)
         methods: dict[str, set[str]] = {}
         integrations = {
             "read": _integration(functions.read, streamed=True),
@@ -230,6 +238,25 @@ class RestApi(Construct):
         for path, allowed in methods.items():
             if "OPTIONS" not in allowed:
                 self._add_preflight(self.api.root.resource_for_path(path), methods=allowed)
+
+    def _connect_orthanc(
+        self,
+        function: lambda_.Function,
+        authorizer: apigateway.RequestAuthorizer | None,
+        *,
+        path: str,
+    ) -> None:
+        integration = _integration(function, streamed=True)
+        for template in (path, path + REST_OF_PATH):
+            resource = self.api.root.resource_for_path(template)
+            for method in ORTHANC_METHODS:
+                resource.add_method(
+                    method,
+                    integration,
+                    authorization_type=self._authorization(method),
+                    authorizer=authorizer,
+                )
+            self._add_preflight(resource, methods=set(ORTHANC_METHODS))
 
     def _authorization(self, method: str) -> apigateway.AuthorizationType:
         kinds = apigateway.AuthorizationType
@@ -263,6 +290,8 @@ class RestApi(Construct):
         resource.add_method(
             "OPTIONS",
             apigateway.MockIntegration(
+                # Where every body counts as bytes, the gateway would answer 500 without it.
+                content_handling=apigateway.ContentHandling.CONVERT_TO_TEXT,
                 passthrough_behavior=apigateway.PassthroughBehavior.NEVER,
                 request_templates={"application/json": '{"statusCode": 204}'},
                 integration_responses=[

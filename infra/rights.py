@@ -141,6 +141,18 @@ RIGHTS: Final[dict[str, Rights]] = {
     ),
 }
 
+ORTHANC_RIGHTS: Final[dict[str, Rights]] = {
+    # It reads, shows, stores and deletes.
+    "orthanc": Rights(
+        table=(*_INDEX_OBJECTS, "dynamodb:GetItem"),
+        indexes=("dynamodb:Query",),
+        storage=(*_FIND_OBJECTS, DELETE_OBJECTS, STORE_OBJECTS),
+        cache=_KEEP_OBJECTS,
+        send_to=("ingest", "compact"),
+    ),
+}
+"""What the function may do that is there where Orthanc's REST API is asked for."""
+
 ADOPTION_RIGHTS: Final[dict[str, Rights]] = {
     # All of them on the one bucket, none on its objects.
     "adopt": Rights(storage=tuple(sorted(BUCKET_ACTIONS))),

@@ -46,9 +46,9 @@ class ServiceStack(Stack):
         settings = Settings(
             public_base_url=base_url,
             base_path=base_path,
-            orthanc_path="",
             allowed_origins=deployment.allowed_origins,
             allow_delete=deployment.allow_delete,
+            orthanc_path=Settings().orthanc_path if deployment.orthanc else "",
             table_name=stateful.index.table.table_name,
             storage_bucket=stateful.storage.bucket.bucket_name,
             storage_prefix=deployment.storage_prefix,
@@ -76,7 +76,7 @@ class ServiceStack(Stack):
             packages=packages,
             settings=settings,
         )
-        gateway.connect(functions, base_path=base_path)
+        gateway.connect(functions, base_path=base_path, orthanc_path=settings.orthanc_path)
         self.reconciliation = Reconciliation(
             self,
             "Reconciliation",
@@ -114,6 +114,9 @@ class ServiceStack(Stack):
             after=path,
         )
         CfnOutput(self, "DicomWeb", value=base_url)
+        if settings.orthanc_path:
+            host = base_url.removesuffix(base_path)
+            CfnOutput(self, "Orthanc", value=host + settings.orthanc_path)
         if deployment.monitoring:
             Operations(
                 self,

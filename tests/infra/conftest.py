@@ -35,7 +35,7 @@ class Synthesised:
         return found
 
 
-OPEN: Final = {"stage": "dev", "authorization": "none", "one_origin": "true"}
+OPEN: Final = {"stage": "dev", "authorization": "none", "one_origin": "true", "orthanc": "true"}
 """The context of a stage with as little protection as one can ask for, and all else."""
 
 HARDENED: Final = {
@@ -48,6 +48,7 @@ HARDENED: Final = {
     "kms": "customer",
     "waf": "true",
     "allow_delete": "true",
+    "orthanc": "true",
     "replica_bucket_arn": "arn:aws:s3:::copies-elsewhere",
     "replica_kms_key_arn": "arn:aws:kms:eu-west-1:111122223333:key/mrk-0123456789abcdef0123456789abcdef",
 }
@@ -174,6 +175,7 @@ def open_stage(_node: None) -> Synthesised:
             "storage_prefix": "archive/",
             "allow_delete": "true",
             "one_origin": "true",
+            "orthanc": "true",
             "alarm_email": "operator@example.org",
             "monthly_budget_usd": "50",
             "ingest_concurrency": "500",

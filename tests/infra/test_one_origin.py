@@ -38,7 +38,7 @@ def of_service(synthesised: Synthesised) -> list[dict[str, Any]]:
 
 def test_it_has_the_behaviours_of_the_table_in_its_order(open_stage: Synthesised) -> None:
     told = configuration(open_stage)
-    wanted = behaviours(Settings().base_path)
+    wanted = behaviours(Settings().base_path, orthanc_path=Settings().orthanc_path)
     assert [each["PathPattern"] for each in told["CacheBehaviors"]] == [
         each.pattern for each in wanted[:-1]
     ]

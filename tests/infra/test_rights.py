@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from infra.rights import BUCKET_ACTIONS, RIGHTS
+from infra.rights import BUCKET_ACTIONS, ORTHANC_RIGHTS, RIGHTS
 from tests.infra.conftest import HARDENED
 from tests.infra.test_template import actions, statements
 
@@ -83,7 +83,7 @@ def granted(templates: Synthesised, name: str) -> set[tuple[str, str]]:
 
 def needed(name: str, *, prefix: str = "", deletes: bool = False) -> set[tuple[str, str]]:
     """Give actions and resources that a function needs where nothing else is asked for."""
-    rights = RIGHTS[name]
+    rights = (RIGHTS | ORTHANC_RIGHTS)[name]
     found = {(action, "table") for action in rights.table}
     found |= {(action, "table/index/*") for action in rights.indexes}
     of_objects = {"storage": f"storage/{prefix}{rights.storage_keys}*", "cache": "cache/*"}
@@ -106,14 +106,14 @@ def test_a_role_holds_what_its_function_needs_and_nothing_else(
     assert granted(synthesised, name) == needed(name)
 
 
-@pytest.mark.parametrize("name", sorted(RIGHTS))
+@pytest.mark.parametrize("name", sorted(RIGHTS | ORTHANC_RIGHTS))
 def test_deletion_and_a_prefix_change_what_they_must_alone(
     open_stage: Synthesised, name: str
 ) -> None:
     assert granted(open_stage, name) == needed(name, prefix="archive/", deletes=True)
 
 
-@pytest.mark.parametrize("name", sorted(RIGHTS))
+@pytest.mark.parametrize("name", sorted(RIGHTS | ORTHANC_RIGHTS))
 def test_more_protection_takes_no_right_and_adds_those_to_the_key_alone(
     hardened: Checked, name: str
 ) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -15,8 +16,16 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from dicomulus.adapters.aws.authorizer import METHODS, SECRET_SECONDS, Authorizer, Unauthorized
+from dicomulus.adapters.aws.authorizer import (
+    EXCEPTIONS,
+    METHODS,
+    SECRET_SECONDS,
+    Authorizer,
+    Unauthorized,
+)
 from dicomulus.adapters.aws.limits import function_settings
+from dicomulus.api.orthanc.not_offered import not_offered
+from dicomulus.api.orthanc.routes import ORTHANC_ROUTES
 from dicomulus.api.routes import ROUTES
 from dicomulus.cli.emulate.authorization import allows, authorizer_event
 from dicomulus.cli.emulate.event_source import Context, load_handler
@@ -71,7 +80,7 @@ def allowed(answer: dict[str, Any]) -> set[str]:
     ("scope", "methods"),
     [
         ("dicomweb.read", {"GET", "HEAD"}),
-        ("dicomweb.write", {"POST"}),
+        ("dicomweb.write", {"POST", "PUT"}),
         ("dicomweb.read dicomweb.delete openid", {"GET", "HEAD", "DELETE"}),
         ("openid", set()),
     ],
@@ -86,7 +95,7 @@ def test_the_policy_is_for_all_methods_of_the_scopes_whatever_was_asked(
         assert allowed(answer) == methods
 
 
-def test_a_method_is_for_one_scope_alone() -> None:
+def test_a_method_of_dicomweb_is_for_one_scope_alone() -> None:
     """So that a policy may go by methods, and paths are no matter."""
     for route in ROUTES:
         if route.method != "OPTIONS":
@@ -95,11 +104,38 @@ def test_a_method_is_for_one_scope_alone() -> None:
     assert len(given) == len(set(given))
 
 
+@pytest.mark.parametrize("scopes", [("read",), ("write",), ("delete",), ("read", "delete")])
+def test_of_orthanc_s_routes_a_token_opens_those_of_its_scopes(
+    issuer: Issuer, scopes: tuple[str, ...]
+) -> None:
+    token = issuer.token(scope=" ".join(f"dicomweb.{scope}" for scope in scopes))
+    policy = Authorizer(settings_for(issuer))(event(f"Bearer {token}"))["policyDocument"]
+    stage = event(None)["methodArn"].split("/GET/")[0]
+    routes = [route for route in ORTHANC_ROUTES if route.handler is not not_offered]
+    opened = {
+        route
+        for route in routes
+        if allows(policy, f"{stage}/{route.method}/orthanc{_filled(route.template)}")
+    }
+    assert opened == {route for route in routes if route.scope in scopes}
+
+
+def _filled(template: str) -> str:
+    return re.sub(r"\{\w+\+?\}", "ba1e0000-5c0ffee0", template)
+
+
+def test_an_exception_is_of_a_route() -> None:
+    asked = [f"{route.method}/orthanc{_filled(route.template)}" for route in ORTHANC_ROUTES]
+    for pattern in EXCEPTIONS:
+        assert any(fnmatchcase(each, pattern) for each in asked), pattern
+
+
 def test_a_policy_is_for_this_stage_of_this_api_alone(issuer: Issuer) -> None:
     answer = Authorizer(settings_for(issuer))(event(f"Bearer {issuer.token()}"))
-    (statement,) = answer["policyDocument"]["Statement"]
+    statements = answer["policyDocument"]["Statement"]
     stage = event(None)["methodArn"].split("/GET/")[0]
-    assert all(resource.startswith(stage + "/") for resource in statement["Resource"])
+    for statement in statements:
+        assert all(resource.startswith(stage + "/") for resource in statement["Resource"])
     assert "*" not in stage
 
 

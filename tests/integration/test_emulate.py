@@ -119,7 +119,7 @@ def start(folder: Path, *arguments: str) -> Emulation:
 @pytest.fixture(scope="module")
 def emulation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulation]:
     """One emulation for all tests that leave it running."""
-    emulation = start(tmp_path_factory.mktemp("emulation"))
+    emulation = start(tmp_path_factory.mktemp("emulation"), "--orthanc")
     yield emulation
     emulation.process.send_signal(signal.SIGINT)
     try:
@@ -277,6 +277,14 @@ def test_pages_of_this_machine_may_read_the_entity_tag_of_an_object(emulation: E
     )
     answer = httpx.get(url, headers={"Origin": "http://localhost:3000"}, timeout=30)
     assert "etag" in answer.headers["Access-Control-Expose-Headers"].lower()
+
+
+def test_orthanc_s_rest_api_is_answered_beside(emulation: Emulation) -> None:
+    url = emulation.base_url.replace("/dicom-web", "/orthanc")
+    answer = httpx.get(f"{url}/system", timeout=30)
+    assert answer.status_code == 200
+    assert "ApiVersion" in answer.json()
+    assert httpx.get(f"{url}/studies/none", timeout=30).status_code == 404
 
 
 def test_head_is_answered_without_a_body(emulation: Emulation) -> None:

@@ -7,6 +7,7 @@ import itertools
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -30,7 +31,7 @@ from dicomulus.services.probe import SERIES, Patience
 from dicomulus.settings import Settings
 from dicomulus.wire.message import Headers, Request, parse_query
 from dicomulus.wire.problem import status_of
-from infra.rights import ADOPTION_RIGHTS, RIGHTS, Rights
+from infra.rights import ADOPTION_RIGHTS, ORTHANC_RIGHTS, RIGHTS, Rights
 from tests.support.aws import REGION
 from tests.support.aws_faults import instant_retries, intercepted, unreachable
 from tests.support.aws_rights import recorded_rights
@@ -64,7 +65,7 @@ def check(name: FunctionName, used: Used) -> None:
 
 def allowed(name: FunctionName) -> Used:
     """Give what a function may do."""
-    rights = RIGHTS[name]
+    rights = (RIGHTS | ORTHANC_RIGHTS)[name]
     granted = {(action, "table") for action in rights.table}
     granted |= {(action, "indexes") for action in rights.indexes}
     granted |= {(action, "storage") for action in rights.storage}
@@ -254,6 +255,50 @@ def test_manage_does_what_it_may() -> None:
         ]
     assert ("s3:DeleteObject", "storage") in used
     check("manage", used)
+
+
+def orthanc_answers(
+    answering: Callable[[Request], Response], method: str, path: str, body: bytes = b""
+) -> Any:
+    """Give what Orthanc's REST API answers, read to its end, as JSON where it is that."""
+    response = answering(
+        Request(
+            method,
+            f"/orthanc{path}",
+            body=BytesIO(body),
+            headers=Headers.of({"Content-Length": str(len(body))}),
+            base_url=BASE_URL,
+        )
+    )
+    assert response.status == 200
+    content = response.body if isinstance(response.body, bytes) else b"".join(response.body)
+    is_json = dict(response.headers).get("Content-Type") == "application/json"
+    return json.loads(content) if is_json else content
+
+
+def test_orthanc_does_what_it_may() -> None:
+    with deployed(max_row_fragment_bytes=1, allow_delete=True, orthanc_path="/orthanc") as system:
+        fill(system)
+        for _ in range(2):
+            for name in ("ingest", "compact"):
+                assert handed_over(system, name) <= allowed(name)
+        with recorded(system) as used:
+            ask = partial(orthanc_answers, system.answering("orthanc"))
+            stored = ask("POST", "/instances", ct_instance())
+            path = stored["Path"]
+            assert ask("GET", f"{path}/file") == ct_instance()
+            for each in ("preview", "frames/0/raw"):
+                assert ask("GET", f"{path}/{each}")
+            study = stored["ParentStudy"]
+            assert ask("GET", f"/studies/{study}/archive")
+            remove_metadata(system)
+            with pytest.raises(UnavailableError):
+                ask("GET", f"/studies/{study}/media")
+        system.settle()
+        with recorded(system) as later:
+            assert ask("DELETE", f"/studies/{study}")
+    decoder_process.close()
+    check("orthanc", used | later)
 
 
 def test_store_does_what_it_may(system: Deployed) -> None:
@@ -505,7 +550,7 @@ def test_a_series_that_is_told_otherwise_than_it_is_is_compacted(system: Deploye
     check("reconcile", used)
 
 
-@pytest.mark.parametrize("name", sorted(RIGHTS))
+@pytest.mark.parametrize("name", sorted(RIGHTS | ORTHANC_RIGHTS))
 def test_a_function_may_do_nothing_that_it_was_not_seen_to_need(
     name: FunctionName, request: pytest.FixtureRequest
 ) -> None:

@@ -128,5 +128,6 @@ def deployed(
             boto3.client("events", region_name=REGION) if adopt else None,
         )
         # The delay is SQS's; here nobody wants to wait for it.
-        told = Settings(public_base_url=BASE_URL, compact_delay_seconds=0, **settings)
+        usual: dict[str, Any] = {"compact_delay_seconds": 0, "orthanc_path": ""}
+        told = Settings(public_base_url=BASE_URL, **(usual | settings))
         yield Deployed(clients, make_resources(clients, told))

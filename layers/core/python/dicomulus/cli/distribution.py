@@ -36,15 +36,20 @@ class Behaviour:
         return re.fullmatch(re.escape(self.pattern).replace(r"\*", ".*"), path) is not None
 
 
-def behaviours(base_path: str) -> tuple[Behaviour, ...]:
+def behaviours(base_path: str, *, orthanc_path: str = "") -> tuple[Behaviour, ...]:
     """Give what is done with each path; the first that fits counts, the last fits all.
 
     Args:
         base_path: Path that the DICOMweb service lies below.
+        orthanc_path: Path that Orthanc's REST API lies below; empty where there is none.
     """
+    served = [base_path, *([orthanc_path] if orthanc_path else [])]
     return (
-        Behaviour(pattern=base_path, origin="service", methods=EVERY_METHOD),
-        Behaviour(pattern=f"{base_path}/*", origin="service", methods=EVERY_METHOD),
+        *(
+            Behaviour(pattern=path + below, origin="service", methods=EVERY_METHOD)
+            for path in served
+            for below in ("", "/*")
+        ),
         Behaviour(pattern=f"/{VIEWER}", origin="site", is_viewer=True),
         Behaviour(pattern=f"/{VIEWER}/*", origin="site", is_viewer=True),
         Behaviour(pattern="*", origin="site"),

@@ -342,6 +342,9 @@ def _add_emulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "as CloudFront has them",
     )
     parser.add_argument(
+        "--orthanc", action="store_true", help="answer Orthanc's REST API too, below /orthanc"
+    )
+    parser.add_argument(
         "--adopt",
         action="store_true",
         help="have a storage bucket that was there before, which is followed by EventBridge",
@@ -519,6 +522,8 @@ def _emulate(parsed: argparse.Namespace) -> None:
         if (value := getattr(parsed, name)) is not None
     }
     settings = replace(Settings.from_env(), **given)
+    if not parsed.orthanc:
+        settings = replace(settings, orthanc_path="")
     emulate(
         settings,
         aws_port=parsed.aws_port,

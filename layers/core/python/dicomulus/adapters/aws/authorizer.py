@@ -22,10 +22,22 @@ logger = logging.getLogger(__name__)
 
 METHODS: Final[Mapping[Scope, tuple[str, ...]]] = {
     "read": ("GET", "HEAD"),
-    "write": ("POST",),
+    "write": ("POST", "PUT"),
     "delete": ("DELETE",),
 }
-"""Methods that a scope is for. All routes of a method have one scope, so that the path is no matter."""
+"""Methods that a scope is for, whatever the path but for ``EXCEPTIONS``."""
+
+EXCEPTIONS: Final[Mapping[str, Scope]] = {
+    "DELETE/orthanc/*/labels/*": "write",
+    "DELETE/orthanc/*/metadata/*": "write",
+    "POST/orthanc/*/archive": "read",
+    "POST/orthanc/*/media": "read",
+    "POST/orthanc/tools/bulk-delete": "delete",
+    "POST/orthanc/tools/create-archive": "read",
+    "POST/orthanc/tools/create-media": "read",
+}
+"""What is for another scope than its method is: routes of Orthanc's REST API, with ``*`` for any
+characters, slashes too (IAM)."""
 
 SECRET_SECONDS: Final = 60
 """Seconds between two looks for whether the secret has been replaced."""
@@ -120,17 +132,25 @@ def _token(event: Mapping[str, Any]) -> str:
 def _policy(bearer: Bearer, method_arn: str) -> dict[str, Any]:
     # arn:aws:execute-api:region:account:api/stage/method/path
     stage = "/".join(method_arn.split("/")[:2])
-    allowed = [
-        f"{stage}/{method}/*" for scope in sorted(bearer.scopes) for method in METHODS[scope]
+    methods = [each for scope in sorted(bearer.scopes) for each in METHODS[scope]]
+    allowed = [f"{each}/*" for each in methods]
+    allowed += [path for path, scope in EXCEPTIONS.items() if scope in bearer.scopes]
+    # A refusal counts more than any permission.
+    refused = [path for path, scope in EXCEPTIONS.items() if scope not in bearer.scopes]
+    if not allowed:
+        refused = ["*/*"]
+    statements = [
+        {
+            "Action": "execute-api:Invoke",
+            "Effect": effect,
+            "Resource": [f"{stage}/{path}" for path in paths],
+        }
+        for effect, paths in (("Allow", allowed), ("Deny", refused))
+        if paths
     ]
-    statement = {
-        "Action": "execute-api:Invoke",
-        "Effect": "Allow" if allowed else "Deny",
-        "Resource": allowed or [f"{stage}/*/*"],
-    }
     return {
         "principalId": bearer.subject_digest,
-        "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
+        "policyDocument": {"Version": "2012-10-17", "Statement": statements},
         "context": {"scopes": " ".join(sorted(bearer.scopes))},
     }
 

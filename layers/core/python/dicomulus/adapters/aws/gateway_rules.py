@@ -9,7 +9,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 BINARY_MEDIA_TYPES: Final = ("application/dicom", "multipart/related")
-"""Media types of bodies that are no text. Not ``*/*``, which breaks preflights."""
+"""Media types of bodies that are no text."""
+
+EVERY_MEDIA_TYPE: Final = "*/*"
+"""Has every body be bytes, those that name no type too, as clients of Orthanc send them."""
+
+
+def binary_media_types(*, orthanc: bool) -> tuple[str, ...]:
+    """Give the media types of bodies that are no text.
+
+    Args:
+        orthanc: Whether clients of Orthanc's REST API are answered.
+    """
+    return (EVERY_MEDIA_TYPE,) if orthanc else BINARY_MEDIA_TYPES
+
+
+def is_binary(media_type: str, binary_types: tuple[str, ...]) -> bool:
+    """Tell whether a body of a type is handed on as bytes; without parameters, in lower case."""
+    return media_type in binary_types or EVERY_MEDIA_TYPE in binary_types
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ FunctionName = Literal[
     "adopt",
     "probe",
     "reconcile",
+    "orthanc",
 ]
 
 MAX_GATEWAY_BYTES: Final = 10_485_760
@@ -83,23 +84,33 @@ def behind_authorizer(settings: Settings) -> Settings:
     return replace(settings, **_of_provider(Settings()))
 
 
+def _reading(settings: Settings) -> Settings:
+    return replace(
+        settings,
+        max_stream_bytes=min(settings.max_stream_bytes or MAX_STREAM_BYTES, MAX_STREAM_BYTES),
+        max_direct_bytes=min(settings.max_direct_bytes or FULL_SPEED_BYTES, FULL_SPEED_BYTES),
+        search_page_bytes=MAX_SEARCH_PAGE_BYTES,
+    )
+
+
+def _storing(settings: Settings) -> Settings:
+    most = min(settings.max_request_bytes, MAX_STORE_BYTES)
+    return replace(settings, allow_store=True, max_request_bytes=most)
+
+
 def function_settings(function: FunctionName, settings: Settings) -> Settings:
     """Give what one function is told, of what all of them are; limits of one's own may be lower."""
     if function == "authorize":
         return Settings(**_of_provider(settings))
     settings = behind_authorizer(settings)
     if function in ("read", "render"):
-        return replace(
-            settings,
-            max_stream_bytes=min(settings.max_stream_bytes or MAX_STREAM_BYTES, MAX_STREAM_BYTES),
-            max_direct_bytes=min(settings.max_direct_bytes or FULL_SPEED_BYTES, FULL_SPEED_BYTES),
-            search_page_bytes=MAX_SEARCH_PAGE_BYTES,
-        )
+        return _reading(settings)
     if function == "manage":
         return replace(settings, delete_seconds=DELETE_SECONDS)
     if function == "store":
-        most = min(settings.max_request_bytes, MAX_STORE_BYTES)
-        return replace(settings, allow_store=True, max_request_bytes=most)
+        return _storing(settings)
+    if function == "orthanc":
+        return replace(_storing(_reading(settings)), delete_seconds=DELETE_SECONDS)
     # Of what is left nobody waits for an answer.
     settings = replace(settings, aws_attempts=PATIENT_ATTEMPTS)
     if function == "probe":

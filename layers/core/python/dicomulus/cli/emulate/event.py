@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from dicomulus.adapters.aws.gateway_rules import BINARY_MEDIA_TYPES
+from dicomulus.adapters.aws.gateway_rules import BINARY_MEDIA_TYPES, is_binary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,7 +54,9 @@ class Asked:
     body: bytes
 
 
-def event_of(request: Request, body: bytes) -> dict[str, Any]:
+def event_of(
+    request: Request, body: bytes, *, binary_types: tuple[str, ...] = BINARY_MEDIA_TYPES
+) -> dict[str, Any]:
     """Write the event of a proxy integration (API Gateway, REST).
 
     The path is as it was sent, the query is decoded. A body whose media type does not count as
@@ -63,8 +65,8 @@ def event_of(request: Request, body: bytes) -> dict[str, Any]:
     headers = _grouped(line for line in request.headers if line[0].lower() not in _NOT_FORWARDED)
     query = _grouped(request.query)
     essence = (request.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
-    is_binary = bool(body) and essence in BINARY_MEDIA_TYPES
-    text = base64.b64encode(body).decode() if is_binary else body.decode(errors="replace")
+    is_bytes = bool(body) and is_binary(essence, binary_types)
+    text = base64.b64encode(body).decode() if is_bytes else body.decode(errors="replace")
     return {
         "path": request.path,
         "httpMethod": request.method,
@@ -74,7 +76,7 @@ def event_of(request: Request, body: bytes) -> dict[str, Any]:
         "multiValueQueryStringParameters": query,
         "requestContext": _CONTEXT | {"path": request.path, "httpMethod": request.method},
         "body": text or None,
-        "isBase64Encoded": is_binary,
+        "isBase64Encoded": is_bytes,
     }
 
 

@@ -11,13 +11,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.adapters.aws.gateway_rules import (
-    BINARY_MEDIA_TYPES,
     DEFAULT_4XX,
     DEFAULT_5XX,
     INTEGRATION_FAILURE,
     INTEGRATION_TIMEOUT,
     NO_SUCH_ROUTE,
     REQUEST_TOO_LARGE,
+    binary_media_types,
+    is_binary,
 )
 from dicomulus.adapters.aws.limits import MAX_GATEWAY_BYTES, MAX_INVOKE_BYTES
 from dicomulus.api.route import find_route
@@ -26,7 +27,7 @@ from dicomulus.api.uploads import PATH as UPLOADS_PATH
 from dicomulus.cli.emulate.event import asked_by, event_of, size_of
 from dicomulus.cli.emulate.stream import CHUNK_BYTES, Clock, Pace, Stream
 from dicomulus.errors import MethodNotAllowedError, PayloadTooLargeError, RouteNotFoundError
-from dicomulus.wire.message import Response
+from dicomulus.wire.message import Response, parse_segments
 from dicomulus.wire.problem import PROBLEM_JSON, TYPE_PREFIX
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ _NOT_RETURNED: Final = frozenset(
 _REMAPPED: Final = frozenset({"content-length", "date", "server", "www-authenticate"})
 _REMAPPED_PREFIX: Final = "x-amzn-Remapped-"
 
+_METHODS_OF_ORTHANC: Final = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
+
 _TEXT_PREFIXES: Final = ("text", "application/json", "application/javascript", "application/xml")
 _TEXT_SUFFIXES: Final = ("+json", "+xml")
 
@@ -86,10 +89,13 @@ class Gateway:
     """Hands requests to the function that answers their route."""
 
     base_path: str
+    orthanc_path: str = ""
+    """Path that Orthanc's REST API lies below; empty where there is none."""
     read_port: int
     render_port: int
     store_port: int
     manage_port: int
+    orthanc_port: int = 0
     authorize: Callable[[Request], OwnAnswer | None] | None = None
     """Gives the answer to a request that may not be made; nobody is asked without."""
     pace: Pace = field(default_factory=Pace)
@@ -106,18 +112,32 @@ class Gateway:
 
     def _answer(self, request: Request) -> Response:
         _check_headers(request)
-        route = self._route(request)
+        port, is_streamed = self._integration(request)
         if self.authorize is not None and request.method != "OPTIONS":
             refusal = self.authorize(request)
             if refusal is not None:
                 raise _RefusedError(refusal)
-        event = event_of(request, _body_of(request))
+        event = event_of(request, _body_of(request), binary_types=self._binary_types)
         if size_of(event) > MAX_INVOKE_BYTES:
             raise _RefusedError(REQUEST_TOO_LARGE)
-        connection = http.client.HTTPConnection("127.0.0.1", self._port(route))
-        if route.scope == "read":
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        if is_streamed:
             return self._streamed(connection, asked_by(event))
         return self._buffered(connection, asked_by(event), accept=request.headers.get("Accept"))
+
+    @property
+    def _binary_types(self) -> tuple[str, ...]:
+        return binary_media_types(orthanc=bool(self.orthanc_path))
+
+    def _integration(self, request: Request) -> tuple[int, bool]:
+        """Give the port of the function that answers, and whether its answer is streamed."""
+        below = parse_segments(self.orthanc_path)
+        if below and request.segments[: len(below)] == below:
+            if request.method not in _METHODS_OF_ORTHANC:
+                raise _RefusedError(NO_SUCH_ROUTE)
+            return self.orthanc_port, True
+        route = self._route(request)
+        return self._port(route), route.scope == "read"
 
     def _route(self, request: Request) -> Route:
         base = tuple(self.base_path.strip("/").split("/"))
@@ -165,7 +185,7 @@ class Gateway:
             raise _RefusedError(DEFAULT_5XX, status=HTTPStatus.BAD_GATEWAY)
         # Only who asks for such a type before all others is given bytes.
         first = (accept or "").partition(",")[0].partition(";")[0].strip().lower()
-        is_decoded = first in BINARY_MEDIA_TYPES
+        is_decoded = is_binary(first, self._binary_types)
         return Response(answer.status, tuple(_headers(answer)), body if is_decoded else encoded)
 
     def _whole(self, answer: http.client.HTTPResponse, deadline: float) -> bytes:
@@ -207,7 +227,7 @@ def _sent(connection: http.client.HTTPConnection, asked: Asked) -> http.client.H
         connection.putrequest(asked.method, asked.target, skip_host=True, skip_accept_encoding=True)
         for name, value in asked.headers.items():
             connection.putheader(name, value)
-        if asked.body or asked.method == "POST":
+        if asked.body or asked.method in ("POST", "PUT"):
             connection.putheader("Content-Length", str(len(asked.body)))
         connection.endheaders(asked.body)
         return connection.getresponse()

@@ -45,6 +45,8 @@ class Distribution:
     base_path: str
     endpoint: str
     """Where the emulated AWS answers."""
+    orthanc_path: str = ""
+    """Path that Orthanc's REST API lies below; empty where there is none."""
     sign_in: SignIn | None = None
     """How people sign in, if they do."""
 
@@ -54,7 +56,8 @@ class Distribution:
         Raises:
             DicomulusError: Whatever the gateway or the site refuses.
         """
-        each = next(each for each in behaviours(self.base_path) if each.fits(request.path))
+        known = behaviours(self.base_path, orthanc_path=self.orthanc_path)
+        each = next(each for each in known if each.fits(request.path))
         if each.origin == "service":
             return self.gateway(request)
         if request.method not in each.methods:

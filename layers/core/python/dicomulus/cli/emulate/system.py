@@ -100,7 +100,6 @@ def emulate(
         settings,
         host=ADDRESS,
         port=port,
-        orthanc_path="",
         public_base_url=f"http://{ADDRESS}:{port}{settings.base_path}",
     )
     endpoint = aws_endpoint or _start_aws(aws_port)
@@ -203,6 +202,9 @@ def _tell(settings: Settings, endpoint: str, *, is_ours: bool, one_origin: bool)
     )
     if one_origin:
         print(f"Pages and viewer: {settings.public_base_url.removesuffix(settings.base_path)}/")
+    if settings.orthanc_path:
+        host = settings.public_base_url.removesuffix(settings.base_path)
+        print(f"Orthanc's REST API: {host}{settings.orthanc_path}")
     print(f"DICOMweb: {settings.public_base_url}", flush=True)
 
 
@@ -233,7 +235,9 @@ class _System:
         Raises:
             ConfigurationError: Something has ended, or does not start.
         """
-        ports = {name: _free_port() for name in ("read", "render", "store", "manage")}
+        answering: list[FunctionName] = ["read", "render", "store", "manage"]
+        answering += ["orthanc"] if self._settings.orthanc_path else []
+        ports = {name: _free_port() for name in answering}
         with interrupts_ignored():
             self._start_fed("ingest", self._settings.ingest_queue_url, batch=INGEST_BATCH)
             self._start_fed("compact", self._settings.compact_queue_url, batch=COMPACT_BATCH)
@@ -243,16 +247,16 @@ class _System:
                 (self._environment("sweep"), self._functions, "sweep"),
                 every_seconds=processes.SWEEP_SECONDS,
             )
-            self._start_http("read", ports["read"])
-            self._start_http("render", ports["render"])
-            self._start_http("store", ports["store"])
-            self._start_http("manage", ports["manage"])
+            for name, port in ports.items():
+                self._start_http(name, port)
             gateway = Gateway(
                 base_path=self._settings.base_path,
+                orthanc_path=self._settings.orthanc_path,
                 read_port=ports["read"],
                 render_port=ports["render"],
                 store_port=ports["store"],
                 manage_port=ports["manage"],
+                orthanc_port=ports.get("orthanc", 0),
                 pace=self.pace,
                 authorize=self._authorization(),
             )
@@ -280,6 +284,7 @@ class _System:
         return Distribution(
             gateway=gateway,
             base_path=self._settings.base_path,
+            orthanc_path=self._settings.orthanc_path,
             endpoint=self._endpoint,
             sign_in=sign_in_of(self._settings),
         )
