@@ -38,7 +38,7 @@ ALLOWED: Final = {
 MOST_MODULES: Final = {
     "aws_lambda_powertools": 50,
     "botocore": 90,
-    "dicomulus": 145,
+    "dicomulus": 155,
     "gunicorn": 40,
     "pynamodb": 30,
     "urllib3": 40,

@@ -526,6 +526,7 @@ class Simulation:
             cast("ObjectStore", watched),
             cache=self.archive.cache,
             ingest=self.archive.ingest,
+            at_rest=self.archive.at_rest,
             compaction=self.archive.compaction,
             seconds=0,
             clock_ms=self.world.clock_ms,

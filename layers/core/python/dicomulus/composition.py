@@ -15,6 +15,7 @@ from dicomulus.errors import ConfigurationError
 from dicomulus.ports import LookAtObjects
 from dicomulus.services.announcements import Announcements
 from dicomulus.services.archive import Archive
+from dicomulus.services.at_rest import AtRest
 from dicomulus.services.bulk_data import BulkData
 from dicomulus.services.changes import Changes
 from dicomulus.services.compaction import Compaction
@@ -170,6 +171,13 @@ def compose(
         # A folder is walked as slowly as its files are looked at.
         lists=bool(settings.storage_bucket),
     )
+    at_rest = AtRest(
+        index,
+        storage,
+        ingest=ingest,
+        compresses=settings.storage_compression,
+        clock_ms=clock,
+    )
     retrieve = Retrieve(
         index,
         storage,
@@ -231,10 +239,12 @@ def compose(
         render=Render(retrieve, fragments, cache),
         transcode=Transcode(retrieve, fragments),
         stored_values=StoredValues(retrieve, fragments),
+        at_rest=at_rest,
         store=Store(
             index,
             storage,
             ingest=ingest,
+            at_rest=at_rest,
             policy=settings.store_policy,
             run_all=run_all,
             sanitises_preamble=settings.sanitise_preamble,
@@ -243,6 +253,7 @@ def compose(
             index,
             storage,
             ingest=ingest,
+            at_rest=at_rest,
             policy=settings.store_policy,
             expires_seconds=settings.presigned_seconds,
             run_all=run_all,
@@ -252,6 +263,7 @@ def compose(
             storage,
             cache=cache,
             ingest=ingest,
+            at_rest=at_rest,
             compaction=compaction,
             seconds=settings.delete_seconds,
             clock_ms=clock,

@@ -32,6 +32,7 @@
     ├── ForbiddenError                 the resource has it, this archive does not allow it
     │   ├── StoreForbiddenError
     │   ├── DeleteForbiddenError
+    │   ├── AdoptedObjectError
     │   ├── AttachmentReservedError
     │   ├── MetadataReservedError
     │   ├── ScopeMissingError
@@ -290,6 +291,12 @@ class DeleteForbiddenError(ForbiddenError):
     code = "delete-forbidden"
 
 
+class AdoptedObjectError(ForbiddenError):
+    """The object lies where others put it, and is not rewritten."""
+
+    code = "adopted-object"
+
+
 class AttachmentReservedError(ForbiddenError):
     """The number of the attachment is not the users' own."""
 
@@ -456,6 +463,12 @@ class CorruptObjectError(DicomulusError):
     """An object that is compressed at rest is not as it was written."""
 
     code = "corrupt-object"
+
+    def __init__(self, message: str, *, etag: str = "", modified_ms: int = 0) -> None:
+        """Say what is wrong, and with which generation of the object where that is known."""
+        super().__init__(message)
+        self.etag = etag
+        self.modified_ms = modified_ms
 
 
 class RemoteError(DicomulusError):

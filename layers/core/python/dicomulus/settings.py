@@ -183,6 +183,8 @@ class Settings:
     """What storing another object under a known instance does."""
     sanitise_preamble: bool = False
     """Whether what is stored gets zeros for a preamble, unless it has none or that of a TIFF."""
+    storage_compression: bool = False
+    """Whether what is stored is compressed where that makes it smaller."""
     max_request_bytes: int = 8_589_934_592
     """Bytes of a STOW-RS body."""
 

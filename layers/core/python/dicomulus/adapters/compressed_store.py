@@ -258,7 +258,7 @@ class CompressedStore:
                 if_match=info.etag,
             )
             info, stored = read.info, stored + read.data
-        with self._forgetting_damaged(info.key, info.etag):
+        with self._telling_damage(info):
             chunks = _inflated(table, _Stored(iter((stored,))), span)
             content = b"".join(_cut(chunks, start - span.first * table.chunk_bytes, end - start))
         return ObjectRead(_told(info, table), content)
@@ -281,7 +281,7 @@ class CompressedStore:
         span = table.span(start, end)
         stored = _Stored(self._stored(opened, span))
         begin = start - span.first * table.chunk_bytes
-        with self._forgetting_damaged(info.key, info.etag):
+        with self._telling_damage(info):
             yield from _cut(_inflated(table, stored, span), begin, end - start)
 
     def _stored(self, opened: _Opened, span: Span) -> Iterator[bytes]:
@@ -311,12 +311,13 @@ class CompressedStore:
             raise CorruptObjectError("the end of a compressed object is damaged")
 
     @contextmanager
-    def _forgetting_damaged(self, key: str, etag: str) -> Iterator[None]:
+    def _telling_damage(self, info: ObjectInfo) -> Iterator[None]:
         try:
             yield
-        except CorruptObjectError:
+        except CorruptObjectError as exc:
             # The table may be of other bytes, where two generations have one entity tag.
-            self._tables.forget(key, etag)
+            self._tables.forget(info.key, info.etag)
+            exc.etag, exc.modified_ms = info.etag, info.modified_ms
             raise
 
 

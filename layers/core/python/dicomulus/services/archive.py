@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dicomulus.dicom.main_tags import MainTags
     from dicomulus.ports import ChangeQueue, Index, ObjectStore
+    from dicomulus.services.at_rest import AtRest
     from dicomulus.services.bulk_data import BulkData
     from dicomulus.services.changes import Changes
     from dicomulus.services.compaction import Compaction
@@ -64,4 +65,5 @@ class Archive:
     store: Store
     uploads: Uploads
     delete: Delete
+    at_rest: AtRest
     changes: Changes

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from dicomulus.dicom.resource import InstanceResource, SeriesResource
     from dicomulus.ports import Index, InstanceRow, ObjectStore, RunAll
+    from dicomulus.services.at_rest import AtRest
     from dicomulus.services.compaction import Compaction
     from dicomulus.services.ingest import Ingest
 
@@ -46,6 +47,7 @@ class Delete:
         *,
         cache: ObjectStore,
         ingest: Ingest,
+        at_rest: AtRest,
         compaction: Compaction,
         seconds: int,
         clock_ms: Callable[[], int],
@@ -56,6 +58,7 @@ class Delete:
         self._storage = storage
         self._cache = cache
         self._ingest = ingest
+        self._at_rest = at_rest
         self._compaction = compaction
         self._seconds = seconds
         self._clock_ms = clock_ms
@@ -170,6 +173,9 @@ class Delete:
     def _delete_object(self, row: InstanceRow) -> DicomulusError | None:
         try:
             self._storage.delete(row.object_key, if_match=row.object_etag)
+            copy = self._at_rest.forget_copy(row)
+            if copy is not None:
+                self._ingest.look_at([copy])
         except DicomulusError as exc:
             return exc
         return None

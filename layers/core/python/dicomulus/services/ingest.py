@@ -24,6 +24,7 @@ from dicomulus.dicom.own_keys import is_document_key, is_own_key
 from dicomulus.dicom.resource import instance_of_key, is_addressable
 from dicomulus.dicom.transfer_syntax import is_transfer_syntax, on_the_web
 from dicomulus.errors import (
+    CorruptObjectError,
     DicomulusError,
     ObjectChangedError,
     ObjectNotFoundError,
@@ -269,6 +270,9 @@ class Ingest:
                 return self._read(first.info, first.data)
             except ObjectNotFoundError:
                 return Look(None)
+            except CorruptObjectError as exc:
+                rejection = Rejection(etag=exc.etag, reason=str(exc))
+                return Look((exc.etag, exc.modified_ms), rejection=rejection)
             except ObjectChangedError:
                 first = self._first_bytes(object_key)
         raise ObjectChangedError("the object keeps changing")
@@ -281,7 +285,7 @@ class Ingest:
 
         try:
             converted = convert(RangedSource(fetch, info.size, near_bytes=self._storage.near_bytes))
-        except RejectedObjectError as exc:
+        except (RejectedObjectError, CorruptObjectError) as exc:
             state = info.etag, info.modified_ms
             return Look(state, rejection=Rejection(etag=info.etag, reason=str(exc)))
         return self._look_of(info, converted)

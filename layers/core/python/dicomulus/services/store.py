@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO, TYPE_CHECKING, Final
@@ -12,7 +13,7 @@ from dicomulus.dicom.byte_source import RangedSource
 from dicomulus.dicom.dataset_json import MEDIA_STORAGE_DIRECTORY, convert, parse_members
 from dicomulus.dicom.matching import joined_text
 from dicomulus.dicom.part10 import parse_file_meta
-from dicomulus.dicom.resource import InstanceResource, canonical_key
+from dicomulus.dicom.resource import InstanceResource, other_form
 from dicomulus.dicom.store_report import Failed, FailureReason, Stored, WarningReason
 from dicomulus.errors import (
     InvalidResourceError,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from dicomulus.dicom.dataset_json import ConvertedInstance
     from dicomulus.ports import Index, ObjectInfo, ObjectStore, RunAll
+    from dicomulus.services.at_rest import AtRest
     from dicomulus.services.ingest import Ingest
     from dicomulus.settings import StorePolicy
 
@@ -89,6 +91,7 @@ class Store:
         storage: ObjectStore,
         *,
         ingest: Ingest,
+        at_rest: AtRest,
         policy: StorePolicy,
         run_all: RunAll,
         sanitises_preamble: bool = False,
@@ -100,6 +103,7 @@ class Store:
         self._index = index
         self._storage = storage
         self._ingest = ingest
+        self._at_rest = at_rest
         self._policy = policy
         self._run_all = run_all
         self._sanitises_preamble = sanitises_preamble
@@ -186,16 +190,16 @@ class Store:
 
         With it comes what was written, unless the object was there before.
         """
-        key = canonical_key(instance)
         if self._policy == "replace":
-            return key, self._storage.put(key, body.rewound(), durable=False)
+            return self._replace(body, instance)
         for _ in range(_ATTEMPTS):
             rows = self._index.get_instance(instance)
-            if not rows:
-                info = self._create(key, body)
+            if rows:
+                held = choose(rows).object_key
+            else:
+                held, info = self._create(body, instance)
                 if info is not None:
-                    return key, info
-            held = choose(rows).object_key if rows else key
+                    return held, info
             try:
                 return (held, None) if self._holds(held, body) else None
             except ObjectNotFoundError:
@@ -203,11 +207,48 @@ class Store:
                 self._ingest.look_at([held])
         raise UnavailableError("the instance comes and goes")
 
-    def _create(self, object_key: str, body: _Body) -> ObjectInfo | None:
+    def _create(self, body: _Body, instance: InstanceResource) -> tuple[str, ObjectInfo | None]:
+        """Write an object that there is none of; give the key of the one that there is.
+
+        Two writers at once may each take another form. Then both take back what they wrote, so that
+        nothing is lost of what one of them may have reported as stored before.
+        """
+        key = self._at_rest.key_for(instance, body.rewound())
         try:
-            return self._storage.put(object_key, body.rewound(), if_none_match=True, durable=False)
+            info = self._storage.put(key, body.rewound(), if_none_match=True, durable=False)
         except PreconditionFailedError:
-            return None
+            return key, None
+        other = other_form(key)
+        if not self._at_rest.compresses or other is None or self._storage.head(other) is None:
+            return key, info
+        with suppress(ObjectNotFoundError):
+            if self._holds(other, body):
+                return key, info
+        with suppress(PreconditionFailedError):
+            self._storage.delete(key, if_match=info.etag)
+        self._ingest.look_at([key])
+        return other, None
+
+    def _replace(self, body: _Body, instance: InstanceResource) -> tuple[str, ObjectInfo]:
+        """Write an object in the form that there is, or in both where there are two."""
+        key = self._at_rest.key_for(instance, body.rewound())
+        other = other_form(key)
+        if other is None:
+            return key, self._storage.put(key, body.rewound(), durable=False)
+        if self._storage.head(other) is not None and self._storage.head(key) is None:
+            key, other = other, key
+        info = self._storage.put(key, body.rewound(), durable=False)
+        for _ in range(_ATTEMPTS):
+            found = self._storage.head(other)
+            if found is None:
+                return key, info
+            try:
+                self._storage.put(other, body.rewound(), if_match=found.etag)
+            except PreconditionFailedError:
+                continue
+            self._ingest.look_at([other])
+            return key, info
+        raise UnavailableError("the instance comes and goes")
 
     def _holds(self, object_key: str, body: _Body) -> bool:
         """Whether an object has exactly these bytes, by its checksum or by all of it.

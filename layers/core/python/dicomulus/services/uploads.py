@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from dicomulus.dicom.resource import canonical_key
+from dicomulus.dicom.resource import canonical_key, compressed_key, is_compressed_key
 from dicomulus.errors import ObjectNotFoundError
 from dicomulus.services.folds import choose
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dicomulus.dicom.resource import InstanceResource
     from dicomulus.ports import Index, ObjectStore, PresignedRequest, RunAll
+    from dicomulus.services.at_rest import AtRest
     from dicomulus.services.ingest import Ingest
     from dicomulus.settings import StorePolicy
 
@@ -68,6 +69,7 @@ class Uploads:
         storage: ObjectStore,
         *,
         ingest: Ingest,
+        at_rest: AtRest,
         policy: StorePolicy,
         expires_seconds: int,
         run_all: RunAll,
@@ -76,6 +78,7 @@ class Uploads:
         self._index = index
         self._storage = storage
         self._ingest = ingest
+        self._at_rest = at_rest
         self._policy = policy
         self._expires_seconds = expires_seconds
         self._run_all = run_all
@@ -106,6 +109,9 @@ class Uploads:
         keeps = self._policy == "keep"
         if held is not None and keeps:
             return Upload(announced, UploadState.CONFLICT)
+        if held is not None and is_compressed_key(held):
+            # What others put is not compressed, and replaces the object in the form that it has.
+            self._at_rest.uncompress(announced.instance)
         put = self._storage.presigned_put(
             canonical_key(announced.instance),
             size=announced.size,
@@ -120,12 +126,12 @@ class Uploads:
         rows = self._index.get_instance(instance)
         if rows:
             return choose(rows).object_key
-        key = canonical_key(instance)
-        if self._storage.head(key) is None:
-            return None
-        # It was put a moment ago, or the news of it got lost.
-        self._ingest.look_at([key])
-        return key
+        for key in (canonical_key(instance), compressed_key(instance)):
+            if self._storage.head(key) is not None:
+                # It was put a moment ago, or the news of it got lost.
+                self._ingest.look_at([key])
+                return key
+        return None
 
     def _is_same(self, object_key: str, announced: Announced) -> bool:
         info = self._storage.head(object_key)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.errors import (
     ConfigurationError,
+    CorruptObjectError,
     ObjectChangedError,
     ObjectNotFoundError,
     UnavailableError,
@@ -73,7 +74,10 @@ class Verify:
         digests = self._run_all([partial(self._digest, row) for row in rows])
         known: list[InstanceRow] = []
         for row, digest in zip(rows, digests, strict=True):
-            if isinstance(digest, (UnavailableError, ConfigurationError)):
+            if isinstance(digest, CorruptObjectError):
+                logger.error("object damaged", extra={"object_key": row.object_key})
+                findings.add(Finding.DAMAGED, [row.object_key])
+            elif isinstance(digest, (UnavailableError, ConfigurationError)):
                 findings.add(Finding.UNREADABLE, [row.object_key])
             elif digest is not None:
                 findings.checked[Checked.VERIFIED] += 1
@@ -89,7 +93,9 @@ class Verify:
             findings.checked[Checked.CHECKSUMS] += len(known)
         return findings
 
-    def _digest(self, row: InstanceRow) -> str | UnavailableError | ConfigurationError | None:
+    def _digest(
+        self, row: InstanceRow
+    ) -> str | UnavailableError | ConfigurationError | CorruptObjectError | None:
         digest = hashlib.sha256()
         try:
             for chunk in self._storage.stream(row.object_key, if_match=row.object_etag):
@@ -97,7 +103,7 @@ class Verify:
                 self._pace(len(chunk))
         except (ObjectChangedError, ObjectNotFoundError):
             return None
-        except (UnavailableError, ConfigurationError) as exc:
+        except (UnavailableError, ConfigurationError, CorruptObjectError) as exc:
             # What may not be read, for its key's sake or its own, keeps nobody from the others.
             return exc
         return digest.hexdigest()
