@@ -197,6 +197,7 @@ def compose(
         user_metadata=deferred(
             partial(_user_metadata, settings, index, storage, documents, retrieve.frame_tables)
         ),
+        fragments=fragments,
         ingest=ingest,
         compaction=compaction,
         stability=Stability(

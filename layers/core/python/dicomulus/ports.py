@@ -135,6 +135,8 @@ class SeriesRow:
     """When the version counts as stable; of an older version while there is a due time."""
     instance_count: int = 0
     total_size: int = 0
+    modified_ms: int = 0
+    """When the newest of its objects was written; 0 where that is not known."""
     answer: bytes = b"{}"
     """What a search without ``includefield`` answers, ready: one DICOM JSON object."""
     attributes: bytes = b"{}"

@@ -194,7 +194,7 @@ def test_an_archive_over_the_limit_of_what_carries_it_is_refused(tmp_path: Path)
         ("POST", "/studies/x/anonymize"),
         ("POST", "/instances/x/modify"),
         ("POST", "/tools/bulk-modify"),
-        ("GET", "/modalities"),
+        ("GET", "/modalities/x"),
         ("POST", "/modalities/x/store"),
         ("GET", "/jobs/x"),
     ],

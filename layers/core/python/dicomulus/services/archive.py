@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dicomulus.services.derived import Derived
     from dicomulus.services.documents import Documents
     from dicomulus.services.file_set import FileSets
+    from dicomulus.services.fragments import FragmentReader
     from dicomulus.services.ingest import Ingest
     from dicomulus.services.metadata import Metadata
     from dicomulus.services.modes import Modes
@@ -46,6 +47,7 @@ class Archive:
     queue: ChangeQueue
     documents: Documents
     user_metadata: UserMetadata
+    fragments: FragmentReader
     ingest: Ingest
     compaction: Compaction
     stability: Stability

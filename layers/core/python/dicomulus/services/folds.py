@@ -206,6 +206,7 @@ def fold_series(
         folded_version=row.version,
         compact_due_ms=row.compact_due_ms,
         total_size=sum(each.object_size for each in rows),
+        modified_ms=max((each.object_modified_ms for each in rows), default=0),
         sop_class_uids=tuple(sorted({each.sop_class_uid for each in rows})),
     )
 
@@ -220,6 +221,7 @@ def first_series_row(row: InstanceRow, instance_json: Mapping[str, Element]) -> 
     return replace(
         _series_row(row.instance.series, [instance_json], count=1, tags=BUILT_IN),
         total_size=row.object_size,
+        modified_ms=row.object_modified_ms,
         sop_class_uids=(row.sop_class_uid,),
     )
 

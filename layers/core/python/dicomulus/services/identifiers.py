@@ -87,10 +87,15 @@ def _read(index: Index, patient: PatientResource, uids: list[str]) -> Iterator[S
 def _entries_of(index: Index, patient: PatientResource) -> Iterator[StudyEntry]:
     # A leading space is part of the value in the index, and as rare as a value of spaces alone.
     if not patient.patient_id:
-        entries = entries_along(index, SearchPath.DATE, containing=_WITHOUT_PIECES)
-        return (each for each in entries if not each.carried.get("PatientID", "").strip())
+        return studies_without_id(index)
     span = exact_range(patient.patient_id)
     return entries_along(index, SearchPath.PATIENT_ID, low=span.low, high=span.high)
+
+
+def studies_without_id(index: Index) -> Iterator[StudyEntry]:
+    """Go through the entries of studies without a Patient ID, newest first."""
+    entries = entries_along(index, SearchPath.DATE, containing=_WITHOUT_PIECES)
+    return (each for each in entries if not each.carried.get("PatientID", "").strip())
 
 
 def entries_along(

@@ -298,7 +298,9 @@ class Ingest:
             sop_class_uid=_sop_class_uid(converted),
         )
         row = self._row(info, converted, levels)
-        series = replace(levels.series, total_size=row.object_size)
+        series = replace(
+            levels.series, total_size=row.object_size, modified_ms=row.object_modified_ms
+        )
         return Look((info.etag, info.modified_ms), row, series, levels.study)
 
     def _row(

@@ -77,8 +77,10 @@ _END_OF_LATIN: Final = "\u0250"
 
 _INVERTED: Final = str.maketrans("0123456789", "9876543210")
 # Control characters order the parts of a key, the last character ends a range.
+_REPLACEMENT: Final = "\ufffd"
+_LONGEST_CHARACTER_BYTES: Final = 4
 _UNUSED: Final = dict.fromkeys(
-    [*range(0x20), ord(_LAST_CHARACTER), *range(0xD800, 0xE000)], "\ufffd"
+    [*range(0x20), ord(_LAST_CHARACTER), *range(0xD800, 0xE000)], _REPLACEMENT
 )
 
 
@@ -132,6 +134,13 @@ def _uid_part(study_instance_uid: str) -> str:
 def key_text(text: str) -> str:
     """Replace the characters that keys use otherwise, one by one."""
     return text.translate(_UNUSED)
+
+
+def value_of_key(sort_key: str) -> str | None:
+    """Give the value that a sort key of a value path is of; None where the key tells it in part."""
+    value = sort_key.partition(_END_OF_VALUE)[0]
+    is_whole = len(value.encode()) <= _VALUE_BYTES - _LONGEST_CHARACTER_BYTES
+    return value if is_whole and _REPLACEMENT not in value else None
 
 
 def value_part(text: str) -> str:

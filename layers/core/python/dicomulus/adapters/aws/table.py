@@ -309,6 +309,7 @@ def series_body(row: SeriesRow) -> bytes:
         row.total_size,
         list(row.sop_class_uids),
         row.main_tags or None,
+        row.modified_ms or None,
     ]
     texts = (row.answer, row.attributes, row.study_attributes)
     return deflate_known(join_sections(facts, *texts), _known_of_series(row.series))
@@ -318,8 +319,8 @@ def series_row(item: SeriesItem) -> SeriesRow:
     """Read a series row."""
     series = _series(item)
     content = inflate_known(item.body, _known_of_series(series))
-    facts, (answer, attributes, study_attributes) = split_sections(content, facts=5, texts=3)
-    folded_version, instance_count, total_size, sop_class_uids, main_tags = facts
+    facts, (answer, attributes, study_attributes) = split_sections(content, facts=6, texts=3)
+    folded_version, instance_count, total_size, sop_class_uids, main_tags, modified_ms = facts
     return SeriesRow(
         series=series,
         version=int(item.version),
@@ -329,6 +330,7 @@ def series_row(item: SeriesItem) -> SeriesRow:
         stable_due_ms=_whole(item.stable_due_ms),
         instance_count=instance_count,
         total_size=total_size,
+        modified_ms=modified_ms or 0,
         answer=answer,
         attributes=attributes,
         study_attributes=study_attributes,

@@ -47,6 +47,7 @@ SERIES_COLUMNS: Final = (
     "sop_class_uids",
     "stable_version",
     "stable_due_ms",
+    "modified_ms",
 )
 """Columns of ``series`` besides its key, in the order of their values everywhere."""
 
@@ -95,6 +96,7 @@ INDEX_SCHEMA: Final = Schema(
             sop_class_uids TEXT NOT NULL DEFAULT '[]',
             stable_version INTEGER NOT NULL DEFAULT 0,
             stable_due_ms INTEGER,
+            modified_ms INTEGER NOT NULL DEFAULT 0,
             UNIQUE (study_instance_uid, series_instance_uid)
         )
         """,

@@ -805,12 +805,13 @@ def _series_values(row: SeriesRow) -> tuple[object, ...]:
         json.dumps(row.sop_class_uids),
         row.stable_version,
         row.stable_due_ms,
+        row.modified_ms,
     )
 
 
 def _series_row(series: SeriesResource, values: Any) -> SeriesRow:
     version, folded_version, due, count, size, *texts = values[:8]
-    main_tags, classes, stable_version, stable_due = values[8:]
+    main_tags, classes, stable_version, stable_due, modified_ms = values[8:]
     answer, attributes, study_attributes = texts
     return SeriesRow(
         series=series,
@@ -821,6 +822,7 @@ def _series_row(series: SeriesResource, values: Any) -> SeriesRow:
         stable_due_ms=stable_due,
         instance_count=count,
         total_size=size,
+        modified_ms=modified_ms,
         answer=answer,
         attributes=attributes,
         study_attributes=study_attributes,

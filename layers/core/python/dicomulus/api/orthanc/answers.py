@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.wire.message import Response
 
 if TYPE_CHECKING:
-    from dicomulus.wire.message import Request
+    from collections.abc import Iterator
 
-JSON: Final = "application/json"
+JSON: Final = "application/json; charset=utf-8"
 TEXT: Final = "text/plain"
+OCTETS: Final = "application/octet-stream"
 
+_ITEMS_PER_CHUNK: Final = 200
+"""Items of an array that are written at a time."""
+
+_HEADERS: Final = (("Content-Type", JSON), ("Cache-Control", "private, no-cache"))
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-_TRUE: Final = frozenset({"", "1", "true"})
 
 
 def json_response(value: object, *headers: tuple[str, str]) -> Response:
@@ -34,7 +39,19 @@ def bytes_response(content: bytes, content_type: str, *headers: tuple[str, str])
     return Response(HTTPStatus.OK, (*kept, *headers), content)
 
 
-def has_flag(request: Request, name: str) -> bool:
-    """Tell whether a query asks for something by a parameter without value, or with a true one."""
-    value = request.parameter(name)
-    return value is not None and value.lower() in _TRUE
+def array_response(items: Iterator[object]) -> Response:
+    """Answer with a JSON array, whose first items are made before the answer begins."""
+    return Response(HTTPStatus.OK, _HEADERS, _begun(_array(items)))
+
+
+def _array(items: Iterator[object]) -> Iterator[bytes]:
+    before = b"["
+    while batch := list(islice(items, _ITEMS_PER_CHUNK)):
+        text = _ENCODER.encode(batch)[1:-1]
+        yield before + text.encode("utf-8", "replace")
+        before = b","
+    yield b"[]" if before == b"[" else b"]"
+
+
+def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    return chain([next(chunks)], chunks)

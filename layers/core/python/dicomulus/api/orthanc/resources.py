@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dicomulus.services.hierarchy import Hierarchy
 from dicomulus.services.identifiers import find_resource
 
 if TYPE_CHECKING:
@@ -21,3 +22,8 @@ def resource_of_path(archive: Archive, level: Level, variables: Mapping[str, str
         IdentifierNotFoundError: There is none.
     """
     return find_resource(archive.index, level, variables["id"])
+
+
+def hierarchy_of(archive: Archive) -> Hierarchy:
+    """Give what reads the tree of an archive's resources."""
+    return Hierarchy(archive.index, archive.fragments, archive.tags)

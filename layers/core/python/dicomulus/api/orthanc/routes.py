@@ -39,11 +39,26 @@ from dicomulus.api.orthanc.images import (
     rendered_image,
 )
 from dicomulus.api.orthanc.labels import LABEL_ROUTES
+from dicomulus.api.orthanc.lists import children, list_of, parent, single
 from dicomulus.api.orthanc.metadata import METADATA_ROUTES
 from dicomulus.api.orthanc.not_offered import not_offered
-from dicomulus.api.orthanc.system import system
+from dicomulus.api.orthanc.statistics import resource_statistics
+from dicomulus.api.orthanc.system import is_protected, nothing, now, now_local, system
+from dicomulus.api.orthanc.tags import (
+    content_below,
+    instance_content,
+    instance_header,
+    instance_tags,
+    instances_tags,
+    module,
+    shared_tags,
+    simplified_tags,
+)
 from dicomulus.api.orthanc.upload import upload_instances
 from dicomulus.api.route import Route
+from dicomulus.dicom.orthanc_id import Level
+
+_PATIENT, _STUDY, _SERIES = Level.PATIENT, Level.STUDY, Level.SERIES
 
 _INSTANCE: Final = "/instances/{id}"
 _FRAME: Final = _INSTANCE + "/frames/{frame}"
@@ -52,6 +67,45 @@ _RESOURCE: Final = "/{level}/{id}"
 ORTHANC_ROUTES: Final = (
     # The archive.
     Route("GET", "/system", system),
+    Route("GET", "/tools/now", now),
+    Route("GET", "/tools/now-local", now_local),
+    *(
+        Route("GET", path, nothing)
+        for path in ("/plugins", "/jobs", "/modalities", "/peers", "/queries")
+    ),
+    # Resources.
+    *(Route("GET", f"/{level.plural}", list_of(level)) for level in Level),
+    *(Route("GET", f"/{level.plural}/{{id}}", single(level)) for level in Level),
+    *(
+        Route("GET", f"/{level.plural}/{{id}}/statistics", resource_statistics(level))
+        for level in Level
+    ),
+    Route("GET", "/patients/{id}/studies", children(_PATIENT, _STUDY)),
+    Route("GET", "/patients/{id}/series", children(_PATIENT, _SERIES)),
+    Route("GET", "/patients/{id}/instances", children(_PATIENT, Level.INSTANCE)),
+    Route("GET", "/patients/{id}/protected", is_protected),
+    Route("GET", "/studies/{id}/series", children(_STUDY, _SERIES)),
+    Route("GET", "/studies/{id}/instances", children(_STUDY, Level.INSTANCE)),
+    Route("GET", "/studies/{id}/patient", parent(_STUDY, _PATIENT)),
+    Route("GET", "/series/{id}/instances", children(_SERIES, Level.INSTANCE)),
+    Route("GET", "/series/{id}/patient", parent(_SERIES, _PATIENT)),
+    Route("GET", "/series/{id}/study", parent(_SERIES, _STUDY)),
+    Route("GET", _INSTANCE + "/patient", parent(Level.INSTANCE, _PATIENT)),
+    Route("GET", _INSTANCE + "/study", parent(Level.INSTANCE, _STUDY)),
+    Route("GET", _INSTANCE + "/series", parent(Level.INSTANCE, _SERIES)),
+    # Tags.
+    Route("GET", _INSTANCE + "/tags", instance_tags),
+    Route("GET", _INSTANCE + "/simplified-tags", simplified_tags),
+    Route("GET", _INSTANCE + "/header", instance_header),
+    Route("GET", _INSTANCE + "/content", instance_content),
+    Route("GET", _INSTANCE + "/content/{path+}", content_below),
+    *(Route("GET", f"/{level.plural}/{{id}}/module", module(level)) for level in Level),
+    Route("GET", "/studies/{id}/module-patient", module(_STUDY, _PATIENT)),
+    *(
+        Route("GET", f"/{level.plural}/{{id}}/{name}", make(level))
+        for level in (_PATIENT, _STUDY, _SERIES)
+        for name, make in (("shared-tags", shared_tags), ("instances-tags", instances_tags))
+    ),
     # Instances taken in, and resources deleted.
     Route("POST", "/instances", upload_instances, "write"),
     Route("DELETE", "/patients/{id}", delete_patient, "delete"),
@@ -105,13 +159,9 @@ ORTHANC_ROUTES: Final = (
     Route("POST", _RESOURCE + "/modify", not_offered),
     Route("POST", "/tools/bulk-anonymize", not_offered),
     Route("POST", "/tools/bulk-modify", not_offered),
-    Route("GET", "/jobs", not_offered),
     Route("GET", "/jobs/{rest+}", not_offered),
-    Route("GET", "/queries", not_offered),
-    Route("GET", "/modalities", not_offered),
     Route("GET", "/modalities/{rest+}", not_offered),
     Route("POST", "/modalities/{rest+}", not_offered),
-    Route("GET", "/peers", not_offered),
     Route("GET", "/peers/{rest+}", not_offered),
     Route("POST", "/peers/{rest+}", not_offered),
 )

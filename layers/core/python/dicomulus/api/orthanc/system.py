@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from dicomulus import __version__
-from dicomulus.api.orthanc.answers import json_response
+from dicomulus.api.orthanc.answers import json_response, text_response
+from dicomulus.api.orthanc.resources import resource_of_path
+from dicomulus.dicom.dictionary import keyword_from_tag
+from dicomulus.dicom.orthanc_id import Level
+from dicomulus.dicom.orthanc_tags import MAIN_TAGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,14 +26,54 @@ FOLLOWED_VERSION: Final = "1.12.5"
 
 
 def system(archive: Archive, _: Request, __: Mapping[str, str]) -> Response:
-    """Answer ``GET /system``."""
+    """Answer ``GET /system``; what belongs to a DICOM server is left out, as there is none."""
+    settings = archive.settings
     return json_response(
         {
             "ApiVersion": API_VERSION,
+            "Capabilities": {"HasExtendedChanges": True, "HasExtendedFind": True},
             "CheckRevisions": False,
             "DicomulusVersion": __version__,
+            "HasLabels": True,
+            "IngestTranscoding": "",
+            "MainDicomTags": {
+                level.value: ";".join(sorted(str(keyword_from_tag(tag)) for tag in tags))
+                for level, tags in sorted(MAIN_TAGS.items())
+            },
+            "MaximumPatientCount": 0,
+            "MaximumStorageMode": "Reject",
+            "MaximumStorageSize": 0,
             "Name": "Dicomulus",
-            "ReadOnly": not (archive.settings.allow_store or archive.settings.allow_delete),
+            "OverwriteInstances": settings.store_policy == "replace",
+            "PluginsEnabled": False,
+            "ReadOnly": not (settings.allow_store or settings.allow_delete),
+            "StorageCompression": False,
+            "UserMetadata": {},
             "Version": FOLLOWED_VERSION,
         }
     )
+
+
+def now(_: Archive, __: Request, ___: Mapping[str, str]) -> Response:
+    """Answer ``GET /tools/now``: the time, in UTC."""
+    return text_response(_time(datetime.now(UTC)))
+
+
+def now_local(_: Archive, __: Request, ___: Mapping[str, str]) -> Response:
+    """Answer ``GET /tools/now-local``: the time where the server is."""
+    return text_response(_time(datetime.now(UTC).astimezone()))
+
+
+def _time(time: datetime) -> str:
+    return time.strftime("%Y%m%dT%H%M%S")
+
+
+def nothing(_: Archive, __: Request, ___: Mapping[str, str]) -> Response:
+    """Answer for a list of what this archive has none of."""
+    return json_response([])
+
+
+def is_protected(archive: Archive, _: Request, variables: Mapping[str, str]) -> Response:
+    """Answer ``GET /patients/{id}/protected``: nothing is ever recycled, so none needs it."""
+    resource_of_path(archive, Level.PATIENT, variables)
+    return text_response("0")

@@ -1,0 +1,243 @@
+"""What Orthanc's REST API says of a resource."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from dicomulus.api.orthanc.resources import hierarchy_of
+from dicomulus.dicom.json_model import text_of, texts
+from dicomulus.dicom.level_json import first_known, parse_json_object
+from dicomulus.dicom.orthanc_id import Level, level_of, orthanc_id, patient_of
+from dicomulus.dicom.orthanc_tags import (
+    MAIN_TAGS,
+    TagFormat,
+    parse_exactly,
+    tags_json,
+)
+from dicomulus.dicom.resource import InstanceResource, PatientResource, SeriesResource
+from dicomulus.services.hierarchy import object_uuid
+from dicomulus.services.identifier_notes import patient_id_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from dicomulus.dicom.level_json import Element
+    from dicomulus.dicom.resource import Resource
+    from dicomulus.ports import InstanceRow, SeriesRow, StudyRow
+    from dicomulus.services.archive import Archive
+    from dicomulus.services.hierarchy import Hierarchy
+
+_IMAGE_INDEX: Final = "00541330"
+_INSTANCE_NUMBER: Final = "00200013"
+
+# Two attributes whose product is the number of instances that a series should have.
+_EXPECTED: Final = (
+    ("00201002", "00200105"),  # ImagesInAcquisition, NumberOfTemporalPositions
+    ("00540081", "00540101"),  # NumberOfSlices, NumberOfTimeSlices
+)
+_CARDIAC_IMAGES: Final = "00181090"
+
+# What a request may ask for that no object says.
+_OF_STUDY: Final = ("00080056", "00080061", "00080062", "00201206", "00201208")
+
+
+def format_time(time_ms: int) -> str:
+    """Write a time as answers have it: UTC, to the second."""
+    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y%m%dT%H%M%S")
+
+
+def index_in_series(elements: Mapping[str, Element]) -> str:
+    """Give the place of an instance in its series, as the instance says it; empty for none."""
+    return text_of(elements, _INSTANCE_NUMBER) or text_of(elements, _IMAGE_INDEX)
+
+
+def expected_instances(elements: Mapping[str, Element]) -> int | None:
+    """Give how many instances a series should have, if one of them says so."""
+    for names in _EXPECTED:
+        said = [text_of(elements, tag) for tag in names]
+        if all(said):
+            return _product(said)
+    cardiac = text_of(elements, _CARDIAC_IMAGES)
+    return _product([cardiac]) if cardiac else None
+
+
+def _product(said: Sequence[str]) -> int | None:
+    product = 1
+    for text in said:
+        if not (text.isascii() and text.strip().isdigit()):
+            return None
+        product *= int(text)
+    return product or None
+
+
+def series_status(indexes: Iterable[str], expected: int | None) -> str:
+    """Tell whether a series has the instances that it should have."""
+    if expected is None:
+        return "Unknown"
+    found: set[int] = set()
+    for text in filter(None, indexes):
+        try:
+            index = int(text)
+        except ValueError:
+            return "Unknown"
+        if not 0 < index <= expected or index in found:
+            return "Inconsistent"
+        found.add(index)
+    return "Complete" if len(found) == expected else "Missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """Describes resources."""
+
+    archive: Archive
+    tag_format: TagFormat = TagFormat.HUMAN
+    requested: Sequence[str] = ()
+    """Tags that are told besides."""
+    hierarchy: Hierarchy = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what reads the rows."""
+        object.__setattr__(self, "hierarchy", hierarchy_of(self.archive))
+
+    def of(self, resource: Resource) -> dict[str, Any]:
+        """Describe a resource.
+
+        Raises:
+            IdentifierNotFoundError: It is not there any more.
+        """
+        if isinstance(resource, PatientResource):
+            return self.patient(resource)
+        if isinstance(resource, str):
+            return self.study(self.hierarchy.study(resource))
+        patient_id = self.hierarchy.patient_id_of(resource)
+        if isinstance(resource, SeriesResource):
+            return self.series(self.hierarchy.series(resource), patient_id)
+        return self.instance(self.hierarchy.instance(resource), patient_id)
+
+    def patient(self, patient: PatientResource) -> dict[str, Any]:
+        """Describe a patient."""
+        studies = list(self.hierarchy.studies_within(patient))
+        series = [self.hierarchy.series_of(study.study_instance_uid) for study in studies]
+        elements = first_known([_study_elements(rows) for rows in series])
+        every = [row for rows in series for row in rows]
+        counts = {
+            "00201200": len(studies),
+            "00201202": len(every),
+            "00201204": sum(row.instance_count for row in every),
+        }
+        return {
+            **self._head(patient, patient.patient_id),
+            **_state(every),
+            **self._tags(Level.PATIENT, elements),
+            "Studies": [
+                orthanc_id(patient_id_in(study.answer), study.study_instance_uid)
+                for study in studies
+            ],
+            **self._requested(patient, {tag: _number(count) for tag, count in counts.items()}),
+        }
+
+    def study(self, study: StudyRow) -> dict[str, Any]:
+        """Describe a study."""
+        uid, patient_id = study.study_instance_uid, patient_id_in(study.answer)
+        series = self.hierarchy.series_of(uid)
+        elements = _study_elements(series)
+        told = tags_json(elements, MAIN_TAGS[Level.PATIENT], self.tag_format)
+        return {
+            **self._head(uid, patient_id),
+            **_state(series),
+            **self._tags(Level.STUDY, elements),
+            "ParentPatient": orthanc_id(patient_id, patient_of(patient_id)),
+            "PatientMainDicomTags": told,
+            "Series": [orthanc_id(patient_id, row.series) for row in series],
+            **self._requested(uid, _computed_of_study(study)),
+        }
+
+    def series(self, row: SeriesRow, patient_id: str) -> dict[str, Any]:
+        """Describe a series."""
+        instances = self.hierarchy.instances_of(row.series)
+        elements = self.elements(instances[0]) if instances else {}
+        expected = expected_instances(elements)
+        return {
+            **self._head(row.series, patient_id),
+            **_state([row]),
+            **self._tags(Level.SERIES, elements),
+            "ExpectedNumberOfInstances": expected,
+            "Instances": [orthanc_id(patient_id, each.instance) for each in instances],
+            "ParentStudy": orthanc_id(patient_id, row.series.study_instance_uid),
+            "Status": series_status((_index_of(each) for each in instances), expected),
+            **self._requested(row.series, {"00201209": _number(len(instances))}),
+        }
+
+    def instance(self, row: InstanceRow, patient_id: str) -> dict[str, Any]:
+        """Describe an instance."""
+        elements = self.elements(row)
+        index = index_in_series(elements)
+        return {
+            **self._head(row.instance, patient_id),
+            **self._tags(Level.INSTANCE, elements),
+            "FileSize": row.object_size,
+            "FileUuid": object_uuid(row),
+            "IndexInSeries": _whole(index),
+            "ParentSeries": orthanc_id(patient_id, row.instance.series),
+            **self._requested(row.instance, {}),
+        }
+
+    def elements(self, row: InstanceRow) -> dict[str, Element]:
+        """Read the complete JSON of an instance, its numbers as they are written."""
+        return parse_exactly(self.archive.fragments.text(row))
+
+    def _head(self, resource: Resource, patient_id: str) -> dict[str, Any]:
+        return {
+            "ID": orthanc_id(patient_id, resource),
+            "Labels": [],
+            "Type": level_of(resource).value,
+        }
+
+    def _tags(self, level: Level, elements: Mapping[str, Element]) -> dict[str, Any]:
+        return {"MainDicomTags": tags_json(elements, MAIN_TAGS[level], self.tag_format)}
+
+    def _requested(self, resource: Resource, computed: Mapping[str, Element]) -> dict[str, Any]:
+        if not self.requested:
+            return {}
+        elements = self.elements(self.hierarchy.first_instance(resource)) | dict(computed)
+        if isinstance(resource, (SeriesResource, InstanceResource)):
+            uid = resource.study_instance_uid
+            elements |= _computed_of_study(self.hierarchy.study(uid))
+        return {"RequestedTags": tags_json(elements, self.requested, self.tag_format)}
+
+
+def _study_elements(series: Iterable[SeriesRow]) -> dict[str, Element]:
+    """Merge what the series of a study say of it, as the study's fold does."""
+    return first_known([parse_json_object(row.study_attributes) for row in series])
+
+
+def _computed_of_study(study: StudyRow) -> dict[str, Element]:
+    elements = parse_json_object(study.attributes) | parse_json_object(study.answer)
+    return {tag: elements[tag] for tag in _OF_STUDY if tag in elements}
+
+
+def _state(series: Sequence[SeriesRow]) -> dict[str, Any]:
+    newest_ms = max((row.modified_ms for row in series), default=0)
+    is_stable = bool(series) and all(row.stable_version == row.version for row in series)
+    updated = {"LastUpdate": format_time(newest_ms)} if newest_ms else {}
+    return {"IsStable": is_stable, **updated}
+
+
+def _index_of(row: InstanceRow) -> str:
+    attributes = parse_json_object(row.attributes)
+    found = "".join(texts(attributes, _INSTANCE_NUMBER)[:1])
+    return found or text_of(parse_json_object(row.further), _IMAGE_INDEX)
+
+
+def _number(count: int) -> Element:
+    return {"vr": "IS", "Value": [count]}
+
+
+def _whole(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
