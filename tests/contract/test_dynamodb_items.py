@@ -247,6 +247,7 @@ series_rows = st.builds(
     compact_due_ms=st.none() | counts,
     instance_count=counts,
     total_size=counts,
+    modified_ms=counts,
     answer=json_texts,
     attributes=json_texts,
     study_attributes=json_texts,

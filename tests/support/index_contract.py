@@ -766,6 +766,7 @@ class IndexContract(DocumentContract):
             folded_version=version,
             instance_count=450,
             total_size=2**40,
+            modified_ms=NOW_MS,
             answer=b'{"a":1}',
             attributes=b'{"b":1}',
             study_attributes=b'{"c":"\x01/studies"}',

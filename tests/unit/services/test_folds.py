@@ -162,6 +162,7 @@ def test_the_first_instance_with_a_value_tells_it_of_the_series() -> None:
 def test_a_series_counts_its_instances_and_their_bytes() -> None:
     fold = folded([*VARIED, instance_row(INSTANCE, "copy", object_modified_ms=2**60)])
     assert (fold.instance_count, fold.total_size) == (4, 4 * 526_336)
+    assert fold.modified_ms == max(row.object_modified_ms for row in VARIED)
     assert parse_json_object(fold.answer)["00201209"] == element("IS", 4)
 
 

@@ -37,7 +37,9 @@ def test_they_are_those_of_the_instance_parsed() -> None:
         rows = _rows(converted)
         assert rows.digest == levels_digest(converted.attributes)
         assert rows.study == fold_study(row.instance.study_instance_uid, [series], version=1)
-        assert series == replace(rows.series, total_size=row.object_size)
+        assert series == replace(
+            rows.series, total_size=row.object_size, modified_ms=row.object_modified_ms
+        )
 
 
 def test_they_are_the_same_for_all_instances_that_say_the_same_of_their_series() -> None:
