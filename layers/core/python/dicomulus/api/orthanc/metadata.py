@@ -6,7 +6,8 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from dicomulus.api.orthanc.answers import has_flag, json_response, text_response
+from dicomulus.api.orthanc.answers import json_response, text_response
+from dicomulus.api.orthanc.asked import has_flag
 from dicomulus.api.orthanc.resources import resource_of_path
 from dicomulus.api.orthanc.revisions import expected_revision, is_known_revision, revision_etag
 from dicomulus.api.route import Route
