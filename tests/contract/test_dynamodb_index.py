@@ -28,6 +28,7 @@ from dicomulus.ports import (
     InstanceChanges,
     Rejection,
     SearchPath,
+    Tidings,
 )
 from tests.support.aws import (
     REGION,
@@ -407,6 +408,54 @@ CHANGE = Change(
 )
 
 
+def is_finished(record: Callable[[], object]) -> bool:
+    """Run until it is done or the process dies; whether it was done."""
+    try:
+        record()
+    except CrashError:
+        return False
+    return True
+
+
+def tell_all(index: DynamoDbIndex, series: SeriesResource, uids: set[str]) -> None:
+    """Have the log say that exactly these instances are there."""
+    told = index.told(series)
+    if told.instances != uids:
+        tidings = Tidings(
+            told=told,
+            arrived=tuple(sorted(uids - told.instances)),
+            gone=tuple(sorted(told.instances - uids)),
+            patient_id="P",
+            date_ms=NOW_MS,
+        )
+        assert index.tell(tidings)
+
+
+@contextmanager
+def cancelled_after(client: Any, transactions: int) -> Iterator[None]:
+    """Let some transactions through, then have others be quicker at all."""
+    original = client._make_api_call
+    made = 0
+
+    def call(operation: str, arguments: Any) -> Any:
+        nonlocal made
+        if operation == "TransactWriteItems":
+            made += 1
+            if made > transactions:
+                raise ClientError(
+                    {
+                        "Error": {"Code": "TransactionCanceledException", "Message": "cancelled"},
+                        "CancellationReasons": [{"Code": "TransactionConflict"}],
+                    },
+                    operation,
+                )
+        return original(operation, arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "_make_api_call", call)
+        yield
+
+
 @contextmanager
 def cancelled(client: Any, *codes: str, times: int) -> Iterator[None]:
     """Cancel the next transactions for reasons that DynamoDB gives for each item."""
@@ -433,19 +482,18 @@ def cancelled(client: Any, *codes: str, times: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "codes",
+    "code",
     [
-        ("ConditionalCheckFailed", "None"),
-        ("TransactionConflict", "None"),
-        ("None", "TransactionConflict"),
-        ("ThrottlingError", "None"),
-        ("ProvisionedThroughputExceeded", "ProvisionedThroughputExceeded"),
+        "ConditionalCheckFailed",
+        "TransactionConflict",
+        "ThrottlingError",
+        "ProvisionedThroughputExceeded",
     ],
 )
 def test_a_change_that_others_were_in_the_way_of_is_appended_later(
-    index: DynamoDbIndex, hasty: list[float], codes: tuple[str, str]
+    index: DynamoDbIndex, hasty: list[float], code: str
 ) -> None:
-    with cancelled(index.table.client, *codes, times=3):
+    with cancelled(index.table.client, code, "None", times=3):
         assert index.record_change(CHANGE)
     assert len(hasty) == 3
     assert index.changes().items == (replace(CHANGE, sequence=1),)
@@ -470,16 +518,91 @@ def test_a_transaction_cancelled_for_a_defect_is_one(index: DynamoDbIndex) -> No
         index.record_change(CHANGE)
 
 
-def test_a_change_and_what_remembers_it_are_written_both_or_neither(index: DynamoDbIndex) -> None:
-    for requests in range(3):
-        before = len(index.changes().items)
+def test_a_change_that_breaks_off_anywhere_is_recorded_once_when_it_is_repeated(
+    index: DynamoDbIndex,
+) -> None:
+    for requests in range(20):
+        change = replace(CHANGE, version=NOW_MS + requests)
         with crash_after(requests, index.table.client):
-            try:
-                index.record_change(replace(CHANGE, version=NOW_MS + requests))
-            except CrashError:
-                assert requests < 2
-        assert index.record_change(replace(CHANGE, version=NOW_MS + requests)) == (requests < 2)
-        assert len(index.changes().items) == before + 1
+            finished = is_finished(lambda change=change: index.record_change(change))
+        index.record_change(change)
+        versions = [each.version for each in index.changes().items]
+        assert versions == [NOW_MS + number for number in range(requests + 1)]
+        if finished:
+            return
+    raise AssertionError("it never comes to its end")
+
+
+def test_tidings_that_break_off_anywhere_are_told_once_when_they_are_repeated(
+    index: DynamoDbIndex,
+) -> None:
+    for requests in range(40):
+        before = index.log_state().last
+        series = series_of(1, requests)
+        with crash_after(requests, index.table.client):
+            finished = is_finished(lambda series=series: tell_all(index, series, {"1", "2"}))
+        tell_all(index, series, {"1", "2"})
+        index.flush_changes()
+        found = [each.type.value for each in index.changes(before).items]
+        begun = [] if requests else ["NewStudy", "NewPatient"]
+        assert found == ["NewInstance", "NewInstance", "NewSeries", *begun]
+        if finished:
+            return
+    raise AssertionError("it never comes to its end")
+
+
+def test_what_broke_off_before_it_had_its_place_gets_one_from_whoever_comes_next(
+    index: DynamoDbIndex,
+) -> None:
+    for requests in range(6):
+        with crash_after(requests, index.table.client):
+            is_finished(
+                lambda requests=requests: index.record_change(
+                    replace(CHANGE, resource=series_of(9, requests))
+                )
+            )
+    index.flush_changes()
+    found = {each.resource: each.sequence for each in index.changes().items}
+    assert found.keys() == {series_of(9, requests) for requests in range(2, 6)}
+    assert sorted(found.values()) == [1, 2, 3, 4]
+
+
+def test_those_who_write_at_once_take_their_places_together(
+    index: DynamoDbIndex, hasty: list[float]
+) -> None:
+    """One transaction for all that wait, however many wait."""
+    for number in range(8):
+        with (
+            cancelled_after(index.table.client, 1),
+            pytest.raises(UnavailableError),
+        ):
+            index.record_change(replace(CHANGE, resource=series_of(1, number)))
+    with counted_requests(index.table.client) as requests:
+        index.flush_changes()
+    assert requests.counts["TransactWriteItems"] == 1
+    assert len(index.changes().items) == 8
+
+
+def test_a_poll_that_finds_nothing_new_costs_two_requests(index: DynamoDbIndex) -> None:
+    tell_all(index, series_of(), {"1", "2"})
+    with counted_requests(index.table.client) as requests:
+        assert index.changes(5).items == ()
+    assert requests.counts == {"Query": 2}
+
+
+def test_a_poll_for_a_type_reads_none_of_what_has_no_change_of_it(index: DynamoDbIndex) -> None:
+    for number in range(5):
+        tell_all(index, series_of(1, number), {"1", "2"})
+    with counted_requests(index.table.client) as requests:
+        assert index.changes(types=[ChangeType.STABLE_STUDY]).items == ()
+    assert requests.counts == {"Query": 2}
+
+
+def test_tidings_cost_two_transactions_whatever_they_tell(index: DynamoDbIndex) -> None:
+    tell_all(index, series_of(), {"1"})
+    with counted_requests(index.table.client) as requests:
+        tell_all(index, series_of(), {str(number) for number in range(500)})
+    assert requests.counts == {"GetItem": 1, "Query": 2, "BatchGetItem": 1, "TransactWriteItems": 2}
 
 
 def test_the_stable_due_time_costs_ingest_no_request_and_no_index_write(

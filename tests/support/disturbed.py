@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dicomulus.dicom.resource import InstanceResource, Resource, SeriesResource
     from dicomulus.ports import (
         Change,
+        ChangeType,
         DictionaryRow,
         DocumentRow,
         EntryPage,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         InstanceAnswer,
         InstanceRow,
         InstanceRowKey,
+        LogState,
         ObjectRow,
         Page,
         Rejection,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
         SeriesRow,
         StoredObject,
         StudyRow,
+        Tidings,
+        Told,
     )
 
 T = TypeVar("T")
@@ -255,12 +259,38 @@ class DisturbedIndex:
 
     # changes
 
-    def record_change(self, change: Change) -> bool:
-        self._may_crash()
-        return self._inner.record_change(change)
+    def told(self, series: SeriesResource) -> Told:
+        return self._inner.told(series)
 
-    def changes(self, since: int = 0, *, limit: int = 100) -> Page[Change]:
-        return self._inner.changes(since, limit=self._short(limit))
+    def tell(self, tidings: Tidings) -> bool:
+        self._may_crash()
+        return self._inner.tell(tidings)
+
+    def record_change(self, change: Change, *, after: int | None = None) -> bool:
+        self._may_crash()
+        return self._inner.record_change(change, after=after)
+
+    def recorded_version(self, change: Change) -> int:
+        return self._inner.recorded_version(change)
+
+    def flush_changes(self) -> None:
+        self._inner.flush_changes()
+
+    def changes(
+        self,
+        since: int = 0,
+        *,
+        to: int | None = None,
+        types: Collection[ChangeType] = (),
+        limit: int = 100,
+        backwards: bool = False,
+    ) -> Page[Change]:
+        return self._inner.changes(
+            since, to=to, types=types, limit=self._short(limit), backwards=backwards
+        )
+
+    def log_state(self) -> LogState:
+        return self._inner.log_state()
 
     # studies
 

@@ -48,6 +48,7 @@ from tests.support.builders import (
     series_row,
     study_row,
 )
+from tests.support.change_contract import ChangeContract
 from tests.support.document_contract import DocumentContract
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def various_rows() -> list[InstanceRow]:
     ]
 
 
-class IndexContract(DocumentContract):
+class IndexContract(ChangeContract, DocumentContract):
     """Inherited by a class with a fixture ``index`` that gives an empty index."""
 
     MANY = 130

@@ -279,6 +279,46 @@ class Change:
     """Its place in the log, from 1; given by the log."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What the log of changes says is there of a series."""
+
+    series: SeriesResource
+    generation: int = 0
+    """How many times the log was told of the series."""
+    instances: frozenset[str] = frozenset()
+    """Their SOP Instance UIDs."""
+    study_generation: int = 0
+    """How many times the log was told that the study has more series, fewer, or another patient."""
+    patient_id: str | None = None
+    """Whose the study is; nobody's where the log says that there is no such study."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tidings:
+    """What the log of changes is to be told of a series."""
+
+    told: Told
+    """What it said before anybody looked at what there is."""
+    arrived: tuple[str, ...] = ()
+    """SOP Instance UIDs that it does not say are there."""
+    gone: tuple[str, ...] = ()
+    """SOP Instance UIDs that it wrongly says are there."""
+    patient_id: str
+    """Whose the study is."""
+    date_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogState:
+    """Which log of changes it is, and how long."""
+
+    identity: str = ""
+    """A name that no other log has; empty for a log that nothing was ever put in."""
+    last: int = 0
+    """The sequence of its last entry."""
+
+
 @dataclass(frozen=True, slots=True)
 class StudyEntry:
     """One study as an ordered index holds it."""
@@ -545,23 +585,75 @@ class Index(Protocol):
         ...
 
     # changes
-    def record_change(self, change: Change) -> bool:
+    def told(self, series: SeriesResource) -> Told:
+        """Give what the log says is there of a series (strong); all of that is in the log."""
+        ...
+
+    def tell(self, tidings: Tidings) -> bool:
+        """Append what has become of the instances of a series, and of what lies above them.
+
+        It is done only where the log was told nothing of the series meanwhile, and then once,
+        whatever of it is interrupted or repeated. The order is that of Orthanc: Deleted for
+        instances, then NewInstance, then for the series, the study and the patient, each as far
+        as it has its first instance or has lost its last.
+
+        Returns:
+            Whether it was appended; otherwise what there is must be looked at again, after what
+            the log says.
+        """
+        ...
+
+    def record_change(self, change: Change, *, after: int | None = None) -> bool:
         """Append a change to the log, unless this or a later version of it was recorded.
 
         Its place is after every change that any reader has seen, and no other ever comes before
         it: sequences have no gaps, and one is seen only when all lower ones are. So who reads on
         from the last sequence it was given sees every change exactly once.
 
+        Args:
+            change: What to append; one without number is another than one with.
+            after: The version that was recorded before, 0 for none: if it is another, nothing is
+                appended.
+
         Returns:
             Whether it was appended.
         """
         ...
 
-    def changes(self, since: int = 0, *, limit: int = 100) -> Page[Change]:
-        """Read the log in order, beginning after a sequence (strong).
+    def recorded_version(self, change: Change) -> int:
+        """Give the version that ``record_change`` compares this one's with, 0 for none (strong)."""
+        ...
 
-        ``next`` is the last sequence of the page where there are more.
+    def flush_changes(self) -> None:
+        """Have everything be in the log that was told or recorded by calls that broke off."""
+        ...
+
+    def changes(
+        self,
+        since: int = 0,
+        *,
+        to: int | None = None,
+        types: Collection[ChangeType] = (),
+        limit: int = 100,
+        backwards: bool = False,
+    ) -> Page[Change]:
+        """Read the log in order, after one sequence and up to another (strong).
+
+        Args:
+            since: The sequence to begin after.
+            to: The last sequence to be given.
+            types: Which types of changes are given; all where none is named.
+            limit: Most changes to give.
+            backwards: Give the last ones, in their order all the same.
+
+        Returns:
+            The changes. ``next`` is there where there are more: as ``since`` for the page that
+            follows, backwards as ``to`` for the one before.
         """
+        ...
+
+    def log_state(self) -> LogState:
+        """Say which log it is and where it ends (strong)."""
         ...
 
     # studies

@@ -1,4 +1,4 @@
-"""How both indexes write what a change is of."""
+"""What both indexes do alike with changes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.resource import PatientResource, resource_of, uids_of
+from dicomulus.ports import Page
 
 if TYPE_CHECKING:
-    from dicomulus.ports import ChangedResource
+    from collections.abc import Iterable
+
+    from dicomulus.ports import Change, ChangedResource
 
 _PATIENT: Final = "patient"
 
@@ -26,3 +29,14 @@ def parse_changed(text: str) -> ChangedResource:
     if isinstance(content, dict):
         return PatientResource(content[_PATIENT])
     return resource_of(content)
+
+
+def page_of(changes: Iterable[Change], *, limit: int, backwards: bool) -> Page[Change]:
+    """Make a page of changes in the order they were read in, one more than it holds if any."""
+    read = tuple(changes)
+    page = read[:limit]
+    if backwards:
+        page = page[::-1]
+    if len(read) <= limit or not page:
+        return Page(page)
+    return Page(page, str(page[0].sequence - 1 if backwards else page[-1].sequence))

@@ -13,6 +13,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+from dicomulus.adapters.aws.change_log import ChangeLog
 from dicomulus.adapters.aws.dynamodb_table import DynamoDbTable, key_of
 from dicomulus.adapters.aws.keys import (
     DOCUMENT_PREFIX,
@@ -20,7 +21,6 @@ from dicomulus.adapters.aws.keys import (
     OBJECT_PREFIX,
     SERIES_PREFIX,
     ItemKey,
-    change_key,
     dictionary_prefix,
     end_of,
     fit_high,
@@ -52,8 +52,6 @@ from dicomulus.adapters.aws.table import (
     ANSWER_ATTRIBUTES,
     STORED_ATTRIBUTES,
     WALKED_ATTRIBUTES,
-    ChangeItem,
-    ChangeVersionItem,
     DictionaryItem,
     IdentifierItem,
     InstanceItem,
@@ -61,9 +59,6 @@ from dicomulus.adapters.aws.table import (
     ObjectItem,
     SeriesItem,
     StudyItem,
-    change_item,
-    change_row,
-    change_version_item,
     dictionary_item,
     dictionary_row,
     format_held,
@@ -88,7 +83,6 @@ from dicomulus.adapters.aws.table import (
 from dicomulus.adapters.carried import MOST_FOUND, sharp_pieces
 from dicomulus.dicom.own_keys import is_document_key
 from dicomulus.dicom.resource import InstanceResource, SeriesResource, instance_of_key
-from dicomulus.errors import UnavailableError
 from dicomulus.ports import (
     CARRIED_CUT,
     EntryPage,
@@ -111,6 +105,7 @@ if TYPE_CHECKING:
     from dicomulus.dicom.resource import Resource
     from dicomulus.ports import (
         Change,
+        ChangeType,
         DictionaryRow,
         DocumentRow,
         HeldChecksum,
@@ -118,10 +113,13 @@ if TYPE_CHECKING:
         InstanceChanges,
         InstanceRow,
         InstanceRowKey,
+        LogState,
         Rejection,
         SeriesRow,
         StoredObject,
         StudyRow,
+        Tidings,
+        Told,
     )
 
     ItemReader = Callable[[Iterable[ItemKey]], Mapping[ItemKey, RawItem]]
@@ -138,9 +136,6 @@ _STUDIES_REMEMBERED: Final = 10_000
 
 _REMEMBERED_MS: Final = 600_000
 """Milliseconds for which that is believed: the table may be another one by then, by a restore."""
-
-_APPEND_ATTEMPTS: Final = 20
-"""Times that a change is appended to a log that others append to as well."""
 
 _AFTER_SORT_KEY: Final = "\n"
 """Between the sort key and the rest of a page token; no sort key contains it."""
@@ -160,6 +155,7 @@ class DynamoDbIndex:
             parallel: Requests made at once where one call needs several; 1 makes no threads.
         """
         self._table = table
+        self._log = ChangeLog(table)
         self._parallel = parallel
         self._search_shards = search_shards
         self._existing_studies: set[str] = set()
@@ -584,44 +580,41 @@ class DynamoDbIndex:
 
     # changes
 
-    def record_change(self, change: Change) -> bool:
-        """See ``Index``; an entry is only ever put after one that is there.
-
-        Raises:
-            UnavailableError: Others were quicker each time; it was not appended.
-        """
-        is_news = ChangeVersionItem.version.does_not_exist() | (
-            ChangeVersionItem.version < change.version
-        )
-        for attempt in range(_APPEND_ATTEMPTS):
-            entry = change_item(change, self._last_sequence() + 1)
-            taken, known = self._table.put_both(
-                (entry, ChangeItem.version.does_not_exist()),
-                (change_version_item(change), is_news),
-            )
-            if not (taken or known):
-                return True
-            if known and self._is_recorded(change):
-                return False
-            self._table.back_off(attempt)
-        raise UnavailableError("the log of changes is written to faster than it can be appended to")
-
-    def _last_sequence(self) -> int:
-        items = list(self._table.query(change_key(0).partition, limit=1, descending=True))
-        return change_row(ChangeItem.from_raw_data(items[0])).sequence if items else 0
-
-    def _is_recorded(self, change: Change) -> bool:
-        # Another transaction at the item is no answer yet.
-        expected = change_version_item(change)
-        item = self._table.get(ItemKey(expected.partition, expected.sort))
-        return item is not None and ChangeVersionItem.from_raw_data(item).version >= change.version
-
-    def changes(self, since: int = 0, *, limit: int = 100) -> Page[Change]:
+    def told(self, series: SeriesResource) -> Told:
         """See ``Index``."""
-        after = change_key(since)
-        items = list(self._table.query(after.partition, Item.sort > after.sort, limit=limit + 1))
-        read = tuple(change_row(ChangeItem.from_raw_data(item)) for item in items[:limit])
-        return Page(read, str(read[-1].sequence) if len(items) > limit else None)
+        return self._log.told(series)
+
+    def tell(self, tidings: Tidings) -> bool:
+        """See ``Index``."""
+        return self._log.tell(tidings)
+
+    def record_change(self, change: Change, *, after: int | None = None) -> bool:
+        """See ``Index``."""
+        return self._log.record(change, after=after)
+
+    def recorded_version(self, change: Change) -> int:
+        """See ``Index``."""
+        return self._log.recorded_version(change)
+
+    def flush_changes(self) -> None:
+        """See ``Index``."""
+        self._log.flush()
+
+    def changes(
+        self,
+        since: int = 0,
+        *,
+        to: int | None = None,
+        types: Collection[ChangeType] = (),
+        limit: int = 100,
+        backwards: bool = False,
+    ) -> Page[Change]:
+        """See ``Index``."""
+        return self._log.changes(since, to, types=types, limit=limit, backwards=backwards)
+
+    def log_state(self) -> LogState:
+        """See ``Index``."""
+        return self._log.state()
 
     # studies
 

@@ -169,22 +169,27 @@ class DynamoDbTable:
             return _condition_failed(exc)
         return True
 
-    def put_both(
-        self, first: tuple[Item, Condition], second: tuple[Item, Condition]
-    ) -> tuple[bool, bool]:
-        """Put two items in one transaction, or neither.
+    def transact(
+        self,
+        puts: Sequence[tuple[Item, Condition]],
+        deletes: Sequence[tuple[ItemKey, Condition]] = (),
+    ) -> bool:
+        """Put and delete items in one transaction, 100 at most, or none of them.
 
         Returns:
-            What stood in the way: for each item, whether its condition was not met, or others
-            were at it. Twice false says that both are written.
+            Whether it was done; otherwise a condition was not met, or others were at an item.
         """
-        puts = [self._put_arguments(item, condition) for item, condition in (first, second)]
+        put_arguments = [self._put_arguments(item, condition) for item, condition in puts]
+        delete_arguments = [self._delete_arguments(key, condition) for key, condition in deletes]
         try:
             with self._failures():
-                self.connection.connection.transact_write_items([], [], puts, [])
+                self.connection.connection.transact_write_items(
+                    [], delete_arguments, put_arguments, []
+                )
         except TransactWriteError as exc:
-            return _in_the_way(exc)
-        return False, False
+            _raise_unless_contention(exc)
+            return False
+        return True
 
     def write_together(
         self, guarded: tuple[Item | ItemKey, Condition], others: Sequence[Item | ItemKey]
@@ -222,6 +227,12 @@ class DynamoDbTable:
             key="Item",
             attributes=item.serialize(),
             condition=condition,
+        )
+        return arguments
+
+    def _delete_arguments(self, key: ItemKey, condition: Condition) -> dict[str, Any]:
+        arguments: dict[str, Any] = self.connection.connection.get_operation_kwargs(
+            self._table_name, key.partition, key.sort, condition=condition
         )
         return arguments
 
@@ -426,10 +437,8 @@ _CONTENTION: Final = frozenset(
 )
 
 
-def _in_the_way(error: TransactWriteError) -> tuple[bool, bool]:
-    """Give which items of a cancelled transaction others were quicker at; raise other failures."""
-    codes = [reason.code if reason else "" for reason in error.cancellation_reasons]
-    if len(codes) != 2 or not _CONTENTION.intersection(codes):
+def _raise_unless_contention(error: TransactWriteError) -> None:
+    """Raise what cancelled a transaction unless others were quicker at one of its items."""
+    codes = [reason.code for reason in error.cancellation_reasons if reason]
+    if not _CONTENTION.intersection(codes):
         raise error
-    first, second = (code in _CONTENTION for code in codes)
-    return first, second

@@ -42,6 +42,10 @@ _PATIENT_PREFIX: Final = "CHANGES#PATIENT#"
 
 _IDENTIFIER_PREFIX: Final = "ID#"
 
+_PENDING_PREFIX: Final = "CHANGES#PENDING#"
+_TOLD_PREFIX: Final = "TOLD#"
+_STUDY_LIFE_SORT: Final = "#TOLD"
+_GENERATION_DIGITS: Final = 10
 _SEQUENCE_DIGITS: Final = 16
 DOCUMENT_PREFIX: Final = "DOCUMENT#"
 _LABEL_PREFIX: Final = "LABEL#"
@@ -164,6 +168,44 @@ def _patient_partition(patient: PatientResource) -> str:
 def identifier_key(orthanc_id: str) -> ItemKey:
     """Give the key of what an Orthanc identifier is of, alone in its partition."""
     return ItemKey(_IDENTIFIER_PREFIX + orthanc_id.replace("-", ""), _OBJECT_SORT)
+
+
+def told_prefix(series: SeriesResource) -> ItemKey:
+    """Give what the keys of all that the log was told of a series begin with."""
+    return _below(_TOLD_PREFIX, series)
+
+
+def told_key(series: SeriesResource, generation: int) -> ItemKey:
+    """Give the key of what the log was told of a series at one time; in the order of the times."""
+    prefix = told_prefix(series)
+    return ItemKey(prefix.partition, f"{prefix.sort}{generation:0{_GENERATION_DIGITS}d}")
+
+
+def study_life_key(study_instance_uid: str) -> ItemKey:
+    """Give the key of what the log says of a study."""
+    return ItemKey(partition_key(study_instance_uid), _STUDY_LIFE_SORT)
+
+
+def patient_life_key(patient_id: str) -> ItemKey:
+    """Give the key of what the log says of a patient."""
+    return ItemKey(_patient_partition(PatientResource(patient_id)), _OBJECT_SORT)
+
+
+def pending_partition(shard: int) -> str:
+    """Give a partition of what waits for its place in the log."""
+    return f"{_PENDING_PREFIX}{shard}"
+
+
+def pending_key(date_ms: int, of: ItemKey, shards: int) -> ItemKey:
+    """Give the key of what waits since some time because another item was written."""
+    digest = hashlib.sha256(f"{of.partition}\n{of.sort}".encode()).digest()
+    shard = int.from_bytes(digest[:4], "big") % shards
+    name = urlsafe_b64encode(digest[4:19]).decode()
+    return ItemKey(pending_partition(shard), f"{date_ms:0{_SEQUENCE_DIGITS}d}#{name}")
+
+
+LOG_KEY: Final = ItemKey(f"{_CHANGES_PARTITION}LOG", _OBJECT_SORT)
+"""The key of what the log is called."""
 
 
 def uid_key(uid: str) -> str:

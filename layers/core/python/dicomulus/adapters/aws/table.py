@@ -17,8 +17,6 @@ from pynamodb.models import Model
 from dicomulus.adapters.aws.keys import (
     ItemKey,
     Keyed,
-    change_key,
-    change_version_key,
     dictionary_key,
     fit_sort_key,
     identifier_key,
@@ -49,7 +47,6 @@ from dicomulus.adapters.aws.schema import (
     STABLE_DUE,
     UID,
 )
-from dicomulus.adapters.changed import format_changed, parse_changed
 from dicomulus.dicom.resource import (
     InstanceResource,
     PatientResource,
@@ -64,8 +61,6 @@ from dicomulus.dicom.resource import (
 )
 from dicomulus.errors import CorruptFragmentError
 from dicomulus.ports import (
-    Change,
-    ChangeType,
     DictionaryRow,
     Fragment,
     HeldChecksum,
@@ -166,22 +161,6 @@ class ObjectItem(Item):
 
     instances = UnicodeSetAttribute(null=True, attr_name="o")
     rejection = UnicodeAttribute(null=True, attr_name="j")
-
-
-class ChangeItem(Item):
-    """An entry of the log of changes; its UIDs are those of the resource."""
-
-    type = UnicodeAttribute(attr_name="t")
-    version = NumberAttribute(attr_name="v")
-    date_ms = NumberAttribute(attr_name="m")
-    number = NumberAttribute(null=True, attr_name="n")
-    patient_id = UnicodeAttribute(null=True, attr_name="i")
-
-
-class ChangeVersionItem(Item):
-    """The newest version of which the log has a change of one kind and resource."""
-
-    version = NumberAttribute(attr_name="v")
 
 
 class IdentifierItem(Item):
@@ -582,43 +561,6 @@ def _parse_rejection(text: str | None) -> Rejection | None:
         return None
     etag, reason = json.loads(text)
     return Rejection(etag=etag, reason=reason)
-
-
-# --- changes -------------------------------------------------------------------------------------
-
-
-def change_item(change: Change, sequence: int) -> ChangeItem:
-    """Write an entry of the log at its place."""
-    key = change_key(sequence)
-    return ChangeItem(
-        key.partition,
-        key.sort,
-        uids=format_changed(change.resource),
-        type=change.type.value,
-        version=change.version,
-        number=change.number,
-        patient_id=change.patient_id or None,
-        date_ms=change.date_ms,
-    )
-
-
-def change_version_item(change: Change) -> ChangeVersionItem:
-    """Write that the log has this change and none that is newer."""
-    key = change_version_key(change.type.value, change.resource, change.number)
-    return ChangeVersionItem(key.partition, key.sort, version=change.version)
-
-
-def change_row(item: ChangeItem) -> Change:
-    """Read an entry of the log."""
-    return Change(
-        type=ChangeType(item.type),
-        resource=parse_changed(item.uids or ""),
-        version=int(item.version),
-        number=_whole(item.number),
-        patient_id=item.patient_id or "",
-        date_ms=int(item.date_ms),
-        sequence=int(item.sort),
-    )
 
 
 # --- keys ----------------------------------------------------------------------------------------

@@ -230,6 +230,34 @@ INDEX_SCHEMA: Final = Schema(
             date_ms INTEGER NOT NULL
         )
         """,
+        "CREATE INDEX change_by_type ON change (type, sequence)",
+        # What the log says is there: an array of SOP Instance UIDs, deflated.
+        """
+        CREATE TABLE told_series (
+            study_instance_uid TEXT NOT NULL,
+            series_instance_uid TEXT NOT NULL,
+            generation INTEGER NOT NULL,
+            instances BLOB NOT NULL,
+            PRIMARY KEY (study_instance_uid, series_instance_uid)
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE told_study (
+            study_instance_uid TEXT PRIMARY KEY,
+            generation INTEGER NOT NULL,
+            series_count INTEGER NOT NULL,
+            patient_id TEXT
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE told_patient (
+            patient_id TEXT PRIMARY KEY,
+            generation INTEGER NOT NULL,
+            study_count INTEGER NOT NULL
+        ) WITHOUT ROWID
+        """,
+        "CREATE TABLE change_log (identity TEXT NOT NULL)",
+        "INSERT INTO change_log VALUES (lower(hex(randomblob(16))))",
         """
         CREATE TABLE change_version (
             type TEXT NOT NULL,

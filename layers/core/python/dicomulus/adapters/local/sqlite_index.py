@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from dicomulus.adapters.carried import MOST_FOUND, sharp_pieces
-from dicomulus.adapters.changed import format_changed, parse_changed
-from dicomulus.adapters.local import document_rows
+from dicomulus.adapters.local import change_log, document_rows
 from dicomulus.adapters.local.database import Database
 from dicomulus.adapters.local.index_schema import (
     CARRIED_COLUMNS,
@@ -35,8 +34,6 @@ from dicomulus.dicom.resource import (
     instance_of_key,
 )
 from dicomulus.ports import (
-    Change,
-    ChangeType,
     DictionaryRow,
     EntryPage,
     Fragment,
@@ -60,7 +57,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dicomulus.dicom.resource import Resource
-    from dicomulus.ports import DocumentRow, InstanceChanges, InstanceRowKey
+    from dicomulus.ports import (
+        Change,
+        ChangeType,
+        DocumentRow,
+        InstanceChanges,
+        InstanceRowKey,
+        LogState,
+        Tidings,
+        Told,
+    )
 
 
 def _list(names: Iterable[str]) -> str:
@@ -74,9 +80,6 @@ def _marks(count: int) -> str:
 _INSTANCE_LIST: Final = _list(INSTANCE_COLUMNS)
 _SERIES_LIST: Final = _list(SERIES_COLUMNS)
 _STUDY_LIST: Final = _list(STUDY_COLUMNS)
-_NO_NUMBER: Final = -1
-"""Stands for no number where a key has to have one."""
-
 _UNFOLDED: Final = ("version", "compact_due_ms", "stable_version", "stable_due_ms")
 _FOLD_COLUMNS: Final = tuple(c for c in SERIES_COLUMNS if c not in _UNFOLDED)
 
@@ -134,18 +137,6 @@ MARK_STABLE: Final = """
 END_QUIET: Final = """
     UPDATE series SET stable_due_ms = NULL
     WHERE study_instance_uid = ? AND series_instance_uid = ? AND version = ?
-"""
-NOTE_CHANGE: Final = """
-    INSERT INTO change_version (type, resource, number, version) VALUES (?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET version = excluded.version WHERE excluded.version > version
-"""
-ADD_CHANGE: Final = """
-    INSERT INTO change (type, resource, number, version, patient_id, date_ms)
-    VALUES (?, ?, ?, ?, ?, ?)
-"""
-READ_CHANGES: Final = """
-    SELECT sequence, type, resource, number, version, patient_id, date_ms FROM change
-    WHERE sequence > ? ORDER BY sequence LIMIT ?
 """
 PUT_INSTANCE: Final = f"""
     INSERT INTO instance (series_id, {_INSTANCE_LIST}) VALUES ({_marks(len(INSTANCE_COLUMNS) + 1)})
@@ -572,20 +563,48 @@ class SqliteIndex:
 
     # changes
 
-    def record_change(self, change: Change) -> bool:
+    def told(self, series: SeriesResource) -> Told:
+        """Give what the log says is there of a series."""
+        with self._database.reading() as connection:
+            return change_log.read_told(connection, series)
+
+    def tell(self, tidings: Tidings) -> bool:
+        """Append what has become of a series; one transaction, so nothing breaks off."""
+        with self._database.writing() as connection:
+            return change_log.tell(connection, tidings)
+
+    def record_change(self, change: Change, *, after: int | None = None) -> bool:
         """Append a change; one transaction, and transactions come one after the other."""
         with self._database.writing() as connection:
-            if connection.execute(NOTE_CHANGE, _change_values(change)[:4]).rowcount == 0:
-                return False
-            connection.execute(ADD_CHANGE, _change_values(change))
-            return True
+            return change_log.record(connection, change, after=after)
 
-    def changes(self, since: int = 0, *, limit: int = 100) -> Page[Change]:
+    def recorded_version(self, change: Change) -> int:
+        """Give the version recorded before."""
+        with self._database.reading() as connection:
+            return change_log.recorded_version(connection, change) or 0
+
+    def flush_changes(self) -> None:
+        """Nothing is ever between being told and being in the log."""
+
+    def changes(
+        self,
+        since: int = 0,
+        *,
+        to: int | None = None,
+        types: Collection[ChangeType] = (),
+        limit: int = 100,
+        backwards: bool = False,
+    ) -> Page[Change]:
         """Read the log in order, beginning after a sequence."""
         with self._database.reading() as connection:
-            found = connection.execute(READ_CHANGES, (since, limit + 1)).fetchall()
-        read = tuple(_change(values) for values in found[:limit])
-        return Page(read, str(read[-1].sequence) if len(found) > limit else None)
+            return change_log.read_changes(
+                connection, since, to, types=types, limit=limit, backwards=backwards
+            )
+
+    def log_state(self) -> LogState:
+        """Say which log it is and where it ends."""
+        with self._database.reading() as connection:
+            return change_log.read_state(connection)
 
     # studies
 
@@ -832,30 +851,6 @@ def _series_row(series: SeriesResource, values: Any) -> SeriesRow:
 
 
 # --- changes -------------------------------------------------------------------------------------
-
-
-def _change_values(change: Change) -> tuple[object, ...]:
-    return (
-        change.type.value,
-        format_changed(change.resource),
-        _NO_NUMBER if change.number is None else change.number,
-        change.version,
-        change.patient_id,
-        change.date_ms,
-    )
-
-
-def _change(values: Any) -> Change:
-    sequence, kind, resource, number, version, patient_id, date_ms = values
-    return Change(
-        type=ChangeType(kind),
-        resource=parse_changed(resource),
-        version=version,
-        number=None if number == _NO_NUMBER else number,
-        patient_id=patient_id,
-        date_ms=date_ms,
-        sequence=sequence,
-    )
 
 
 # --- instances -----------------------------------------------------------------------------------
