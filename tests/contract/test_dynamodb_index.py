@@ -6,6 +6,7 @@ import json
 import random
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import moto.dynamodb.models.table
@@ -524,7 +525,7 @@ def test_a_change_that_breaks_off_anywhere_is_recorded_once_when_it_is_repeated(
     for requests in range(20):
         change = replace(CHANGE, version=NOW_MS + requests)
         with crash_after(requests, index.table.client):
-            finished = is_finished(lambda change=change: index.record_change(change))
+            finished = is_finished(partial(index.record_change, change))
         index.record_change(change)
         versions = [each.version for each in index.changes().items]
         assert versions == [NOW_MS + number for number in range(requests + 1)]
@@ -540,7 +541,7 @@ def test_tidings_that_break_off_anywhere_are_told_once_when_they_are_repeated(
         before = index.log_state().last
         series = series_of(1, requests)
         with crash_after(requests, index.table.client):
-            finished = is_finished(lambda series=series: tell_all(index, series, {"1", "2"}))
+            finished = is_finished(partial(tell_all, index, series, {"1", "2"}))
         tell_all(index, series, {"1", "2"})
         index.flush_changes()
         found = [each.type.value for each in index.changes(before).items]
@@ -557,9 +558,7 @@ def test_what_broke_off_before_it_had_its_place_gets_one_from_whoever_comes_next
     for requests in range(6):
         with crash_after(requests, index.table.client):
             is_finished(
-                lambda requests=requests: index.record_change(
-                    replace(CHANGE, resource=series_of(9, requests))
-                )
+                partial(index.record_change, replace(CHANGE, resource=series_of(9, requests)))
             )
     index.flush_changes()
     found = {each.resource: each.sequence for each in index.changes().items}

@@ -18,14 +18,14 @@ from dicomulus.services.delete import Delete
 from dicomulus.services.ingest import Ingest, LookReport
 from tests.support.disturbed import Disturbance, DisturbedIndex
 from tests.support.memory_store import MemoryStore
-from tests.support.simulation import Paused, Simulation, World
+from tests.support.simulation import Paused, Simulation, World, as_no_actor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from dicomulus.dicom.resource import SeriesResource
-    from dicomulus.ports import Change, Index
+    from dicomulus.ports import Change, Index, Tidings
 
 STEPS = 400
 SEEDS = range(40)
@@ -154,15 +154,38 @@ class _WithoutMemory:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    def record_change(self, change: Change) -> bool:
+    def record_change(self, change: Change, *, after: int | None = None) -> bool:
         self._recorded += 1
-        return self._inner.record_change(replace(change, version=change.version + self._recorded))
+        known = replace(change, version=change.version + self._recorded)
+        return self._inner.record_change(known, after=after)
 
 
 def test_if_changes_were_recorded_without_looking_it_would_not(
     make_index: Callable[[int], Index],
 ) -> None:
     assert is_noticed(lambda seed: cast("Index", _WithoutMemory(make_index(seed))))
+
+
+class _WithoutGeneration:
+    """Tells whatever was seen, also if the log was told since it was looked at."""
+
+    def __init__(self, inner: Index) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def tell(self, tidings: Tidings) -> bool:
+        with as_no_actor():
+            now = self._inner.told(tidings.told.series)
+        told = replace(tidings.told, generation=now.generation)
+        return self._inner.tell(replace(tidings, told=told))
+
+
+def test_if_changes_were_told_whoever_told_since_it_would_not(
+    make_index: Callable[[int], Index],
+) -> None:
+    assert is_noticed(lambda seed: cast("Index", _WithoutGeneration(make_index(seed))))
 
 
 class _Blind:

@@ -88,7 +88,7 @@ class ChangeContract:
         tell(index, A, "1", "2")
         tell(index, A, "3", gone=("1",))
         told = index.told(A)
-        assert (told.generation, told.instances) == (2, {"2", "3"})
+        assert (told.generation, told.instances) == (2, frozenset({"2", "3"}))
         assert (told.study_generation, told.patient_id) == (1, "P")
 
     def test_more_instances_begin_nothing_anew(self, index: Index) -> None:
@@ -188,7 +188,7 @@ class ChangeContract:
         uids = [f"2.25.{10**37 + 7919 * number}" for number in range(1000)]
         assert tell(index, A, *uids)
         assert index.told(A).instances == set(uids)
-        read = []
+        read: list[Change] = []
         while page := index.changes(read[-1].sequence if read else 0, limit=400).items:
             read += page
         assert [each.sequence for each in read] == list(range(1, 1004))

@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dicomulus.adapters.ledger import Ledger
 from dicomulus.composition import compose, one_by_one
-from dicomulus.dicom.resource import InstanceResource, SeriesResource, canonical_key
+from dicomulus.dicom.resource import (
+    InstanceResource,
+    PatientResource,
+    SeriesResource,
+    canonical_key,
+)
 from dicomulus.errors import NotFoundError, UnavailableError
 from dicomulus.metadata.gzip_assembly import identity
 from dicomulus.ports import ChangeType, CompactSeries, LookAtObjects
@@ -112,6 +117,43 @@ INSTANCES = tuple(
     for number in (1, 2)
 )
 KEYS = (canonical_key(INSTANCES[0]), canonical_key(INSTANCES[4]), "a.dcm", "b.dcm", "c", "d/e")
+
+
+# --- changes -------------------------------------------------------------------------------------
+
+STABLE_TYPES = (ChangeType.STABLE_SERIES, ChangeType.STABLE_STUDY)
+BEGINNINGS = (
+    ChangeType.NEW_INSTANCE,
+    ChangeType.NEW_SERIES,
+    ChangeType.NEW_STUDY,
+    ChangeType.NEW_PATIENT,
+)
+
+
+def check_lives(changes: Iterable[Change], present: set[ChangedResource]) -> None:
+    """Compare what a consumer was told with what there is in the end.
+
+    Raises:
+        WrongChangeError: Something was told to begin or to end twice in a row, its versions do not
+            rise, or the last that was told of it is not so.
+    """
+    alive: set[ChangedResource] = set()
+    versions: dict[tuple[ChangeType, ChangedResource], int] = {}
+    for change in changes:
+        named = change.type, change.resource
+        if change.version <= versions.get(named, -1):
+            raise WrongChangeError(f"again, or an older one: {change}")
+        versions[named] = change.version
+        if change.type in BEGINNINGS:
+            if change.resource in alive:
+                raise WrongChangeError(f"begins twice: {change}")
+            alive.add(change.resource)
+        elif change.type is ChangeType.DELETED:
+            if change.resource not in alive:
+                raise WrongChangeError(f"ends twice: {change}")
+            alive.remove(change.resource)
+    if alive != present:
+        raise WrongChangeError(f"only told {alive - present}, never told {present - alive}")
 
 
 # --- actors --------------------------------------------------------------------------------------
@@ -317,9 +359,9 @@ class WatchedStability:
         self._settled_ms.setdefault((series, version), self._world.now_ms)
         return self._inner.settle_series(series, version, stable_due_ms=stable_due_ms)
 
-    def record_change(self, change: Change) -> bool:
+    def record_change(self, change: Change, *, after: int | None = None) -> bool:
         """Compare a change with those before and with the time."""
-        is_news = self._inner.record_change(change)
+        is_news = self._inner.record_change(change, after=after)
         if is_news:
             named = change.type, change.resource
             if change.version <= self._recorded.get(named, 0):
@@ -633,9 +675,19 @@ class Simulation:
             expected |= {(row.series, row.version) for row in rows if row.instance_count}
             if any(row.instance_count for row in rows):
                 expected.add((study, sum(row.version for row in rows)))
-        found = Counter((each.resource, each.version) for each in self.consumed)
+        found = Counter(
+            (each.resource, each.version) for each in self.consumed if each.type in STABLE_TYPES
+        )
         if {found[each] for each in expected} - {1} or max(found.values(), default=1) > 1:
             raise WrongChangeError(f"{expected} are stable, recorded was {found}")
+        check_lives(self.consumed, self._present())
+
+    def _present(self) -> set[ChangedResource]:
+        """Give what must be there by the objects, on all levels."""
+        held = {instance for instance in INSTANCES if self.world.expected(instance)}
+        studies = {each.study_instance_uid for each in held}
+        patients = {PatientResource(f"patient of {study}") for study in studies}
+        return held | {each.series for each in held} | studies | patients
 
     def _check_rows(self) -> None:
         rows = {(row.instance, row.object_key, row.object_etag) for row in self._all_rows()}

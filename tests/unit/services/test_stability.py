@@ -6,22 +6,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dicomulus.dicom.resource import PatientResource
 from dicomulus.ports import ChangeType, CompactSeries, LookAtObjects, StabiliseSeries
+from dicomulus.services import stability
 from tests.support.archives import small_archive
 from tests.support.builders import series_of
 from tests.support.crashing import Crashes
-from tests.support.datasets import generated_study
+from tests.support.datasets import ct_instance, generated_study
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from dicomulus.dicom.resource import SeriesResource
-    from dicomulus.ports import SeriesRow
+    from dicomulus.ports import Change, SeriesRow
     from tests.support.archives import Small
 
 AGE_SECONDS = 60
 SERIES, STUDY = ChangeType.STABLE_SERIES, ChangeType.STABLE_STUDY
+PATIENT = ChangeType.STABLE_PATIENT
 
 
 @pytest.fixture
@@ -53,9 +56,16 @@ def touch(small: Small, *keys: str) -> None:
 
 
 def recorded(small: Small) -> list[tuple[ChangeType, object]]:
-    changes = small.index.changes().items
-    assert [each.sequence for each in changes] == list(range(1, len(changes) + 1))
-    return [(each.type, each.resource) for each in changes]
+    """Give what was recorded of series and studies."""
+    return [(each.type, each.resource) for each in stable_changes(small, SERIES, STUDY)]
+
+
+def stable_changes(small: Small, *types: ChangeType) -> tuple[Change, ...]:
+    return small.index.changes(types=types, limit=10_000).items
+
+
+def patients(small: Small) -> list[object]:
+    return [each.resource for each in stable_changes(small, PATIENT)]
 
 
 def rows_of(small: Small, series: Sequence[SeriesResource]) -> list[SeriesRow]:
@@ -76,7 +86,10 @@ def test_a_change_has_the_time_when_it_was_recorded(small: Small) -> None:
     wait(small)
     before_ms = small.clock.now_ms
     record_due(small)
-    assert all(before_ms < c.date_ms <= small.clock.now_ms for c in small.index.changes().items)
+    assert all(
+        before_ms < c.date_ms <= small.clock.now_ms
+        for c in stable_changes(small, SERIES, STUDY, PATIENT)
+    )
 
 
 def test_nothing_is_recorded_before_the_stable_age(small: Small) -> None:
@@ -115,7 +128,7 @@ def test_every_version_that_came_to_rest_is_recorded(small: Small) -> None:
         touch(small, "01/00001.dcm")
     study = series.study_instance_uid
     assert recorded(small) == [(SERIES, series), (STUDY, study)] * 2
-    versions = [each.version for each in small.index.changes().items if each.type is SERIES]
+    versions = [each.version for each in stable_changes(small, SERIES)]
     assert versions[0] < versions[1]
 
 
@@ -188,6 +201,101 @@ def test_a_crash_before_any_call_costs_no_change_and_doubles_none(tmp_path: Path
             assert calls > 5
             return
         touch(small, "01/00001.dcm", "02/00001.dcm")
+    raise AssertionError("it never comes to its end")
+
+
+# --- patients ------------------------------------------------------------------------------------
+
+
+def taken(small: Small, *names: str, patient: str = "P 1") -> None:
+    """Index a study of each name and compact all."""
+    small.take(
+        {
+            f"{each}.dcm": ct_instance(
+                patient_id=patient,
+                study_instance_uid=f"2.25.{ord(each)}",
+                series_instance_uid=f"2.25.{ord(each)}.1",
+                sop_instance_uid=f"2.25.{ord(each)}.2",
+            )
+            for each in names
+        }
+    )
+    small.compact()
+
+
+def test_a_patient_is_stable_when_the_last_of_his_studies_is(small: Small) -> None:
+    taken(small, "a")
+    wait(small, AGE_SECONDS / 2)
+    taken(small, "b")
+    taken(small, "c", patient="P 2")
+    wait(small, AGE_SECONDS / 2 + 1)
+    record_due(small)
+    assert patients(small) == []
+    wait(small, AGE_SECONDS / 2)
+    record_due(small)
+    assert sorted(map(str, patients(small))) == [
+        str(PatientResource("P 1")),
+        str(PatientResource("P 2")),
+    ]
+
+
+def test_a_patient_is_recorded_once_for_each_rest(small: Small) -> None:
+    taken(small, "a", "b")
+    for _ in range(2):
+        wait(small)
+        record_due(small)
+    assert patients(small) == [PatientResource("P 1")]
+    touch(small, "a.dcm")
+    wait(small)
+    record_due(small)
+    assert patients(small) == [PatientResource("P 1")] * 2
+
+
+def test_a_patient_who_has_lost_a_study_is_recorded_at_his_next_rest(small: Small) -> None:
+    """Although all versions together are lower then."""
+    taken(small, "a", "b")
+    wait(small)
+    record_due(small)
+    small.storage.delete("b.dcm")
+    touch(small, "b.dcm")
+    touch(small, "a.dcm")
+    wait(small)
+    record_due(small)
+    assert patients(small) == [PatientResource("P 1")] * 2
+
+
+def test_nobody_in_particular_is_never_stable(small: Small) -> None:
+    taken(small, "a", patient="")
+    wait(small)
+    record_due(small)
+    assert patients(small) == []
+    assert len(recorded(small)) == 2
+
+
+def test_a_patient_of_too_many_studies_is_not_recorded(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stability, "MOST_STUDIES", 1)
+    taken(small, "a", "b")
+    wait(small)
+    record_due(small)
+    assert patients(small) == []
+
+
+def test_a_crash_before_any_call_records_a_patient_once(tmp_path: Path) -> None:
+    crashes = Crashes()
+    small = small_archive(tmp_path, index=crashes.around, stable_age_seconds=AGE_SECONDS)
+    taken(small, "a", "b")
+    for calls in range(100):
+        before = len(patients(small))
+        wait(small)
+        finished = crashes.is_finished(lambda: record_due(small), calls=calls)
+        wait(small)
+        record_due(small)
+        assert len(patients(small)) == before + 1
+        if finished:
+            return
+        touch(small, "a.dcm", "b.dcm")
     raise AssertionError("it never comes to its end")
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from dicomulus.dicom.level_json import parse_json_object
-from dicomulus.dicom.matching import joined_text
 from dicomulus.dicom.resource import PatientResource, uids_of
 from dicomulus.ports import Change, ChangeType
+from dicomulus.services.identifier_notes import patient_id_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,4 +85,4 @@ def patient_id_of(index: Index, resource: ChangedResource) -> str:
         return resource.patient_id
     study_instance_uid = uids_of(resource)[0]
     row = index.get_studies([study_instance_uid]).get(study_instance_uid)
-    return "" if row is None else joined_text(parse_json_object(row.answer).get("00100020"))
+    return "" if row is None else patient_id_in(row.answer)

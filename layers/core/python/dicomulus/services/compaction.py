@@ -1,7 +1,8 @@
 """Compaction: bundles, series and study rows brought up to date with the instance rows.
 
 A series' due time stays until the bundle, its fold and the study's fold have been written for the
-version it still has, so whatever interrupts a compaction leaves the series due.
+version it still has, and the log of changes was told, so whatever interrupts a compaction leaves
+the series due.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from dicomulus.services.bundles import Wanted, build_bundles
 from dicomulus.services.cache_keys import pointed_prefix, thumbnail_prefix
 from dicomulus.services.folds import chosen, fold_series, fold_study
 from dicomulus.services.identifier_notes import SaidPatientIds
+from dicomulus.services.tidings import Seen, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from dicomulus.dicom.main_tags import MainTags
     from dicomulus.dicom.resource import SeriesResource
     from dicomulus.metadata.bundle import Bundle
-    from dicomulus.ports import Index, InstanceRow, ObjectInfo, ObjectStore, SeriesRow
+    from dicomulus.ports import Index, InstanceRow, ObjectInfo, ObjectStore, SeriesRow, StudyRow
     from dicomulus.services.fragments import FragmentReader
     from dicomulus.services.identifier_notes import IdentifierNotes
 
@@ -56,6 +58,16 @@ class _Held:
 
     bundle: Bundle
     info: ObjectInfo
+
+
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """What was seen of the series of a study on the way."""
+
+    said: dict[SeriesResource, frozenset[str]]
+    """The Patient IDs that instances say."""
+    seen: dict[SeriesResource, Seen]
+    """What the log of changes is to be told."""
 
 
 class Compaction:
@@ -121,11 +133,17 @@ class Compaction:
     ) -> dict[SeriesResource, int]:
         pending = group
         done: dict[SeriesResource, int] = {}
-        said: dict[SeriesResource, frozenset[str]] = {}
+        looks = _Looks({}, {})
         for _ in range(_ATTEMPTS):
-            versions = self._compact_each(pending, failures, said)
-            self.fold_study(study_instance_uid, said)
-            pending = tuple(s for s, version in versions.items() if not self._settle(s, version))
+            versions = self._compact_each(pending, failures, looks)
+            study = self.fold_study(study_instance_uid, looks.said)
+            # A series stays due until the log says what was seen.
+            pending = tuple(
+                series
+                for series, version in versions.items()
+                if not tell(self._index, looks.seen[series], study, clock_ms=self._clock_ms)
+                or not self._settle(series, version)
+            )
             done |= {s: version for s, version in versions.items() if s not in pending}
             if not pending:
                 return done
@@ -139,12 +157,12 @@ class Compaction:
         self,
         group: tuple[SeriesResource, ...],
         failures: list[UnavailableError],
-        said: dict[SeriesResource, frozenset[str]],
+        looks: _Looks,
     ) -> dict[SeriesResource, int]:
         versions: dict[SeriesResource, int] = {}
         for series in group:
             try:
-                version = self._compact_series(series, said)
+                version = self._compact_series(series, looks)
             except UnavailableError as exc:
                 failures.append(exc)
                 continue
@@ -152,20 +170,21 @@ class Compaction:
                 versions[series] = version
         return versions
 
-    def _compact_series(
-        self, series: SeriesResource, said: dict[SeriesResource, frozenset[str]]
-    ) -> int | None:
+    def _compact_series(self, series: SeriesResource, looks: _Looks) -> int | None:
         """Publish one series; give the version it was published at."""
         for _ in range(_ATTEMPTS):
             row = self._index.get_series(series)
             if row is None:
                 return None
+            told = self._index.told(series)
             rows = chosen(self.instance_rows(series))
+            uids = frozenset(each.instance.sop_instance_uid for each in rows)
+            looks.seen[series] = Seen(told, uids)
             published = self._publish(row, rows)
             text_of = self._text_of()
             folded = fold_series(row, rows, text_of=text_of, tags=self._tags)
             if isinstance(text_of, SaidPatientIds):
-                said[series] = frozenset(text_of.found)
+                looks.said[series] = frozenset(text_of.found)
             if self._index.fold_series(folded) and published:
                 logger.info(
                     "series compacted",
@@ -194,8 +213,8 @@ class Compaction:
 
     def fold_study(
         self, study_instance_uid: str, said: Mapping[SeriesResource, frozenset[str]] = _NOTHING_SAID
-    ) -> None:
-        """Bring a study row up to date with its series rows.
+    ) -> StudyRow:
+        """Bring a study row up to date with its series rows, and give it.
 
         Args:
             study_instance_uid: The study.
@@ -209,7 +228,7 @@ class Compaction:
             if self._identifiers is not None:
                 self._identifiers.note_fold(before, after, series=rows, said=said)
             if self._index.fold_study(after, expected_version=version):
-                return
+                return after
         raise UnavailableError("a study changes faster than it can be folded")
 
     def _publish(self, row: SeriesRow, rows: list[InstanceRow]) -> bool:
