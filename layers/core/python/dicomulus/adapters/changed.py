@@ -37,6 +37,8 @@ def page_of(changes: Iterable[Change], *, limit: int, backwards: bool) -> Page[C
     page = read[:limit]
     if backwards:
         page = page[::-1]
-    if len(read) <= limit or not page:
+    if len(read) <= limit:
         return Page(page)
-    return Page(page, str(page[0].sequence - 1 if backwards else page[-1].sequence))
+    # The one more is where the next page begins.
+    more = read[-1].sequence
+    return Page(page, str(more if backwards else (page[-1].sequence if page else more - 1)))
