@@ -70,11 +70,15 @@ RIGHTS: Final[dict[str, Rights]] = {
     "compact": Rights(
         table=(
             "dynamodb:BatchGetItem",
+            # Of what has got its place in the log of changes.
+            "dynamodb:DeleteItem",
             "dynamodb:GetItem",
             "dynamodb:PutItem",
             "dynamodb:Query",
             "dynamodb:UpdateItem",
         ),
+        # Whether all studies of a patient are at rest.
+        indexes=("dynamodb:Query",),
         cache=_KEEP_OBJECTS,
         # What it finds damaged is looked at again; what it compacts is stable later.
         send_to=("ingest", "compact", "compact_dead_letters"),
@@ -105,7 +109,7 @@ RIGHTS: Final[dict[str, Rights]] = {
         send_to=("compact",),
     ),
     "manage": Rights(
-        table=(*_INDEX_OBJECTS, "dynamodb:GetItem"),
+        table=(*_INDEX_OBJECTS, "dynamodb:DeleteItem", "dynamodb:GetItem"),
         storage=(*_FIND_OBJECTS, DELETE_OBJECTS),
         cache=_KEEP_OBJECTS,
         send_to=("ingest", "compact"),
@@ -126,6 +130,8 @@ RIGHTS: Final[dict[str, Rights]] = {
         send_to=("ingest", "compact"),
     ),
     "sweep": Rights(
+        # What waits for its place in the log of changes gets one.
+        table=("dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query"),
         indexes=("dynamodb:Query",),
         send_to=("compact",),
     ),

@@ -36,4 +36,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     archive.queue.send([StabiliseSeries(series) for series in quiet])
     if quiet:
         logger.warning("stable series were overdue", extra={"series": len(quiet)})
+    archive.index.flush_changes()
     return {"series": len(overdue), "stable": len(quiet)}

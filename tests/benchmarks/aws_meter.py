@@ -138,8 +138,8 @@ def _written_keys(operation: str, params: Mapping[str, Any]) -> Iterator[tuple[s
                     yield table, write["DeleteRequest"]["Key"]
     elif operation == "TransactWriteItems":
         for write in params["TransactItems"]:
-            put = write["Put"]
-            yield put["TableName"], _key(put["Item"])
+            ((kind, part),) = write.items()
+            yield part["TableName"], _key(part["Item"]) if kind == "Put" else part["Key"]
 
 
 def _key(item: RawItem) -> RawItem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,8 @@ def changes(scans: Path, data: Path, *options: str) -> list[dict[str, Any]]:
 
 
 def types(scans: Path, data: Path) -> list[str]:
-    return [each["type"] for each in changes(scans, data)]
+    """Give the types of what has come to rest."""
+    return [each["type"] for each in changes(scans, data) if each["type"].startswith("Stable")]
 
 
 def kill(served: Served) -> None:
@@ -52,7 +54,7 @@ def kill(served: Served) -> None:
     eventually(lambda: not served.process_ids, "all processes ended")
 
 
-ONCE = ["StableSeries", "StableSeries", "StableStudy"]
+ONCE = ["StableSeries", "StableSeries", "StableStudy", "StablePatient"]
 
 
 def test_a_server_killed_before_its_time_has_it_recorded_by_the_next(
@@ -65,14 +67,21 @@ def test_a_server_killed_before_its_time_has_it_recorded_by_the_next(
     found = types(scans, data)
     assert found == ONCE[: len(found)]
     with serving(scans, "--data-dir", data, log=log, **AGE) as served:
-        eventually(lambda: len(types(scans, data)) >= 3, "the changes")
+        eventually(lambda: len(types(scans, data)) >= 4, "the changes")
         kill(served)
     assert types(scans, data) == ONCE
     with serving(scans, "--data-dir", data, log=log, **AGE):
         (scans / "another.dcm").write_bytes(ct_instance(patient_id="another"))
-        eventually(lambda: len(types(scans, data)) >= 5, "the other study's changes")
-    assert types(scans, data) == [*ONCE, "StableSeries", "StableStudy"]
-    assert [each["sequence"] for each in changes(scans, data)] == [1, 2, 3, 4, 5]
+        eventually(lambda: len(types(scans, data)) >= 7, "the other study's changes")
+    assert types(scans, data) == [*ONCE, "StableSeries", "StableStudy", "StablePatient"]
+    told = changes(scans, data)
+    assert [each["sequence"] for each in told] == list(range(1, len(told) + 1))
+    assert Counter(each["type"] for each in told if each["type"].startswith("New")) == {
+        "NewInstance": 5,
+        "NewSeries": 3,
+        "NewStudy": 2,
+        "NewPatient": 2,
+    }
 
 
 def is_compacted(scans: Path, data: Path) -> bool:
@@ -94,13 +103,17 @@ def test_what_came_to_rest_while_nobody_ran_is_recorded_by_the_next_index(
 
     eventually(is_recorded, "the changes")
     assert types(scans, data) == ONCE
-    second, last = changes(scans, data, "--since", "1")
-    assert (second["type"], last["type"]) == ("StableSeries", "StableStudy")
+    first, second = changes(scans, data, "--type", "StableSeries")
+    (last,) = changes(scans, data, "--type", "StableStudy")
+    assert first["sequence"] < second["sequence"] < last["sequence"]
     assert second["study_instance_uid"] == last["study_instance_uid"]
     assert "series_instance_uid" in second
     assert "series_instance_uid" not in last
-    assert changes(scans, data, "--since", "1", "--limit", "1") == [second]
-    assert changes(scans, data, "--since", "3") == []
+    before = str(second["sequence"] - 1)
+    assert changes(scans, data, "--since", before, "--limit", "1") == [second]
+    (patient,) = changes(scans, data, "--since", str(last["sequence"]))
+    assert patient["type"] == "StablePatient"
+    assert changes(scans, data, "--since", str(patient["sequence"])) == []
 
 
 def test_people_read_the_log_by_the_line(scans: Path, tmp_path: Path) -> None:
@@ -108,9 +121,16 @@ def test_people_read_the_log_by_the_line(scans: Path, tmp_path: Path) -> None:
     for _ in range(2):
         run_command("index", scans, "--data-dir", tmp_path / "data", **age)
     lines = run_command("changes", scans, "--data-dir", tmp_path / "data").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["1", "2", "3"]
-    assert lines[-1].split()[3] == "StableStudy"
-    assert lines[-1].split()[4].startswith("/studies/")
+    assert [line.split()[0] for line in lines] == [str(n) for n in range(1, len(lines) + 1)]
+    assert lines[-2].split()[3] == "StableStudy"
+    assert lines[-2].split()[4].startswith("/studies/")
+    assert lines[-1].split()[3:5] == ["StablePatient", "patient"]
+
+
+def test_a_type_that_there_is_not_is_refused(scans: Path, tmp_path: Path) -> None:
+    told = run_command("changes", scans, "--data-dir", tmp_path / "data", "--type", "Newer")
+    assert told.returncode == 2
+    assert "Newer is none of" in told.stderr
 
 
 @pytest.mark.parametrize("option", ["--since", "--limit"])

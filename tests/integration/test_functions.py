@@ -242,7 +242,9 @@ def recorded(system: Deployed) -> list[str]:
     """Give the types of all changes in the log."""
     with system.environment_of("compact"):
         index = aws_archive(Settings.from_env()).index
-    return [change.type.value for change in index.changes().items]
+    types = [change.type.value for change in index.changes().items]
+    assert types[:4] == ["NewInstance", "NewSeries", "NewStudy", "NewPatient"]
+    return types[4:]
 
 
 def test_what_is_stable_is_recorded_by_the_delayed_message() -> None:
@@ -252,9 +254,9 @@ def test_what_is_stable_is_recorded_by_the_delayed_message() -> None:
         assert recorded(system) == []
         compact = system.source("compact", handler=system.handler("compact"))
         eventually(lambda: compact.pump() == 1, "the delayed message")
-        assert recorded(system) == ["StableSeries", "StableStudy"]
+        assert recorded(system) == ["StableSeries", "StableStudy", "StablePatient"]
         system.settle()
-        assert recorded(system) == ["StableSeries", "StableStudy"]
+        assert recorded(system) == ["StableSeries", "StableStudy", "StablePatient"]
 
 
 def test_what_is_stable_though_its_message_was_lost_is_announced_by_the_sweep(
@@ -269,7 +271,7 @@ def test_what_is_stable_though_its_message_was_lost_is_announced_by_the_sweep(
         told = {"series": 0, "stable": 1}
         eventually(lambda: sweep({}, Context(function_name="sweep")) == told, "its time")
         system.settle()
-        assert recorded(system) == ["StableSeries", "StableStudy"]
+        assert recorded(system) == ["StableSeries", "StableStudy", "StablePatient"]
         assert sweep({}, Context(function_name="sweep")) == {"series": 0, "stable": 0}
 
 

@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from dicomulus.adapters.aws.adoption import Adoption
+from dicomulus.adapters.aws.change_log import ChangeLog
 from dicomulus.adapters.aws.custom_resource import is_rolling_back
 from dicomulus.adapters.aws.limits import MAX_RECEIVES
 from dicomulus.adapters.aws.s3_store import S3Store
@@ -26,6 +27,7 @@ from dicomulus.dicom.dataset_json import convert
 from dicomulus.dicom.resource import InstanceResource
 from dicomulus.errors import DicomulusError, InstanceNotFoundError, UnavailableError
 from dicomulus.imaging import decoder_process
+from dicomulus.ports import Change, ChangeType
 from dicomulus.services import derived, reconcile
 from dicomulus.services.probe import SERIES, Patience
 from dicomulus.settings import Settings
@@ -125,14 +127,28 @@ def test_ingest_and_compact_do_what_they_may(system: Deployed) -> None:
         check(name, actions)
 
 
+def leave_waiting(system: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a change wait for its place in the log, as when its writer dies before it has one."""
+    with system.environment_of("compact"):
+        index = aws_archive(system.settings).index
+    change = Change(type=ChangeType.STABLE_STUDY, resource="1.2", version=1, date_ms=1)
+    with monkeypatch.context() as dying:
+        dying.setattr(ChangeLog, "_take_places", lambda *_: None)
+        assert index.record_change(change)
+    assert index.log_state().last == 0
+
+
 def test_sweep_does_what_it_may(system: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(system)
     handed_over(system, "ingest")
+    leave_waiting(system, monkeypatch)
     sweep = system.handler("sweep")
     monkeypatch.setattr(sys.modules[sweep.__module__], "GRACE_MS", -1)
     with recorded(system) as used:
         assert sweep({}, Context(function_name="sweep")) == {"series": 1, "stable": 0}
     check("sweep", used)
+    with system.environment_of("compact"):
+        assert aws_archive(system.settings).index.log_state().last == 1
 
 
 def test_reconcile_does_what_it_may(system: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:

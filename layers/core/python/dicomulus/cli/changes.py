@@ -11,9 +11,10 @@ from dicomulus.cli.folders import require_index
 from dicomulus.composition import local_archive
 from dicomulus.dicom.resource import PatientResource, study_path, uids_of
 from dicomulus.errors import ConfigurationError
+from dicomulus.ports import ChangeType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from dicomulus.ports import Change, ChangedResource
     from dicomulus.settings import Settings
@@ -22,23 +23,31 @@ _PAGE: Final = 1_000
 _UID_NAMES: Final = ("study_instance_uid", "series_instance_uid", "sop_instance_uid")
 
 
-def read_changes(settings: Settings, *, since: int, limit: int | None = None) -> Iterator[Change]:
+def read_changes(
+    settings: Settings, *, since: int, limit: int | None = None, types: Collection[str] = ()
+) -> Iterator[Change]:
     """Read the log of a local archive in order, from after a number on.
 
     Raises:
-        ConfigurationError: It was never indexed, or a number is negative.
+        ConfigurationError: It was never indexed, a number is negative, or a type is none.
     """
     if since < 0 or (limit or 0) < 0:
         raise ConfigurationError("since and limit must not be negative")
+    unknown = sorted(set(types).difference(ChangeType))
+    if unknown:
+        raise ConfigurationError(f"{unknown[0]} is none of {', '.join(ChangeType)}")
     require_index(Path(settings.source_folder), Path(settings.data_folder))
-    return _read(settings, since, limit)
+    return _read(settings, since, limit, frozenset(map(ChangeType, types)))
 
 
-def _read(settings: Settings, since: int, limit: int | None) -> Iterator[Change]:
+def _read(
+    settings: Settings, since: int, limit: int | None, types: frozenset[ChangeType]
+) -> Iterator[Change]:
     index = local_archive(settings).index
     left = limit
     while left is None or left > 0:
-        page = index.changes(since, limit=_PAGE if left is None else min(_PAGE, left))
+        most = _PAGE if left is None else min(_PAGE, left)
+        page = index.changes(since, types=types, limit=most)
         yield from page.items
         if page.next is None:
             return

@@ -252,13 +252,21 @@ def _positive(text: str) -> int:
 
 def _add_changes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _add_command(
-        commands, "changes", "list what has become of series and studies, in the order it did"
+        commands, "changes", "list what came, changed, came to rest and went, in the order it did"
     )
     _add_folders(parser)
     parser.add_argument(
         "--since", type=int, default=0, metavar="N", help="only what comes after number N"
     )
     parser.add_argument("--limit", type=int, metavar="N", help="at most so many (default: all)")
+    parser.add_argument(
+        "--type",
+        action="append",
+        default=[],
+        metavar="TYPE",
+        dest="types",
+        help="only these, such as NewStudy; may be repeated",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
     parser.set_defaults(run=_changes)
 
@@ -476,7 +484,8 @@ def _check_reconcile(parsed: argparse.Namespace) -> None:
 def _changes(parsed: argparse.Namespace) -> None:
     from dicomulus.cli.changes import format_json, format_text, read_changes
 
-    for change in read_changes(_settings(parsed), since=parsed.since, limit=parsed.limit):
+    asked = {"since": parsed.since, "limit": parsed.limit, "types": parsed.types}
+    for change in read_changes(_settings(parsed), **asked):
         print(format_json(change) if parsed.json else format_text(change))
 
 

@@ -75,7 +75,7 @@ STUDY_COLUMNS: Final = (
 
 INDEX_SCHEMA: Final = Schema(
     purpose="an index",
-    version=5,
+    version=6,
     remedy="Remove the data folder: everything in it is made again from the DICOM files.",
     statements=(
         # A series without version has a number and rows, but was never committed.

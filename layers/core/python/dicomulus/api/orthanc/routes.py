@@ -18,6 +18,7 @@ from dicomulus.api.orthanc.archives import (
     study_archive,
     study_media,
 )
+from dicomulus.api.orthanc.changes import list_changes
 from dicomulus.api.orthanc.delete import (
     delete_instance,
     delete_many,
@@ -106,6 +107,8 @@ ORTHANC_ROUTES: Final = (
         for level in (_PATIENT, _STUDY, _SERIES)
         for name, make in (("shared-tags", shared_tags), ("instances-tags", instances_tags))
     ),
+    # The log of changes.
+    Route("GET", "/changes", list_changes),
     # Instances taken in, and resources deleted.
     Route("POST", "/instances", upload_instances, "write"),
     Route("DELETE", "/patients/{id}", delete_patient, "delete"),
