@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dicomulus.dicom.labels import is_label
 from dicomulus.dicom.orthanc_id import Level, level_of
 from dicomulus.dicom.own_keys import (
     attachment_key,
@@ -34,7 +35,6 @@ from dicomulus.services.resource_document import (
     AttachmentEntry,
     ResourceDocument,
     format_document,
-    is_label,
     parse_document,
 )
 from tests.support.archives import small_archive

@@ -19,6 +19,7 @@ from dicomulus.dicom.attributes import (
     is_private,
 )
 from dicomulus.dicom.dictionary import keyword_from_tag, tag_from_keyword, vr_of
+from dicomulus.dicom.labels import LabelKey, LabelsConstraint, is_label
 from dicomulus.dicom.main_tags import BUILT_IN
 from dicomulus.dicom.matching import (
     LITERAL,
@@ -51,6 +52,10 @@ MAX_VALUE_LENGTH: Final = 65_536
 
 MAX_ORDER_KEYS: Final = 8
 """Attributes to order by: the value of each is in the link to the next page."""
+
+
+MAX_LABELS: Final = 100
+"""Labels of one search."""
 
 
 class Level(StrEnum):
@@ -133,6 +138,10 @@ class Query:
     notes: tuple[str, ...] = ()
     tags: MainTags = BUILT_IN
     """Which attributes belong to which level."""
+    labels: LabelKey | None = None
+    """What is asked of the labels of the found resources."""
+    studies: tuple[str, ...] | None = None
+    """Studies that are known to hold all that is found, where these are few."""
 
     @property
     def level(self) -> Level:
@@ -182,10 +191,20 @@ _CHARACTER_SET: Final = "00080005"
 _TIME_ZONE: Final = "00080201"
 _PATIENT_COUNTS: Final = frozenset({"00201200", "00201202", "00201204"})
 
+_LABEL: Final = "Label"
+_CONSTRAINT: Final = "LabelsConstraint"
 _OPTIONS: Final = frozenset(
-    {"limit", "offset", "fuzzymatching", "emptyvaluematching", "multiplevaluematching", "page"}
+    {
+        "limit",
+        "offset",
+        "fuzzymatching",
+        "emptyvaluematching",
+        "multiplevaluematching",
+        "page",
+        _CONSTRAINT,
+    }
 )
-_LISTS: Final = frozenset({"includefield", "orderby"})
+_LISTS: Final = frozenset({"includefield", "orderby", _LABEL})
 _ELSEWHERE: Final = frozenset({"accept", "charset", "mode"})
 """Parameters of every resource, which are not matching's concern (PS3.18 §8.3.3)."""
 
@@ -310,6 +329,7 @@ def parse_search(
         page=_parse_page(options),
         notes=tuple(notes),
         tags=tags,
+        labels=_parse_labels(lists[_LABEL], options),
     )
 
 
@@ -456,6 +476,19 @@ def _parse_order(fields: list[str], scope: _Scope) -> tuple[OrderKey, ...]:
         if keys.setdefault(tag, key) != key:
             raise InvalidQueryError("orderby", f"{_shown(field)} is named in both directions")
     return tuple(keys.values())
+
+
+def _parse_labels(labels: list[str], options: Mapping[str, str]) -> LabelKey | None:
+    text = options.get(_CONSTRAINT, LabelsConstraint.ALL)
+    if text not in set(LabelsConstraint):
+        raise InvalidQueryError(_CONSTRAINT, f"must be one of {', '.join(LabelsConstraint)}")
+    if len(labels) > MAX_LABELS:
+        raise InvalidQueryError(_LABEL, f"names more than {MAX_LABELS} labels")
+    for label in labels:
+        if not is_label(label):
+            raise InvalidQueryError(_LABEL, f"{_shown(label)} can be no label")
+    constraint = LabelsConstraint(text)
+    return LabelKey(tuple(dict.fromkeys(labels)), constraint) if labels else None
 
 
 def _parse_page(options: Mapping[str, str]) -> str:

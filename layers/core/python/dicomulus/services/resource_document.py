@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from dicomulus.dicom.labels import is_label
 from dicomulus.dicom.orthanc_id import level_of
 from dicomulus.dicom.own_keys import names_of, resource_of_level
 from dicomulus.errors import DamagedDocumentError, PayloadTooLargeError
@@ -41,7 +42,6 @@ _FORMAT: Final = 1
 _NOTHING: Final[Mapping[int, Any]] = MappingProxyType({})
 _SEAL: Final = re.compile(rb',"sha256":"([0-9a-f]{64})"\}\n')
 _SEAL_BYTES: Final = len(b',"sha256":""}\n') + 64
-_LABEL: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _MEMBERS: Final = frozenset(
     {
         "format",
@@ -172,11 +172,6 @@ class ResourceDocument:
     def without_label(self, label: str) -> ResourceDocument:
         """Remove a label, if it is there."""
         return replace(self, labels=self.labels - {label})
-
-
-def is_label(text: str) -> bool:
-    """Whether a text may be a label: letters, digits, ``_`` and ``-``, 64 at most, as Orthanc's."""
-    return _LABEL.fullmatch(text) is not None
 
 
 def _next(last: int | None, gone: Mapping[int, Gone], number: int) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from dicomulus.dicom import orthanc_id
 from dicomulus.dicom.query import Level
 from dicomulus.dicom.resource import SeriesResource
 from dicomulus.services.level_search import LevelSearch
@@ -15,7 +16,7 @@ from dicomulus.services.search_match import Match, answer_of, elements_of
 from dicomulus.services.search_meter import SearchCost, SearchLimits, SearchMeter
 from dicomulus.services.search_order import sorted_steps
 from dicomulus.services.search_plan import plan_studies
-from dicomulus.services.search_steps import Step, check_time, gather
+from dicomulus.services.search_steps import Step, check_time, gather, in_groups
 from dicomulus.services.search_token import format_token, parse_token
 from dicomulus.services.study_walk import StudyWalk
 
@@ -44,6 +45,9 @@ class Within:
 
 
 EVERYTHING = Within()
+
+_TESTED_AT_ONCE: Final = 100
+"""Matches whose labels are read in one call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +156,7 @@ class Search:
         query = replace(query, order=())  # along which some come twice, as without a value
         if query.level is Level.STUDY and not within.patient_id:
             plan = plan_studies(query)
-            if plan.uids is None and plan.rest is None:
+            if plan.uids is None and plan.rest is None and query.labels is None:
                 return self._walk.count(plan, meter)
         source = self._source(query, within, meter=meter, wanted=self._max_results)
         total = 0
@@ -169,6 +173,29 @@ class Search:
     # --- where matches come from -----------------------------------------------------------------
 
     def _source(self, query: Query, within: Within, *, meter: SearchMeter, wanted: int) -> _Source:
+        if query.labels is None:
+            return self._unlabelled(query, within, meter=meter, wanted=wanted)
+        # Most searches have no need of it.
+        from dicomulus.services.label_search import LabelSearch
+
+        level = orthanc_id.Level(query.level.capitalize())
+        labels = LabelSearch(self._index, level, query.labels, meter=meter)
+        query = replace(query, studies=labels.studies)
+        source = self._unlabelled(query, within, meter=meter, wanted=wanted)
+
+        def find(after: Position | None) -> Iterator[Step[Match]]:
+            at_once = min(wanted, _TESTED_AT_ONCE)
+            for step, is_kept in in_groups(source.find(after), at_once, read=keep):
+                yield step if is_kept or step.found is None else Step(step.position)
+
+        def keep(matches: list[Match]) -> list[bool]:
+            return labels.keep([match.resource for match in matches])
+
+        return replace(source, find=find, plan=f"{source.plan}; {labels}")
+
+    def _unlabelled(
+        self, query: Query, within: Within, *, meter: SearchMeter, wanted: int
+    ) -> _Source:
         if query.level is Level.STUDY:
             return self._studies(query, within, meter=meter, wanted=wanted)
         if query.level is Level.PATIENT:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from dicomulus.dicom.json_members import format_members, members
 from dicomulus.dicom.level_json import StoredElements, json_object, parse_json_object
+from dicomulus.dicom.matching import joined_text
+from dicomulus.dicom.orthanc_id import patient_of
 from dicomulus.dicom.query import Level
 from dicomulus.ports import InstanceRow
 from dicomulus.services.study_walk import study_elements
@@ -17,10 +19,13 @@ if TYPE_CHECKING:
 
     from dicomulus.dicom.level_json import Element
     from dicomulus.dicom.query import Query
+    from dicomulus.dicom.resource import Resource
     from dicomulus.ports import InstanceAnswer, SeriesRow, StudyRow
     from dicomulus.services.search_steps import Position
 
     FragmentText: TypeAlias = Callable[[InstanceRow], bytes]
+
+_PATIENT_ID: Final = "00100020"
 
 _TEXTS_HELD: Final = 64
 """Answers of upper levels kept divided: all instances of a series come with the same."""
@@ -53,6 +58,17 @@ class Match:
     study: StudyRow | None = None
     series: SeriesRow | None = None
     instance: InstanceRow | InstanceAnswer | None = None
+
+    @property
+    def resource(self) -> Resource:
+        """What was found."""
+        if self.patient is not None:
+            return patient_of(joined_text(self.patient.elements.get(_PATIENT_ID)))
+        if self.instance is not None:
+            return self.instance.instance
+        if self.series is not None:
+            return self.series.series
+        return "" if self.study is None else self.study.study_instance_uid
 
 
 def answer_of(match: Match, query: Query, fragment_text: FragmentText) -> bytes:

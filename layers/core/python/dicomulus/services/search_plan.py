@@ -129,11 +129,9 @@ def _may_contain(text: str, pieces: tuple[str, ...]) -> bool:
 
 def plan_studies(query: Query) -> Plan:
     """Choose the cheapest access path that the keys of the study level allow."""
-    uid_key = _plain_key(query, _STUDY_INSTANCE_UID)
-    if uid_key is not None:
-        return _plan(
-            query, uids=uid_list(uid_key.value), implied=(_STUDY_INSTANCE_UID,), order=query.order
-        )
+    uids = _named_uids(query)
+    if uids is not None:
+        return _plan(query, uids=uids, implied=(_STUDY_INSTANCE_UID,), order=query.order)
     value_key = _value_key(query)
     if value_key is not None:
         starts = value_starts(value_key, query.semantics)
@@ -143,6 +141,15 @@ def plan_studies(query: Query) -> Plan:
         )
         return _plan(query, legs=legs, order=query.order)
     return _date_plan(query)
+
+
+def _named_uids(query: Query) -> tuple[str, ...] | None:
+    """Give the studies that the query names, or that are known to hold all that it finds."""
+    uid_key = _plain_key(query, _STUDY_INSTANCE_UID)
+    if uid_key is None:
+        return query.studies
+    named = uid_list(uid_key.value)
+    return named if query.studies is None else tuple(set(named).intersection(query.studies))
 
 
 def patient_legs(patient_id: str) -> tuple[Leg, ...]:

@@ -71,5 +71,6 @@ def _decode(token: str) -> object:
 def _digest(query: Query, of: str) -> str:
     """Tell searches apart; how much of each match is returned, and how many, is no matter."""
     keys = sorted((key.path, key.creators, key.value) for key in query.keys)
-    told = (query.resource, keys, query.semantics, query.order, of)
+    asked = () if query.labels is None else (query.labels,)
+    told = (query.resource, keys, query.semantics, query.order, of, *asked)
     return hashlib.blake2b(repr(told).encode(), digest_size=8).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
+from dicomulus.dicom.labels import is_label
 from dicomulus.dicom.metadata_names import USER_NUMBERS
 from dicomulus.errors import (
     IdentifierNotFoundError,
@@ -15,7 +16,7 @@ from dicomulus.errors import (
     RevisionMismatchError,
 )
 from dicomulus.services.identifiers import has_instances
-from dicomulus.services.resource_document import MetadataEntry, is_label
+from dicomulus.services.resource_document import MetadataEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
