@@ -77,6 +77,8 @@ def report(event: dict[str, Any], wishes: dict[str, Any]) -> dict[str, Any]:
     failures = sorted({*event["maps"]["failures"], *partly_failed(event["maps"])})
     members = {**wishes, "incomplete": failures, **together.to_json()}
     key = archive.run_reports.write(wishes["run"], members)
+    if wishes.get("repair", False):
+        archive.damages.clear_gone()
     measure(together, failures=len(failures))
     counts = {kind.value: together.counts[kind] for kind in Finding}
     logger.info("run reported", extra={"report": key, "incomplete": failures, **counts})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dicomulus.ports import (
         Change,
         ChangeType,
+        Damage,
         DictionaryRow,
         DocumentRow,
         EntryPage,
@@ -291,6 +292,19 @@ class DisturbedIndex:
 
     def log_state(self) -> LogState:
         return self._inner.log_state()
+
+    # damage
+
+    def note_damage(self, damage: Damage) -> Damage:
+        self._may_crash()
+        return self._inner.note_damage(damage)
+
+    def clear_damage(self, damage: Damage) -> None:
+        self._may_crash()
+        self._inner.clear_damage(damage)
+
+    def damages(self, after: str | None = None, *, limit: int = 1000) -> Page[Damage]:
+        return self._inner.damages(after, limit=self._short(limit))
 
     # studies
 

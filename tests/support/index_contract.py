@@ -25,6 +25,7 @@ from dicomulus.ports import (
     CARRIED_KEYWORDS,
     Change,
     ChangeType,
+    Damage,
     HeldChecksum,
     InstanceAnswer,
     InstanceChanges,
@@ -84,6 +85,10 @@ def change(
     resource: ChangedResource, version: int, kind: ChangeType = ChangeType.STABLE_SERIES
 ) -> Change:
     return Change(type=kind, resource=resource, version=version, date_ms=NOW_MS)
+
+
+def damage_of(key: str) -> Damage:
+    return Damage(object_key=key, object_etag="e", object_modified_ms=1, found_ms=NOW_MS)
 
 
 def settled(index: Index, series: SeriesResource, *, stable_due_ms: int) -> SeriesRow:
@@ -1330,6 +1335,37 @@ class IndexContract(ChangeContract, DocumentContract):
         assert index.changes(3) == index.changes(99) == Page(())
 
     # several at once
+
+    def test_what_is_damaged_is_kept_in_the_order_of_the_keys(self, index: Index) -> None:
+        every = [damage_of(key) for key in ("z", "a/\u00fc", "a/b")]
+        for each in every:
+            assert index.note_damage(each) == each
+        ordered = sorted(every, key=lambda each: each.object_key.encode())
+        assert list(walk(lambda after: index.damages(after, limit=2))) == ordered
+
+    def test_of_one_generation_the_first_finding_is_kept(self, index: Index) -> None:
+        first = damage_of("a")
+        index.note_damage(first)
+        assert index.note_damage(replace(first, found_ms=NOW_MS + 1)) == first
+        assert index.damages().items == (first,)
+
+    @pytest.mark.parametrize("other", [{"object_etag": "f"}, {"object_modified_ms": 2}])
+    def test_the_finding_of_another_generation_replaces_it(
+        self, index: Index, other: dict[str, Any]
+    ) -> None:
+        index.note_damage(damage_of("a"))
+        newer = replace(damage_of("a"), found_ms=NOW_MS + 1, **other)
+        assert index.note_damage(newer) == newer
+        assert index.damages().items == (newer,)
+        index.clear_damage(damage_of("a"))
+        assert index.damages().items == (newer,)
+
+    def test_what_is_cleared_is_not_damaged_any_more(self, index: Index) -> None:
+        index.note_damage(damage_of("a"))
+        index.note_damage(damage_of("b"))
+        index.clear_damage(damage_of("a"))
+        index.clear_damage(damage_of("c"))
+        assert index.damages().items == (damage_of("b"),)
 
     def test_a_reader_sees_every_concurrent_change_once_and_in_order(self, index: Index) -> None:
         workers, rounds = 3, 5

@@ -136,6 +136,19 @@ def test_a_bit_that_flips_by_itself_is_found_by_the_second_verification(
     assert "    1.dcm" in text
     assert "Reconciled" in text
     assert "checksums pending" not in text
+    # It is known until it is another one.
+    assert reconcile()[1]["found"] == {}
+    assert told_damaged(source, tmp_path, capsys) == ["1.dcm"]
+    write(source / "1.dcm", ct_instance(rows=8))
+    assert told_damaged(source, tmp_path, capsys) == []
+    assert reconcile()[1]["found"] == {"object-changed": ["1.dcm"]}
+
+
+def told_damaged(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    capsys.readouterr()
+    main(["status", "--json", str(source), "--data-dir", str(tmp_path / "data")])
+    told: list[str] = json.loads(capsys.readouterr().out)["damaged_objects"]
+    return told
 
 
 def test_people_are_told_in_words(

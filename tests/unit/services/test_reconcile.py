@@ -579,8 +579,14 @@ def test_a_verification_that_is_cut_off_goes_on_where_it_was(
 def test_what_nothing_needs_in_the_cache_goes_when_it_is_old(small: Small) -> None:
     (bundle,) = {info.key.rpartition("/")[0] for info in small.cache.list("bundles/")}
     series = bundle.removeprefix("bundles/")
-    unneeded = [f"pointed/{series}/x", "bundles/9/9.1/x.df", "thumbnails/9/9.1/x"]
-    for key in (*unneeded, f"thumbnails/{series}/x", "reports/run/report.json"):
+    unneeded = [
+        f"pointed/{series}/x",
+        "bundles/9/9.1/x.df",
+        # Kept by a version that did not seal it.
+        f"thumbnails/{series}/x",
+        "thumbnails/9/9.1/x.1",
+    ]
+    for key in (*unneeded, f"thumbnails/{series}/x.1", "reports/run/report.json"):
         small.cache.put(key, b"")
     assert found(small) == {}
     grow_old(small)

@@ -13,25 +13,20 @@ from dicomulus.adapters.compressed_store import CompressedStore
 from dicomulus.dicom.main_tags import main_tags
 from dicomulus.errors import ConfigurationError
 from dicomulus.ports import LookAtObjects
-from dicomulus.services.announcements import Announcements
 from dicomulus.services.archive import Archive
 from dicomulus.services.at_rest import AtRest
 from dicomulus.services.bulk_data import BulkData
 from dicomulus.services.changes import Changes
 from dicomulus.services.compaction import Compaction
 from dicomulus.services.delete import Delete
-from dicomulus.services.derived import Derived
 from dicomulus.services.file_set import FileSets
 from dicomulus.services.fragments import FragmentReader
 from dicomulus.services.identifier_notes import IdentifierNotes
 from dicomulus.services.ingest import Ingest
 from dicomulus.services.metadata import Metadata
 from dicomulus.services.modes import Modes
-from dicomulus.services.reconcile import Reconcile
-from dicomulus.services.reindex import Reindex
 from dicomulus.services.render import Render
 from dicomulus.services.retrieve import Retrieve
-from dicomulus.services.run_reports import RunReports, report_key
 from dicomulus.services.search import Search
 from dicomulus.services.search_meter import SearchLimits
 from dicomulus.services.stability import Stability
@@ -39,7 +34,6 @@ from dicomulus.services.store import Store
 from dicomulus.services.stored_values import StoredValues
 from dicomulus.services.transcode import Transcode
 from dicomulus.services.uploads import Uploads
-from dicomulus.services.verify import Verify
 from dicomulus.wire.base_url import CANONICAL_LOOPBACK, Endpoint, base_url
 from dicomulus.wire.message import Headers
 
@@ -53,9 +47,15 @@ if TYPE_CHECKING:
     from dicomulus.adapters.local.sqlite_queue import SqliteQueue
     from dicomulus.adapters.local.statistics import SqliteStatistics
     from dicomulus.ports import ChangeQueue, Index, ObjectStore, RunAll
+    from dicomulus.services.announcements import Announcements
+    from dicomulus.services.damage import Damages
+    from dicomulus.services.derived import Derived
     from dicomulus.services.documents import Documents
     from dicomulus.services.frame_tables import FrameTables
     from dicomulus.services.probe import Probe
+    from dicomulus.services.reconcile import Reconcile
+    from dicomulus.services.reindex import Reindex
+    from dicomulus.services.run_reports import RunReports
     from dicomulus.services.user_metadata import UserMetadata
     from dicomulus.settings import Settings
 
@@ -152,25 +152,6 @@ def compose(
         max_bases=settings.max_bases,
         run_all=run_all,
     )
-    announcements = Announcements(
-        index,
-        queue,
-        compact_delay_seconds=settings.compact_delay_seconds,
-        clock_ms=clock,
-    )
-    reconcile = Reconcile(
-        index,
-        storage,
-        cache=cache,
-        queue=queue,
-        tags=tags,
-        announcements=announcements,
-        clock_ms=clock,
-        run_all=run_all,
-        verify=Verify(index, storage, clock_ms=clock, run_all=run_all, pace=pace),
-        # A folder is walked as slowly as its files are looked at.
-        lists=bool(settings.storage_bucket),
-    )
     at_rest = AtRest(
         index,
         storage,
@@ -178,6 +159,46 @@ def compose(
         compresses=settings.storage_compression,
         clock_ms=clock,
     )
+    announcements = deferred(partial(_announcements, settings, index, queue, clock))
+    damages = deferred(partial(_damages, index, storage, changes, clock))
+
+    def make_reindex() -> Reindex:
+        from dicomulus.services.reindex import Reindex
+
+        return Reindex(
+            index,
+            fragments,
+            tags=tags,
+            compact_delay_seconds=settings.compact_delay_seconds,
+            clock_ms=clock,
+            identifiers=identifiers,
+        )
+
+    def make_run_reports() -> RunReports:
+        from dicomulus.services.run_reports import RunReports
+
+        return RunReports(cache, run_all=run_all)
+
+    def make_reconcile() -> Reconcile:
+        from dicomulus.services.reconcile import Reconcile
+        from dicomulus.services.verify import Verify
+
+        return Reconcile(
+            index,
+            storage,
+            cache=cache,
+            queue=queue,
+            tags=tags,
+            announcements=announcements,
+            clock_ms=clock,
+            run_all=run_all,
+            verify=Verify(
+                index, storage, damages=damages, clock_ms=clock, run_all=run_all, pace=pace
+            ),
+            # A folder is walked as slowly as its files are looked at.
+            lists=bool(settings.storage_bucket),
+        )
+
     retrieve = Retrieve(
         index,
         storage,
@@ -223,17 +244,10 @@ def compose(
             settings=settings,
             run_all=run_all,
         ),
-        reindex=Reindex(
-            index,
-            fragments,
-            tags=tags,
-            compact_delay_seconds=settings.compact_delay_seconds,
-            clock_ms=clock,
-            identifiers=identifiers,
-        ),
-        reconcile=reconcile,
-        derived=Derived(index, cache, announcements=announcements, clock_ms=clock),
-        run_reports=RunReports(cache, run_all=run_all),
+        reindex=deferred(make_reindex),
+        reconcile=deferred(make_reconcile),
+        derived=deferred(partial(_derived, index, cache, announcements, clock)),
+        run_reports=deferred(make_run_reports),
         retrieve=retrieve,
         bulk_data=BulkData(fragments),
         file_sets=FileSets(index, fragments),
@@ -271,6 +285,7 @@ def compose(
             run_all=run_all,
         ),
         changes=changes,
+        damages=damages,
     )
 
 
@@ -306,6 +321,32 @@ def _documents(
     from dicomulus.services.documents import Documents
 
     return Documents(index, storage, changes=changes, clock_ms=clock)
+
+
+def _announcements(
+    settings: Settings, index: Index, queue: ChangeQueue, clock: Callable[[], int]
+) -> Announcements:
+    from dicomulus.services.announcements import Announcements
+
+    return Announcements(
+        index, queue, compact_delay_seconds=settings.compact_delay_seconds, clock_ms=clock
+    )
+
+
+def _damages(
+    index: Index, storage: ObjectStore, changes: Changes, clock: Callable[[], int]
+) -> Damages:
+    from dicomulus.services.damage import Damages
+
+    return Damages(index, storage, changes=changes, clock_ms=clock)
+
+
+def _derived(
+    index: Index, cache: ObjectStore, announcements: Announcements, clock: Callable[[], int]
+) -> Derived:
+    from dicomulus.services.derived import Derived
+
+    return Derived(index, cache, announcements=announcements, clock_ms=clock)
 
 
 def _user_metadata(
@@ -439,6 +480,7 @@ def reconcile_runs(stage: str) -> Runs:
         ConfigurationError: It cannot be found.
     """
     from dicomulus.adapters.aws.runs import Runs
+    from dicomulus.services.run_reports import report_key
 
     return Runs(stage=stage, key_of=report_key)
 

@@ -48,6 +48,7 @@
     ├── UnavailableError               try again later
     │   ├── StorageFullError           there is no room
     │   ├── ObjectChangedError         an object is no longer the one planned for
+    │   ├── CorruptReadError           the store sends other bytes than it was given
     │   ├── DamagedDocumentError       what is kept of a resource beside its objects is damaged
     │   └── DerivedDataMissingError    something derived is gone; it is being rebuilt
     ├── RejectedObjectError            an object that cannot be indexed, and why
@@ -408,6 +409,12 @@ class ObjectChangedError(UnavailableError):
     """The object under a key is no longer the one whose entity tag was asked for."""
 
     code = "object-changed"
+
+
+class CorruptReadError(UnavailableError):
+    """The store sends other bytes than it was given, on the way or for good."""
+
+    code = "corrupt-read"
 
 
 class DamagedDocumentError(UnavailableError):

@@ -319,6 +319,17 @@ class LogState:
     """The sequence of its last entry."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """An object of the storage area whose bytes are not those that came, in one generation of it."""
+
+    object_key: str
+    object_etag: str
+    object_modified_ms: int
+    found_ms: int
+    """When that was found first."""
+
+
 @dataclass(frozen=True, slots=True)
 class StudyEntry:
     """One study as an ordered index holds it."""
@@ -654,6 +665,23 @@ class Index(Protocol):
 
     def log_state(self) -> LogState:
         """Say which log it is and where it ends (strong)."""
+        ...
+
+    # damage
+    def note_damage(self, damage: Damage) -> Damage:
+        """Keep that an object is damaged, in the place of what was kept of another generation of it.
+
+        Returns:
+            What is kept now: of this generation what was found first.
+        """
+        ...
+
+    def clear_damage(self, damage: Damage) -> None:
+        """Forget that an object is damaged, unless something else is kept of it by now."""
+        ...
+
+    def damages(self, after: str | None = None, *, limit: int = 1000) -> Page[Damage]:
+        """Give the objects that are damaged, ordered by key (strong)."""
         ...
 
     # studies

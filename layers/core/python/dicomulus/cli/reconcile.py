@@ -67,6 +67,10 @@ _WORDS: Final = {
         "file of the cache that nothing needs",
         "files of the cache that nothing needs",
     ),
+    Finding.DERIVED_DAMAGED: (
+        "file of the cache that is damaged, and made anew where it is needed",
+        "files of the cache that are damaged, and made anew where they are needed",
+    ),
 }
 
 
@@ -127,6 +131,8 @@ def reconcile(
     for part in _parts(runtime, wishes):
         findings.merge(part)
     failed = _make_good(runtime, settings, announced, jobs=jobs) if wishes.repair else {}
+    if wishes.repair:
+        runtime.archive.damages.clear_gone()
     _keep_record(Path(settings.data_folder), findings, wishes)
     lines = (
         [_format_json(findings, failed, wishes)]
@@ -193,7 +199,6 @@ def _keep_record(data_folder: Path, findings: Findings, wishes: Wishes) -> None:
         checked={each.value: findings.checked[each] for each in Checked},
         counts={kind.value: count for kind, count in findings.counts.items()},
         days=wishes.days,
-        damaged=tuple(findings.found.get(Finding.DAMAGED, ())),
     )
     records = replace(read_records(data_folder), compared=record)
     write_records(data_folder, replace(records, verified=record) if wishes.verify else records)

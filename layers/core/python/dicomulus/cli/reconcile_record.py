@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.cli.kept_json import keep_json
@@ -27,8 +27,6 @@ class ReconcileRecord:
     """What was found, by kind."""
     days: int = 1
     """For a verification: it has read one share in so many of the archive."""
-    damaged: tuple[str, ...] = field(default=())
-    """Keys of the files whose bytes are not those of their checksums."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +58,6 @@ def read_records(data_folder: Path) -> ReconcileRecords:
 def _record(members: dict[str, object] | None) -> ReconcileRecord | None:
     if members is None:
         return None
-    damaged = members.get("damaged")
-    keys = tuple(map(str, damaged)) if isinstance(damaged, list) else ()
-    # As this command wrote it; what does not fit is a TypeError, and no record.
-    return ReconcileRecord(**{**members, "damaged": keys})  # type: ignore[arg-type]
+    # What a version before kept here the index knows. What does not fit is a TypeError, and no record.
+    known = {name: value for name, value in members.items() if name != "damaged"}
+    return ReconcileRecord(**known)  # type: ignore[arg-type]

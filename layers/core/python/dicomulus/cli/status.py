@@ -19,7 +19,7 @@ from dicomulus.services.status import duplicates
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from dicomulus.cli.reconcile_record import ReconcileRecord, ReconcileRecords
+    from dicomulus.cli.reconcile_record import ReconcileRecords
     from dicomulus.cli.scan_record import ScanRecord
     from dicomulus.services.status import Duplicates
     from dicomulus.settings import Settings
@@ -42,6 +42,14 @@ class Status:
     checksums_pending: int
     damaged: int
     compactions_pending: int
+    compressed: int
+    """Files of them that are compressed at rest."""
+    documents: int
+    """Resources that have attachments, metadata or labels."""
+    attachments: int
+    attachment_bytes: int
+    damaged_objects: tuple[str, ...]
+    """Keys of the files whose bytes are not those that came, as a verification found."""
     duplicates: tuple[Duplicates, ...]
     rejected: Mapping[str, tuple[str, ...]]
     """Keys by reason."""
@@ -63,6 +71,7 @@ def read_status(settings: Settings) -> Status:
         source=settings.source_folder,
         data=settings.data_folder,
         **asdict(statistics.counts()),
+        damaged_objects=tuple(each.object_key for each in runtime.archive.damages.now()),
         duplicates=tuple(duplicates(runtime.archive.index, statistics.duplicated())),
         rejected=statistics.rejections(),
         scan=read_record(data),
@@ -91,7 +100,7 @@ def format_text(status: Status, *, everything: bool) -> str:
         *_counts(status),
         *_scan(status.scan),
         *_reconciled(status.reconciled),
-        *_damaged_since(status.reconciled.verified, limit),
+        *_damaged(status.damaged_objects, limit),
         *_duplicates(status.duplicates, limit),
         *_rejected(status.rejected, limit),
         *_unreadable(status.scan, limit),
@@ -105,6 +114,14 @@ def _counts(status: Status) -> Iterator[str]:
         f"{counted(status.instances, 'instance')} in {counted(status.objects, 'file')}, "
         f"{format_size(status.object_bytes)}"
     )
+    if status.compressed:
+        one, many = "file is compressed at rest", "files are compressed at rest"
+        yield counted(status.compressed, one, many)
+    if status.documents:
+        yield (
+            f"{counted(status.documents, 'resource')} with attachments, metadata or labels; "
+            f"{counted(status.attachments, 'attachment')}, {format_size(status.attachment_bytes)}"
+        )
     if status.damaged:
         one, many = (
             "file ends early or contradicts itself",
@@ -146,12 +163,12 @@ def _reconciled(records: ReconcileRecords) -> Iterator[str]:
         yield f"Verified {_when(records.verified.finished_ms)}: {counted(files, 'file')}{share}"
 
 
-def _damaged_since(verified: ReconcileRecord | None, limit: int | None) -> Iterator[str]:
-    if verified is None or not verified.damaged:
+def _damaged(keys: tuple[str, ...], limit: int | None) -> Iterator[str]:
+    if not keys:
         return
     one, many = "file is damaged", "files are damaged"
-    yield f"{counted(len(verified.damaged), one, many)}: other bytes than those that were indexed"
-    yield from _listed(sorted(verified.damaged), limit)
+    yield f"{counted(len(keys), one, many)}: other bytes than those that came"
+    yield from _listed(keys, limit)
 
 
 def _duplicates(found: tuple[Duplicates, ...], limit: int | None) -> Iterator[str]:

@@ -146,6 +146,12 @@ def format_bundle(bundle: Bundle) -> bytes:
     return content + _CHECK.pack(zlib.crc32(content))
 
 
+def is_whole(data: bytes) -> bool:
+    """Whether a bundle of any format revision is as it was written."""
+    end = len(data) - _CHECK.size
+    return end >= 0 and zlib.crc32(memoryview(data)[:end]) == _CHECK.unpack_from(data, end)[0]
+
+
 def parse_bundle(data: bytes) -> Bundle:
     """Read a bundle from its object.
 
@@ -161,7 +167,7 @@ def parse_bundle(data: bytes) -> Bundle:
     encoding = next((each for each in _MAGIC if _MAGIC[each] == magic), None)
     if encoding is None or revision != FORMAT_REVISION:
         raise CorruptFragmentError("a bundle is of another format")
-    if zlib.crc32(memoryview(data)[:end]) != _CHECK.unpack_from(data, end)[0]:
+    if not is_whole(data):
         raise CorruptFragmentError("a bundle is not as it was written")
     after_url = _HEADER.size + url_length
     start = after_url + parts * _EXTENT.size

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dicomulus.services.bulk_data import BulkData
     from dicomulus.services.changes import Changes
     from dicomulus.services.compaction import Compaction
+    from dicomulus.services.damage import Damages
     from dicomulus.services.delete import Delete
     from dicomulus.services.derived import Derived
     from dicomulus.services.documents import Documents
@@ -69,3 +70,4 @@ class Archive:
     delete: Delete
     at_rest: AtRest
     changes: Changes
+    damages: Damages

@@ -17,7 +17,9 @@ _POINTED: Final = "pointed"
 
 _BUNDLES: Final = "bundles"
 
-DERIVED_KINDS: Final = (_BUNDLES, _POINTED, "thumbnails")
+_THUMBNAILS: Final = "thumbnails"
+
+DERIVED_KINDS: Final = (_BUNDLES, _POINTED, _THUMBNAILS)
 """What the keys of all that is derived from a series begin with, up to a slash."""
 
 
@@ -31,6 +33,11 @@ def is_bundle(cache_key: str) -> bool:
     return cache_key.startswith(f"{_BUNDLES}/")
 
 
+def is_thumbnail(cache_key: str) -> bool:
+    """Whether a key is of a thumbnail."""
+    return cache_key.startswith(f"{_THUMBNAILS}/")
+
+
 def series_of_cache_key(cache_key: str) -> SeriesResource | None:
     """Give the series that something in the cache store was derived from, if it is of one."""
     kind, *rest = cache_key.split("/")
@@ -41,7 +48,7 @@ def series_of_cache_key(cache_key: str) -> SeriesResource | None:
 
 def thumbnail_prefix(series: SeriesResource) -> str:
     """Give what the keys of a series' thumbnails begin with."""
-    return f"thumbnails/{_path_of(series)}/"
+    return f"{_THUMBNAILS}/{_path_of(series)}/"
 
 
 def _path_of(series: SeriesResource) -> str:

@@ -12,7 +12,6 @@ from dicomulus.services.identifier_notes import patient_id_in
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dicomulus.dicom.resource import InstanceResource
     from dicomulus.ports import ChangedResource, Index
 
 logger = logging.getLogger(__name__)
@@ -44,18 +43,17 @@ class Changes:
         """
         return self._record(kind, resource, version=version, number=number)
 
-    def record_damaged(self, instance: InstanceResource, *, version: int) -> bool:
+    def record_damaged(self, resource: ChangedResource, *, version: int) -> bool:
         """Record that an object is damaged.
 
         Args:
-            instance: What the object holds.
-            version: Of which generation of the object that is said, once: such as
-                ``object_modified_ms``.
+            resource: What the object holds, or is of.
+            version: When it was found first, which is kept with the object's generation.
 
         Returns:
             Whether it was recorded; it was before otherwise, or a later one was.
         """
-        return self._record(ChangeType.DAMAGED_OBJECT, instance, version=version)
+        return self._record(ChangeType.DAMAGED_OBJECT, resource, version=version)
 
     def _record(
         self,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.errors import (
     CorruptFragmentError,
+    CorruptReadError,
     ObjectNotFoundError,
     PreconditionFailedError,
     UnavailableError,
@@ -282,7 +283,7 @@ class Compaction:
                 bundle = parse_bundle(read.data)
             except ObjectNotFoundError:
                 continue
-            except CorruptFragmentError:
+            except (CorruptFragmentError, CorruptReadError):
                 self._remove(info)
                 continue
             held[info.key] = _Held(bundle, read.info)

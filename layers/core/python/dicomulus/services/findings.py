@@ -34,6 +34,8 @@ class Finding(StrEnum):
     """What is kept of a key whose object is gone and of which no row is left: by the key."""
     DERIVED = "derived-unneeded"
     """An object of the cache store that nothing needs: by its key there."""
+    DERIVED_DAMAGED = "derived-damaged"
+    """An object of the cache store that is not as it was written: by its key there."""
 
 
 class Checked(StrEnum):

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from dicomulus.errors import CorruptFragmentError, DerivedDataMissingError, ObjectNotFoundError
+from dicomulus.errors import (
+    CorruptFragmentError,
+    CorruptReadError,
+    DerivedDataMissingError,
+    ObjectNotFoundError,
+)
 from dicomulus.metadata.fragment import decompress, pieces_of
 from dicomulus.ports import LookAtObjects
 
@@ -56,7 +61,7 @@ class FragmentReader:
             if fragment.dictionary:
                 dictionary = self._dictionary(row.instance.series, fragment.dictionary)
             text = decompress(fragment, data, dictionary)
-        except (CorruptFragmentError, ObjectNotFoundError) as exc:
+        except (CorruptFragmentError, CorruptReadError, ObjectNotFoundError) as exc:
             self._queue.send([LookAtObjects((row.object_key,))])
             raise DerivedDataMissingError("metadata is being rebuilt") from exc
         return InstanceText(text, pieces_of(data, text) if fragment.pointer else ())

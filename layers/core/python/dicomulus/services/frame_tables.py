@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from dicomulus.dicom.frame_table import EncapsulatedFrames, decode_frame_table
 from dicomulus.errors import (
     CorruptFragmentError,
+    CorruptReadError,
     DerivedDataMissingError,
     FrameNotFoundError,
     ObjectNotFoundError,
@@ -54,7 +55,7 @@ class FrameTables:
             if row.frame_table_pointer:
                 return self._pointed(row.frame_table_pointer)
             return decode_frame_table(row.frame_table)
-        except (CorruptFragmentError, ObjectNotFoundError) as exc:
+        except (CorruptFragmentError, CorruptReadError, ObjectNotFoundError) as exc:
             self._queue.send([LookAtObjects((row.object_key,))])
             raise DerivedDataMissingError("a frame table is being rebuilt") from exc
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.errors import (
     CorruptFragmentError,
+    CorruptReadError,
     ObjectNotFoundError,
     PreconditionFailedError,
     SeriesGoneError,
@@ -163,7 +164,7 @@ class Metadata:
         key = bundle_key(row.series, wanted.base_url, wanted.encoding)
         try:
             bundle = parse_bundle(self._cache.get(key).data)
-        except (ObjectNotFoundError, CorruptFragmentError):
+        except (CorruptFragmentError, CorruptReadError, ObjectNotFoundError):
             return self._from_rows(row, wanted)
         # A version is never used twice, so an equal one is this very state or a newer one's row
         # set that was published before the version moved on.

@@ -15,6 +15,8 @@ from dicomulus.dicom.json_model import integer_of
 from dicomulus.dicom.json_stream import parse_data_set
 from dicomulus.errors import (
     BulkDataNotFoundError,
+    CorruptFragmentError,
+    CorruptReadError,
     FrameNotFoundError,
     NotAcceptableError,
     NotFoundError,
@@ -26,6 +28,7 @@ from dicomulus.errors import (
 from dicomulus.imaging.frame_attributes import number_of
 from dicomulus.imaging.parameters import RenderParameters
 from dicomulus.services.cache_keys import thumbnail_prefix
+from dicomulus.services.sealed import SEALED_SUFFIX, seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -175,13 +178,13 @@ class Render:
         Errors are those of ``image``.
         """
         tag = rendition.tag(row, f"thumbnail {number}")
-        key = thumbnail_prefix(row.instance.series) + tag
+        key = thumbnail_prefix(row.instance.series) + tag + SEALED_SUFFIX
         try:
-            return self._cache.get(key).data
-        except ObjectNotFoundError:
+            return unseal(self._cache.get(key).data)
+        except (CorruptFragmentError, CorruptReadError, ObjectNotFoundError):
             made = self._thumbnail(row, number, rendition)
         try:
-            self._cache.put(key, made)
+            self._cache.put(key, seal(made))
         except (PreconditionFailedError, UnavailableError):
             # The image is made; it is only not kept for the next time.
             logger.warning("thumbnail not kept", extra={"cache_key": key})

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from dicomulus.adapters.aws.change_log import ChangeLog
 from dicomulus.adapters.aws.dynamodb_table import DynamoDbTable, key_of
 from dicomulus.adapters.aws.keys import (
+    DAMAGE_PARTITION,
     DOCUMENT_PREFIX,
     INSTANCE_PREFIX,
     OBJECT_PREFIX,
     SERIES_PREFIX,
     ItemKey,
+    damage_key,
     dictionary_prefix,
     end_of,
     fit_high,
@@ -52,6 +54,7 @@ from dicomulus.adapters.aws.table import (
     ANSWER_ATTRIBUTES,
     STORED_ATTRIBUTES,
     WALKED_ATTRIBUTES,
+    DamageItem,
     DictionaryItem,
     IdentifierItem,
     InstanceItem,
@@ -59,6 +62,8 @@ from dicomulus.adapters.aws.table import (
     ObjectItem,
     SeriesItem,
     StudyItem,
+    damage_item,
+    damage_row,
     dictionary_item,
     dictionary_row,
     format_held,
@@ -106,6 +111,7 @@ if TYPE_CHECKING:
     from dicomulus.ports import (
         Change,
         ChangeType,
+        Damage,
         DictionaryRow,
         DocumentRow,
         HeldChecksum,
@@ -615,6 +621,34 @@ class DynamoDbIndex:
     def log_state(self) -> LogState:
         """See ``Index``."""
         return self._log.state()
+
+    # damage
+
+    def note_damage(self, damage: Damage) -> Damage:
+        """See ``Index``."""
+        is_news = (
+            DamageItem.found_ms.does_not_exist()
+            | (DamageItem.etag != damage.object_etag)
+            | (DamageItem.modified_ms != damage.object_modified_ms)
+        )
+        if self._table.put_if(damage_item(damage), is_news):
+            return damage
+        item = self._table.get(damage_key(damage.object_key))
+        return damage if item is None else damage_row(DamageItem.from_raw_data(item))
+
+    def clear_damage(self, damage: Damage) -> None:
+        """See ``Index``."""
+        is_same = (DamageItem.etag == damage.object_etag) & (
+            DamageItem.modified_ms == damage.object_modified_ms
+        )
+        self._table.delete_if(damage_key(damage.object_key), is_same)
+
+    def damages(self, after: str | None = None, *, limit: int = 1000) -> Page[Damage]:
+        """See ``Index``."""
+        behind = None if after is None else Item.sort > after
+        items = list(self._table.query(DAMAGE_PARTITION, behind, limit=limit + 1))
+        read = tuple(damage_row(DamageItem.from_raw_data(item)) for item in items[:limit])
+        return Page(read, read[-1].object_key if len(items) > limit else None)
 
     # studies
 

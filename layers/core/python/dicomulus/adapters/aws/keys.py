@@ -41,6 +41,8 @@ _PATIENT_PREFIX: Final = "CHANGES#PATIENT#"
 """Begins the partition of what the log has of a patient."""
 
 _IDENTIFIER_PREFIX: Final = "ID#"
+DAMAGE_PARTITION: Final = "DAMAGE#"
+"""Partition of what is known to be damaged; there is little of it."""
 
 _PENDING_PREFIX: Final = "CHANGES#PENDING#"
 _TOLD_PREFIX: Final = "TOLD#"
@@ -206,6 +208,11 @@ def pending_key(date_ms: int, of: ItemKey, shards: int) -> ItemKey:
 
 LOG_KEY: Final = ItemKey(f"{_CHANGES_PARTITION}LOG", _OBJECT_SORT)
 """The key of what the log is called."""
+
+
+def damage_key(object_key: str) -> ItemKey:
+    """Give the key of the item that says an object is damaged; sort keys are in their order."""
+    return ItemKey(DAMAGE_PARTITION, object_key)
 
 
 def uid_key(uid: str) -> str:

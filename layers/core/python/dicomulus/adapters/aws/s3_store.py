@@ -22,6 +22,7 @@ from dicomulus.adapters.aws.failures import error_code, status_code, translated_
 from dicomulus.adapters.aws.retries import ATTEMPTS, retry_config
 from dicomulus.adapters.aws.session import make_client
 from dicomulus.errors import (
+    CorruptReadError,
     InvalidResourceError,
     ObjectChangedError,
     ObjectNotFoundError,
@@ -343,7 +344,7 @@ class S3Store:
                 _, body = self._open(info.key, position, end - position, if_match=info.etag)
             except FlexibleChecksumError as exc:
                 # Some of it may have been passed on, so that it cannot be had again from here.
-                raise UnavailableError("S3 sends other bytes than it keeps") from exc
+                raise CorruptReadError("S3 sends other bytes than it keeps") from exc
             else:
                 return
 

@@ -17,6 +17,7 @@ from pynamodb.models import Model
 from dicomulus.adapters.aws.keys import (
     ItemKey,
     Keyed,
+    damage_key,
     dictionary_key,
     fit_sort_key,
     identifier_key,
@@ -61,6 +62,7 @@ from dicomulus.dicom.resource import (
 )
 from dicomulus.errors import CorruptFragmentError
 from dicomulus.ports import (
+    Damage,
     DictionaryRow,
     Fragment,
     HeldChecksum,
@@ -167,6 +169,14 @@ class IdentifierItem(Item):
     """What an Orthanc identifier is of: UIDs as those of a hashed key, or a Patient ID."""
 
     patient_id = UnicodeAttribute(null=True, attr_name="t")
+
+
+class DamageItem(Item):
+    """An object that is damaged; its key is the sort key."""
+
+    etag = UnicodeAttribute(attr_name="e")
+    modified_ms = NumberAttribute(attr_name="o")
+    found_ms = NumberAttribute(attr_name="m")
 
 
 def item_size_bytes(item: RawItem) -> int:
@@ -618,3 +628,28 @@ def identified(item: IdentifierItem) -> Resource:
     if item.uids:
         return resource_of(json.loads(item.uids))
     return PatientResource(item.patient_id or "")
+
+
+# --- damage --------------------------------------------------------------------------------------
+
+
+def damage_item(damage: Damage) -> DamageItem:
+    """Write that an object is damaged."""
+    key = damage_key(damage.object_key)
+    return DamageItem(
+        key.partition,
+        key.sort,
+        etag=damage.object_etag,
+        modified_ms=damage.object_modified_ms,
+        found_ms=damage.found_ms,
+    )
+
+
+def damage_row(item: DamageItem) -> Damage:
+    """Read that an object is damaged."""
+    return Damage(
+        object_key=item.sort,
+        object_etag=item.etag,
+        object_modified_ms=int(item.modified_ms),
+        found_ms=int(item.found_ms),
+    )

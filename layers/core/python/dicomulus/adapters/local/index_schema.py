@@ -276,5 +276,13 @@ INDEX_SCHEMA: Final = Schema(
             series_id INTEGER
         ) WITHOUT ROWID
         """,
+        """
+        CREATE TABLE damage (
+            object_key TEXT PRIMARY KEY,
+            object_etag TEXT NOT NULL,
+            object_modified_ms INTEGER NOT NULL,
+            found_ms INTEGER NOT NULL
+        ) WITHOUT ROWID
+        """,
     ),
 )

@@ -34,6 +34,7 @@ from dicomulus.dicom.resource import (
     instance_of_key,
 )
 from dicomulus.ports import (
+    Damage,
     DictionaryRow,
     EntryPage,
     Fragment,
@@ -137,6 +138,22 @@ MARK_STABLE: Final = """
 END_QUIET: Final = """
     UPDATE series SET stable_due_ms = NULL
     WHERE study_instance_uid = ? AND series_instance_uid = ? AND version = ?
+"""
+NOTE_DAMAGE: Final = """
+    INSERT INTO damage (object_key, object_etag, object_modified_ms, found_ms)
+    VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT DO UPDATE SET object_etag = ?2, object_modified_ms = ?3, found_ms = ?4
+    WHERE object_etag != ?2 OR object_modified_ms != ?3
+"""
+READ_DAMAGE: Final = """
+    SELECT object_key, object_etag, object_modified_ms, found_ms FROM damage WHERE object_key = ?
+"""
+CLEAR_DAMAGE: Final = """
+    DELETE FROM damage WHERE object_key = ? AND object_etag = ? AND object_modified_ms = ?
+"""
+READ_DAMAGES: Final = """
+    SELECT object_key, object_etag, object_modified_ms, found_ms FROM damage
+    WHERE object_key > ? ORDER BY object_key LIMIT ?
 """
 PUT_INSTANCE: Final = f"""
     INSERT INTO instance (series_id, {_INSTANCE_LIST}) VALUES ({_marks(len(INSTANCE_COLUMNS) + 1)})
@@ -606,6 +623,28 @@ class SqliteIndex:
         with self._database.reading() as connection:
             return change_log.read_state(connection)
 
+    # damage
+
+    def note_damage(self, damage: Damage) -> Damage:
+        """Keep that an object is damaged, in one transaction."""
+        generation = damage.object_key, damage.object_etag, damage.object_modified_ms
+        with self._database.writing() as connection:
+            connection.execute(NOTE_DAMAGE, (*generation, damage.found_ms))
+            return _damage(connection.execute(READ_DAMAGE, (damage.object_key,)).fetchone())
+
+    def clear_damage(self, damage: Damage) -> None:
+        """Forget that one generation of an object is damaged."""
+        generation = damage.object_key, damage.object_etag, damage.object_modified_ms
+        with self._database.writing() as connection:
+            connection.execute(CLEAR_DAMAGE, generation)
+
+    def damages(self, after: str | None = None, *, limit: int = 1000) -> Page[Damage]:
+        """Give a page of what is damaged."""
+        with self._database.reading() as connection:
+            found = connection.execute(READ_DAMAGES, (after or "", limit + 1)).fetchall()
+        read = tuple(_damage(values) for values in found[:limit])
+        return Page(read, read[-1].object_key if len(found) > limit else None)
+
     # studies
 
     def get_studies(self, study_instance_uids: Collection[str]) -> Mapping[str, StudyRow]:
@@ -847,6 +886,19 @@ def _series_row(series: SeriesResource, values: Any) -> SeriesRow:
         study_attributes=study_attributes,
         main_tags=main_tags,
         sop_class_uids=tuple(json.loads(classes)),
+    )
+
+
+# --- damage --------------------------------------------------------------------------------------
+
+
+def _damage(values: Any) -> Damage:
+    object_key, object_etag, object_modified_ms, found_ms = values
+    return Damage(
+        object_key=object_key,
+        object_etag=object_etag,
+        object_modified_ms=object_modified_ms,
+        found_ms=found_ms,
     )
 
 

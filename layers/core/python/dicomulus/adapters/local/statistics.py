@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+# Contents are JSON texts, kept as bytes.
 COUNT: Final = """
+    WITH attachment AS (
+        SELECT json_extract(each.value, '$.stored_size') AS stored_size
+        FROM document, json_each(CAST(document.content AS TEXT), '$.attachments') AS each
+    )
     SELECT
         (SELECT count(DISTINCT study_instance_uid) FROM series
          WHERE EXISTS (SELECT 1 FROM instance WHERE instance.series_id = series.id)),
@@ -24,7 +29,11 @@ COUNT: Final = """
         (SELECT coalesce(sum(object_size), 0) FROM instance),
         (SELECT count(*) FROM instance WHERE checksum = ''),
         (SELECT count(*) FROM instance WHERE damaged),
-        (SELECT count(*) FROM series WHERE compact_due_ms IS NOT NULL)
+        (SELECT count(*) FROM series WHERE compact_due_ms IS NOT NULL),
+        (SELECT count(*) FROM instance WHERE object_key LIKE ?),
+        (SELECT count(*) FROM document),
+        (SELECT count(*) FROM attachment),
+        (SELECT coalesce(sum(stored_size), 0) FROM attachment)
 """
 READ_DUPLICATES: Final = """
     SELECT s.study_instance_uid, s.series_instance_uid, i.sop_instance_uid
@@ -38,6 +47,9 @@ READ_KEYS_BETWEEN: Final = """
     UNION SELECT object_key FROM rejection WHERE object_key >= ?1 AND object_key < ?2
     ORDER BY 1 LIMIT ?3
 """
+
+COMPRESSED_KEYS: Final = "dicom/%.dcm.gz"
+"""The keys of objects that are compressed at rest."""
 
 _PAGE: Final = 1_000
 
@@ -58,6 +70,13 @@ class IndexCounts:
     """Objects that end early or contradict themselves."""
     compactions_pending: int
     """Series whose bundle and counts are not up to date."""
+    compressed: int
+    """Objects that are compressed at rest."""
+    documents: int
+    """Resources that have attachments, metadata or labels, or had some."""
+    attachments: int
+    attachment_bytes: int
+    """What they take at rest."""
 
 
 class SqliteStatistics:
@@ -75,7 +94,7 @@ class SqliteStatistics:
     def counts(self) -> IndexCounts:
         """Count what is indexed."""
         with self._database.reading() as connection:
-            found = connection.execute(COUNT).fetchone()
+            found = connection.execute(COUNT, (COMPRESSED_KEYS,)).fetchone()
         names = IndexCounts.__dataclass_fields__
         return IndexCounts(**dict(zip(names, found, strict=True)))
 
