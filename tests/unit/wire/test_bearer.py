@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 from typing import TYPE_CHECKING
 
@@ -47,11 +48,24 @@ def test_the_token_has_every_scope(name: str) -> None:
     assert scopes(Tokens.of(Settings(token=TOKEN)), f"{name} {TOKEN}") == EVERY_SCOPE
 
 
+@pytest.mark.parametrize("user", ["orthanc", "", "ä"])
+def test_the_token_may_be_a_password_of_anybody(user: str) -> None:
+    """RFC 7617: as clients of Orthanc send theirs."""
+    value = base64.b64encode(f"{user}:{TOKEN}".encode()).decode()
+    assert scopes(Tokens.of(Settings(token=TOKEN)), f"Basic {value}") == EVERY_SCOPE
+    assert scopes(Tokens.of(Settings(token=TOKEN)), f"basic  {value} ") == EVERY_SCOPE
+
+
 @pytest.mark.parametrize(
     "authorization",
     [
         None,
         "",
+        f"Basic {base64.b64encode(TOKEN.encode()).decode()}",
+        f"Basic {base64.b64encode(f'{TOKEN}:'.encode()).decode()}",
+        f"Basic {base64.b64encode(f'orthanc:{TOKEN}x'.encode()).decode()}",
+        "Basic /w==",
+        "Basic",
         "Bearer",
         "Bearer ",
         f"Bearer {TOKEN}x",

@@ -181,7 +181,7 @@ class Query:
             return self.level  # what several levels have is meant of the one that is found
         if is_private(tag) and self.level is Level.INSTANCE:
             return Level.INSTANCE  # which has all of its blocks
-        return _home(tag, self.tags) or Level.INSTANCE
+        return home_of(tag, self.tags) or Level.INSTANCE
 
 
 # --- parsing --------------------------------------------------------------------------------------
@@ -217,8 +217,11 @@ _SHOWN_LENGTH: Final = 64
 _NO_ORDER_VRS: Final = ("SQ", "OB", "OW", "OB/OW", "OD", "OF", "OL", "OV", "UN")
 
 
-def _home(tag: str, tags: MainTags) -> Level | None:
-    """Give the level that is known to have an attribute; patients' belong to their studies."""
+def home_of(tag: str, tags: MainTags) -> Level | None:
+    """Give the level that is known to have an attribute; patients' belong to their studies.
+
+    Of none it is known of what may be anywhere in an instance.
+    """
     if tag in STUDY_RETURN or tag in STUDY_FURTHER or _lists(tags.study, tag):
         return Level.STUDY
     if tag in SERIES_RETURN or _lists(tags.series, tag):
@@ -255,7 +258,7 @@ class _Scope:
             return tag not in _PATIENT_COUNTS
         if level is Level.PATIENT:
             return tag in PATIENT_RETURN or tag in PATIENT_FURTHER
-        home = _home(tag, self.tags)
+        home = home_of(tag, self.tags)
         return home is Level.STUDY or (
             level is Level.SERIES and (home is Level.SERIES or tag in SERIES_RETURN)
         )
@@ -264,7 +267,7 @@ class _Scope:
         """Give the level that is known to have an attribute."""
         if tag in _PATIENT_COUNTS:
             return Level.PATIENT
-        return _home(tag, self.tags) or (Level.INSTANCE if is_private(tag) else None)
+        return home_of(tag, self.tags) or (Level.INSTANCE if is_private(tag) else None)
 
 
 def parse_search(

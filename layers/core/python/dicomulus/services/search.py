@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from dicomulus.dicom import orthanc_id
 from dicomulus.dicom.query import Level
 from dicomulus.dicom.resource import SeriesResource
+from dicomulus.errors import SearchTooBroadError
 from dicomulus.services.level_search import LevelSearch
 from dicomulus.services.patient_search import PatientSearch, plan_of_patient
 from dicomulus.services.search_match import Match, answer_of, elements_of
@@ -166,6 +167,26 @@ class Search:
             else:
                 total += 1
         return total
+
+    def matches(self, query: Query, *, wanted: int) -> Iterator[Match]:
+        """Go through all matches, in the order of ``find``, whose pages do not count here.
+
+        Args:
+            query: What is looked for.
+            wanted: How many the caller needs, if it gets them.
+
+        Raises:
+            SearchTooBroadError: The time that a page has is over, and it may not be all.
+        """
+        meter = SearchMeter(self._limits)
+        for step in self._source(query, EVERYTHING, meter=meter, wanted=wanted).find(None):
+            if meter.is_late:
+                raise SearchTooBroadError(
+                    f"Not all is found after {meter.limits.seconds:g} seconds and "
+                    f"{meter.cost.entries:,} studies. Ask for fewer, or narrow the search"
+                )
+            if step.found is not None:
+                yield step.found
 
     def _limit(self, query: Query) -> int:
         return self._max_results if query.limit is None else min(query.limit, self._max_results)

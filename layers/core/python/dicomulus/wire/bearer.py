@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import re
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 """What a header can carry as a token (RFC 6750 §2.1)."""
 
-_NAME: Final = "bearer "
+_BEARER: Final = "bearer"
+_BASIC: Final = "basic"
 
 
 class Tokens:
@@ -71,10 +73,9 @@ class Tokens:
         """
         if not self.are_asked_for:
             return EVERY_SCOPE
-        value = headers.get("Authorization") or ""
-        if not value.lower().startswith(_NAME):
+        token = _token_in(headers.get("Authorization") or "")
+        if token is None:
             return frozenset()
-        token = value[len(_NAME) :].strip()
         given = _digest(token)
         # All are compared, and in the same time wherever they differ.
         found = [granted for digest, granted in self._scopes if hmac.compare_digest(digest, given)]
@@ -91,6 +92,22 @@ class Tokens:
             # It is known, so that no other token is asked for.
             raise ScopeMissingError("read")
         return scopes
+
+
+def _token_in(authorization: str) -> str | None:
+    """Give the token of a header: itself, or the password of somebody, whatever his name is.
+
+    Clients of Orthanc know no other way than the second one (RFC 7617).
+    """
+    name, _, value = authorization.partition(" ")
+    if name.lower() == _BEARER:
+        return value.strip()
+    if name.lower() != _BASIC:
+        return None
+    try:
+        return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
+    except ValueError:
+        return None
 
 
 def _checker(settings: Settings) -> TokenChecker:

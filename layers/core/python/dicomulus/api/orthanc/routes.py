@@ -26,6 +26,12 @@ from dicomulus.api.orthanc.delete import (
     delete_series,
     delete_study,
 )
+from dicomulus.api.orthanc.find import (
+    count_resources,
+    describe_resources,
+    find_resources,
+    look_up,
+)
 from dicomulus.api.orthanc.images import (
     extracted_image,
     frame_array,
@@ -116,6 +122,11 @@ ORTHANC_ROUTES: Final = (
     Route("DELETE", "/series/{id}", delete_series, "delete"),
     Route("DELETE", "/instances/{id}", delete_instance, "delete"),
     Route("POST", "/tools/bulk-delete", delete_many, "delete"),
+    # Searches. They change nothing, though they are sent by POST.
+    Route("POST", "/tools/find", find_resources),
+    Route("POST", "/tools/count-resources", count_resources),
+    Route("POST", "/tools/lookup", look_up),
+    Route("POST", "/tools/bulk-content", describe_resources),
     # Archives.
     Route("GET", "/patients/{id}/archive", patient_archive, decodes=True),
     Route("POST", "/patients/{id}/archive", patient_archive, decodes=True),
