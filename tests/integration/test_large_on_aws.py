@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.support.large_on_aws import (
     SMALL,
     SMALL_LIMITS,
@@ -23,11 +25,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_what_is_large_comes_complete_or_as_a_problem_by_every_route(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compressed", [False, True])
+def test_what_is_large_comes_complete_or_as_a_problem_by_every_route(
+    tmp_path: Path, *, compressed: bool
+) -> None:
     """That what comes is complete, and that a problem names a manifest, is checked on the way."""
     stored = write(tmp_path, SMALL)
     with emulated(tmp_path, "--unpaced", **SMALL_LIMITS) as emulation:
-        upload(emulation, stored)
+        upload(emulation, stored, compressed=compressed)
         settle(emulation, stored)
         run = Run(emulation)
         ask_for_everything(run, stored)

@@ -29,9 +29,10 @@ from dicomulus.client.http_client import HttpClient
 from dicomulus.client.journal import Journal
 from dicomulus.client.pull import pull
 from dicomulus.client.push import push
-from dicomulus.dicom.resource import InstanceResource
+from dicomulus.dicom.resource import InstanceResource, compressed_key
 from dicomulus.wire.media_types import parse_media_type
 from dicomulus.wire.multipart import read_parts
+from tests.support.compressed import member_of
 from tests.support.datasets import uid_of
 from tests.support.large_objects import LargeObject, native
 
@@ -216,16 +217,20 @@ def write(folder: Path, sizes: Sizes) -> Stored:
     )
 
 
-def upload(emulation: Emulated, stored: Stored) -> None:
+def upload(emulation: Emulated, stored: Stored, *, compressed: bool = False) -> None:
     """Put everything into the bucket, large objects in parts, but for the large frame.
 
-    That is pushed, past the gateway, as a client does.
+    That is pushed, past the gateway, as a client does. Compressed objects are put as the archive
+    itself does.
     """
     s3 = emulation.s3()
     config = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES)
     pushed, frame = stored.one_frame
     for instance, large in stored.instances.items():
-        if instance != pushed:
+        if instance != pushed and compressed:
+            member = member_of(large.path.read_bytes())
+            s3.put_object(Bucket=emulation.bucket, Key=compressed_key(instance), Body=member)
+        elif instance != pushed:
             key = f"large/{large.path.name}"
             s3.upload_file(str(large.path), emulation.bucket, key, Config=config)
     folder = frame.path.parent / "journal"
@@ -316,7 +321,7 @@ class Run:
                 _check_problem(response, "GET")
                 outcome = f"problem: {response.status_code}"
             else:
-                for chunk in response.iter_raw(CHUNK_BYTES):
+                for chunk in response.iter_bytes(CHUNK_BYTES):
                     digest.update(chunk)
                     received += len(chunk)
                 assert digest.hexdigest() == sha256_of(large.path)

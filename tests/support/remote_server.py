@@ -16,6 +16,7 @@ from dicomulus.client.identity import Identity, identify
 from dicomulus.dicom.resource import uids_of
 from dicomulus.wire.media_types import parse_media_type
 from dicomulus.wire.multipart import Part, PartHead, Related, read_parts
+from tests.support.compressed import member_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,6 +62,8 @@ class RemoteServer:
     uploading: dict[str, str] = field(default_factory=dict)
     has_manifests: bool = False
     has_ranges: bool = True
+    is_compressed: bool = False
+    """The bucket has gzip of the objects, and sends it whoever asks."""
     searches: bool = True
     expires: str = "2999-01-01T00:00:00Z"
 
@@ -145,6 +148,7 @@ class RemoteServer:
                 "etag": "etag",
                 "url": f"{bucket}/{quote(uid, safe='')}?signature=x",
                 "headers": {"If-Match": '"etag"'},
+                **({"contentEncoding": "gzip"} if self.is_compressed else {}),
             }
             for uid, found in held.items()
         ]
@@ -154,11 +158,14 @@ class RemoteServer:
         if asked.method == "PUT":
             return self._upload(asked)
         content = self.objects[unquote(uid)]
+        headers: dict[str, str] = {}
+        if self.is_compressed:
+            content, headers = member_of(content), {"Content-Encoding": "gzip"}
         start = int(asked.headers.get("Range", "bytes=0-")[6:-1])
         if not (start and self.has_ranges):
-            return Reply(200, content)
+            return Reply(200, content, headers)
         span = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        return Reply(206, content[start:], {"Content-Range": span})
+        return Reply(206, content[start:], headers | {"Content-Range": span})
 
     def _store(self, asked: Asked) -> Reply:
         if self.max_bytes is not None and len(asked.body) > self.max_bytes:

@@ -13,11 +13,13 @@ import pytest
 
 from dicomulus.api.manifest import ENTRIES_IN_PIECE
 from dicomulus.api.routes import answer
+from dicomulus.dicom.resource import compressed_key
 from dicomulus.errors import NotAcceptableError, ResponseTooLargeError, StudyNotFoundError
 from dicomulus.wire.message import Headers, Request, parse_query
 from dicomulus.wire.problem import problem
 from tests.support.archives import BASE_URL, body_of, small_archive
 from tests.support.builders import putting
+from tests.support.compressed import member_of
 from tests.support.datasets import IMPLICIT_LITTLE_ENDIAN, JPEG_LS, ct_instance
 
 if TYPE_CHECKING:
@@ -149,6 +151,25 @@ def test_a_manifest_is_json_and_nothing_else(small: Small) -> None:
         small.ask(f"{row.instance.path}/manifest", accept="text/html")
 
 
+def test_of_a_compressed_object_its_content_is_told_and_how_it_comes(small: Small) -> None:
+    small.storage.address = STORE
+    content = ct_instance()
+    row = small.take({"a": content}).indexed[0]
+    key = compressed_key(row.instance)
+    small.storage.delete("a")
+    small.take({"a": b"gone", key: member_of(content)})
+    (entry,) = manifest(small, row.instance.path)["instances"]
+    assert entry["contentEncoding"] == "gzip"
+    assert entry["size"] == len(content)
+    assert entry["checksum"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
+    assert parse_qs(urlsplit(entry["url"]).query)["content-encoding"] == ["gzip"]
+    small.storage.address = ""
+    (entry,) = manifest(small, row.instance.path)["instances"]
+    # From here it comes as any other, and so does a part of it.
+    assert "contentEncoding" not in entry
+    assert body_of(followed(small, entry["url"])) == content
+
+
 # --- refusals ------------------------------------------------------------------------------------
 
 
@@ -224,6 +245,34 @@ def test_who_cannot_follow_is_sent_the_instance(
     path = f"/dicom-web{row.instance.path}"
     request = Request(method, path, headers=Headers.of(headers), base_url=BASE_URL)
     assert answer(direct.archive, request).status == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Accept_Encoding": "gzip, deflate"}, 307),
+        ({"Accept_Encoding": "*"}, 307),
+        ({}, 200),
+        ({"Accept_Encoding": "identity"}, 200),
+        ({"Accept_Encoding": "br, gzip;q=0"}, 200),
+        ({"Accept_Encoding": "gzip", "Range": "bytes=0-9"}, 206),
+    ],
+)
+def test_who_cannot_decode_what_the_store_has_is_sent_the_object(
+    direct: Small, headers: dict[str, str], status: int
+) -> None:
+    """The store sends the gzip whoever asks, and of a range that of the gzip."""
+    content = ct_instance()
+    row = direct.take({"a": content}).indexed[0]
+    direct.storage.delete("a")
+    direct.take({"a": b"gone", compressed_key(row.instance): member_of(content)})
+    response = direct.ask(row.instance.path, **headers)
+    assert response.status == status
+    if status == 307:
+        assert "content-encoding=gzip" in (response.header("Location") or "")
+        assert "Accept-Encoding" in (response.header("Vary") or "")
+    else:
+        assert body_of(response) == content[: 10 if status == 206 else None]
 
 
 def test_who_has_it_is_told_so_here(direct: Small) -> None:

@@ -18,6 +18,7 @@ from dicomulus.client.pull import PullReport, pull
 from dicomulus.client.retrieve import Got
 from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.errors import ConfigurationError
+from tests.support.compressed import member_of
 from tests.support.datasets import ct_instance, uid_of
 from tests.support.remote_server import Asked, RemoteServer, Reply, remote_server, uid_of_object
 
@@ -119,6 +120,27 @@ def test_a_damaged_file_is_received_again(
     path = next(tmp_path.rglob("*.dcm"))
     path.write_bytes(damage(path.read_bytes()))
     assert pulled(remote, tmp_path).counts == {Got.RECEIVED: 1, Got.PRESENT: 5}
+    assert_holds(tmp_path, remote)
+
+
+def test_what_comes_compressed_is_decoded_and_never_gone_on_with(
+    remote: RemoteServer, tmp_path: Path
+) -> None:
+    """A range of the gzip is no part of the object."""
+    remote.is_compressed = True
+    broken: list[Asked] = []
+
+    def once(asked: Asked) -> Reply | None:
+        if "/bucket/" not in asked.path or broken:
+            return None
+        broken.append(asked)
+        content = member_of(next(iter(remote.objects.values())))[:-500]
+        return Reply(200, content, {"Content-Encoding": "gzip"})
+
+    remote.interfere = once
+    assert pulled(remote, tmp_path).counts == {Got.RECEIVED: 6}
+    assert broken
+    assert not any("Range" in each.headers for each in remote.asked)
     assert_holds(tmp_path, remote)
 
 

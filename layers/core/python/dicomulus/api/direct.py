@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dicomulus.wire.conditional import is_not_modified
+from dicomulus.wire.content_coding import negotiate
 from dicomulus.wire.message import Response
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ def direct_response(
     limit = archive.settings.max_direct_bytes
     if not limit or row.object_size <= limit or not _can_follow(request, etag):
         return None
+    is_compressed = archive.at_rest.is_compressed(row)
+    if is_compressed and not _decodes(request):
+        return None
     presigned = archive.storage.presigned_get(
         row.object_key,
         expires_seconds=archive.settings.presigned_seconds,
@@ -39,9 +43,18 @@ def direct_response(
         ("Location", presigned.url),
         # Whoever has the URL may use it.
         ("Cache-Control", "no-store"),
-        ("Vary", "Accept, Origin, Sec-Fetch-Mode"),
+        ("Vary", "Accept, Accept-Encoding, Origin, Range, Sec-Fetch-Mode"),
     )
     return Response(307, headers)
+
+
+def _decodes(request: Request) -> bool:
+    """Whether a client gets the object itself out of the gzip that the store has of it.
+
+    It says that it knows gzip, and wants no range: of the store that would be one of the gzip.
+    """
+    coding = negotiate(request.headers.get("Accept-Encoding"), ("gzip",))
+    return coding == "gzip" and "Range" not in request.headers
 
 
 def _can_follow(request: Request, etag: str) -> bool:

@@ -93,7 +93,11 @@ def _text(archive: Archive, base_url: str, rows: Sequence[InstanceRow]) -> Itera
         for row in rows[start : start + ENTRIES_IN_PIECE]:
             presigned = _presigned(archive, row)
             is_presigned = is_presigned or presigned is not None
-            entries.append(json.dumps(_entry(row, presigned, base_url=base_url)))
+            entry = _entry(row, presigned, base_url=base_url)
+            if presigned is not None and archive.at_rest.is_compressed(row):
+                # Of the content are size and checksum: the answer to the URL is to be decoded.
+                entry["contentEncoding"] = "gzip"
+            entries.append(json.dumps(entry))
         yield (opening + ",\n".join(entries)).encode()
         opening = ",\n"
     ends = expires.isoformat(timespec="seconds") if is_presigned else None

@@ -57,11 +57,15 @@ class Holding:
     size: int | None = None
     sha256: str = ""
     etag: str = ""
+    content_encoding: str = ""
+    """How the bytes come, of which a rest would be no rest of the object."""
     expires: datetime | None = None
 
     @property
     def version(self) -> str:
         """Names the very bytes that come, so that a rest of them may be asked for; empty if nothing does."""
+        if self.content_encoding:
+            return ""
         is_bound = bool(self.sha256) or "if-match" in map(str.lower, self.headers)
         return f"{self.size} {self.sha256} {self.etag}" if self.size and is_bound else ""
 
@@ -199,6 +203,7 @@ def _holding(entry: Mapping[str, Any], expires: datetime | None, base_url: str) 
         size=None if size is None else int(size),
         sha256=digest[1] if digest else "",
         etag=str(entry.get("etag", "")),
+        content_encoding=str(entry.get("contentEncoding", "")),
         expires=expires,
     )
 
