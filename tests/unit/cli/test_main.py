@@ -49,7 +49,9 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"dicomulus {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["serve", "index", "status", "sample", "reindex"])
+@pytest.mark.parametrize(
+    "command", ["serve", "index", "status", "sample", "reindex", "compress-storage"]
+)
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
@@ -57,7 +59,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     assert "FOLDER" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["serve", "index", "status", "reindex"])
+@pytest.mark.parametrize("command", ["serve", "index", "status", "reindex", "compress-storage"])
 def test_no_such_folder_is_one_line(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

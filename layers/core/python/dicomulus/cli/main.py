@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_changes(commands)
     _add_explain(commands)
     _add_reindex(commands)
+    _add_compress_storage(commands)
     _add_reconcile(commands)
     _add_sample(commands)
     _add_viewer(commands)
@@ -205,6 +206,19 @@ def _add_reindex(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     _add_folders(parser)
     parser.set_defaults(run=_reindex)
+
+
+def _add_compress_storage(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands,
+        "compress-storage",
+        "compress the objects that the archive itself has stored, where that makes them smaller",
+    )
+    _add_folders(parser)
+    parser.add_argument(
+        "--uncompress", action="store_true", help="have all of them lie as they came instead"
+    )
+    parser.set_defaults(run=_compress_storage)
 
 
 def _add_reconcile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -422,6 +436,16 @@ def _status(parsed: argparse.Namespace) -> None:
 
     status = read_status(_settings(parsed))
     print(format_json(status) if parsed.json else format_text(status, everything=parsed.all))
+
+
+def _compress_storage(parsed: argparse.Namespace) -> int:
+    from dicomulus.cli.compress_storage import compress_storage
+
+    settings = Settings.from_env()
+    # Of a deployment the environment names the table, as it does for its functions.
+    if not settings.table_name:
+        settings = _settings(parsed)
+    return compress_storage(settings, uncompress=parsed.uncompress)
 
 
 def _reindex(parsed: argparse.Namespace) -> None:
