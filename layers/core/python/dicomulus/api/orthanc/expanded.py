@@ -39,6 +39,9 @@ _EXPECTED: Final = (
 )
 _CARDIAC_IMAGES: Final = "00181090"
 
+# What metadata of a resource says in place of what follows from the index, by number.
+_OF_DOCUMENT: Final = {"ModifiedFrom": 5, "AnonymizedFrom": 6, "LastUpdate": 7}
+
 # What a request may ask for that no object says.
 _OF_STUDY: Final = ("00080056", "00080061", "00080062", "00201206", "00201208")
 
@@ -129,8 +132,8 @@ class Expanded:
             "00201204": sum(row.instance_count for row in every),
         }
         return {
-            **self._head(patient, patient.patient_id),
             **_state(every),
+            **self._head(patient, patient.patient_id),
             **self._tags(Level.PATIENT, elements),
             "Studies": [
                 orthanc_id(patient_id_in(study.answer), study.study_instance_uid)
@@ -146,8 +149,8 @@ class Expanded:
         elements = _study_elements(series)
         told = tags_json(elements, MAIN_TAGS[Level.PATIENT], self.tag_format)
         return {
-            **self._head(uid, patient_id),
             **_state(series),
+            **self._head(uid, patient_id),
             **self._tags(Level.STUDY, elements),
             "ParentPatient": orthanc_id(patient_id, patient_of(patient_id)),
             "PatientMainDicomTags": told,
@@ -161,8 +164,8 @@ class Expanded:
         elements = self.elements(instances[0]) if instances else {}
         expected = expected_instances(elements)
         return {
-            **self._head(row.series, patient_id),
             **_state([row]),
+            **self._head(row.series, patient_id),
             **self._tags(Level.SERIES, elements),
             "ExpectedNumberOfInstances": expected,
             "Instances": [orthanc_id(patient_id, each.instance) for each in instances],
@@ -190,10 +193,16 @@ class Expanded:
         return parse_exactly(self.archive.fragments.text(row))
 
     def _head(self, resource: Resource, patient_id: str) -> dict[str, Any]:
+        document = self.archive.documents.read_rows([resource]).get(resource)
+        metadata = document.metadata if document else {}
+        told = {
+            name: metadata[number].value for name, number in _OF_DOCUMENT.items() if number in metadata
+        }
         return {
             "ID": orthanc_id(patient_id, resource),
-            "Labels": [],
+            "Labels": sorted(document.labels) if document else [],
             "Type": level_of(resource).value,
+            **told,
         }
 
     def _tags(self, level: Level, elements: Mapping[str, Element]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dicomulus import __version__
 from dicomulus.api.orthanc.answers import json_response, text_response
 from dicomulus.api.orthanc.resources import resource_of_path
 from dicomulus.dicom.dictionary import keyword_from_tag
+from dicomulus.dicom.metadata_names import USER_NUMBERS, metadata_names
 from dicomulus.dicom.orthanc_id import Level
 from dicomulus.dicom.orthanc_tags import MAIN_TAGS
 
@@ -32,7 +33,7 @@ def system(archive: Archive, _: Request, __: Mapping[str, str]) -> Response:
         {
             "ApiVersion": API_VERSION,
             "Capabilities": {"HasExtendedChanges": True, "HasExtendedFind": True},
-            "CheckRevisions": False,
+            "CheckRevisions": settings.check_revisions,
             "DicomulusVersion": __version__,
             "HasLabels": True,
             "IngestTranscoding": "",
@@ -47,8 +48,12 @@ def system(archive: Archive, _: Request, __: Mapping[str, str]) -> Response:
             "OverwriteInstances": settings.store_policy == "replace",
             "PluginsEnabled": False,
             "ReadOnly": not (settings.allow_store or settings.allow_delete),
-            "StorageCompression": False,
-            "UserMetadata": {},
+            "StorageCompression": settings.storage_compression,
+            "UserMetadata": {
+                name: number
+                for name, number in metadata_names(settings.metadata_names).numbers.items()
+                if number in USER_NUMBERS
+            },
             "Version": FOLLOWED_VERSION,
         }
     )
