@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from dicomulus.dicom.orthanc_id import Level
     from dicomulus.dicom.resource import InstanceResource, Resource, SeriesResource
     from dicomulus.ports import (
+        ArchiveCounts,
         Change,
         ChangeType,
+        CountsMove,
         Damage,
         DictionaryRow,
         DocumentRow,
@@ -311,9 +313,14 @@ class DisturbedIndex:
     def get_studies(self, study_instance_uids: Collection[str]) -> Mapping[str, StudyRow]:
         return self._inner.get_studies(study_instance_uids)
 
-    def fold_study(self, row: StudyRow, *, expected_version: int) -> bool:
+    def fold_study(
+        self, row: StudyRow, *, expected_version: int, moved: CountsMove | None = None
+    ) -> bool:
         self._may_crash()
-        return self._inner.fold_study(row, expected_version=expected_version)
+        return self._inner.fold_study(row, expected_version=expected_version, moved=moved)
+
+    def count_archive(self) -> ArchiveCounts:
+        return self._inner.count_archive()
 
     # search
 

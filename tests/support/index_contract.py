@@ -23,8 +23,10 @@ from dicomulus.dicom.resource import (
 from dicomulus.ports import (
     CARRIED_CUT,
     CARRIED_KEYWORDS,
+    ArchiveCounts,
     Change,
     ChangeType,
+    CountsMove,
     Damage,
     HeldChecksum,
     InstanceAnswer,
@@ -1440,6 +1442,60 @@ class IndexContract(ChangeContract, DocumentContract):
 
         assert sorted(in_threads(work, workers)) == [False] * (workers - 1) + [True]
 
+    # --- counts ---
+
+    def test_an_archive_without_studies_counts_nothing(self, index: Index) -> None:
+        assert index.count_archive() == ArchiveCounts()
+
+    def test_folds_move_the_counts(self, index: Index) -> None:
+        moves = [
+            ("1.2.1", counts_move("P1")),
+            ("1.2.2", counts_move("P1")),
+            ("1.2.3", counts_move("")),
+        ]
+        for uid, moved in moves:
+            assert index.fold_study(study_row(uid, version=1), expected_version=0, moved=moved)
+        assert index.count_archive() == ArchiveCounts(
+            patients=2, studies=3, series=6, instances=15, total_bytes=3 * 2**40
+        )
+
+    def test_a_fold_that_is_not_written_moves_nothing(self, index: Index) -> None:
+        row = study_row("1.2.1", version=1)
+        assert not index.fold_study(row, expected_version=7, moved=counts_move("P1"))
+        assert index.count_archive() == ArchiveCounts()
+
+    def test_a_study_that_changes_its_patient_moves_him(self, index: Index) -> None:
+        for at, uid in enumerate(("1.2.1", "1.2.2"), start=1):
+            row = study_row(uid, version=1)
+            assert index.fold_study(row, expected_version=0, moved=counts_move("P1"))
+            assert index.count_archive().studies == at
+        moved = CountsMove(series=0, instances=0, total_bytes=0, studies={"P1": -1, "P2": 1})
+        index.fold_study(study_row("1.2.1", version=2), expected_version=1, moved=moved)
+        counts = index.count_archive()
+        assert (counts.patients, counts.studies) == (2, 2)
+        index.fold_study(study_row("1.2.2", version=2), expected_version=1, moved=moved)
+        counts = index.count_archive()
+        assert (counts.patients, counts.studies) == (1, 2)
+
+    def test_a_row_tells_with_how_many_bytes_it_is_counted(self, index: Index) -> None:
+        for version, size in enumerate((None, 0, 2**41), start=1):
+            row = study_row(version=version, counted_bytes=size)
+            assert index.fold_study(row, expected_version=version - 1)
+            assert index.get_studies(["1.2.1"])["1.2.1"].counted_bytes == size
+
+    def test_concurrent_folds_all_count(self, index: Index) -> None:
+        workers = 4
+        start = threading.Barrier(workers)
+
+        def work(worker: int) -> bool:
+            start.wait()
+            row = study_row(f"1.2.{worker}", version=1)
+            return index.fold_study(row, expected_version=0, moved=counts_move("P1"))
+
+        assert all(in_threads(work, workers))
+        counts = index.count_archive()
+        assert (counts.patients, counts.studies, counts.instances) == (1, workers, 5 * workers)
+
     # --- Orthanc's identifiers ---
 
     def test_an_identifier_gives_what_was_noted_of_it(self, index: Index) -> None:
@@ -1472,6 +1528,10 @@ class IndexContract(ChangeContract, DocumentContract):
         }
         index.note_identifiers(noted)
         assert {key: index.find_identifier(key) for key in noted} == noted
+
+
+def counts_move(patient_id: str) -> CountsMove:
+    return CountsMove(series=2, instances=5, total_bytes=2**40, studies={patient_id: 1})
 
 
 def in_threads(work: Callable[[int], T], workers: int) -> list[T]:

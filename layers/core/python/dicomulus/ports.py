@@ -198,6 +198,30 @@ class StudyRow:
     attributes: bytes = b"{}"
     """The study-level attributes kept beyond the answer: one DICOM JSON object."""
     search_keys: SearchKeys | None = None
+    counted_bytes: int | None = None
+    """Bytes of its objects with which it is in the counts of the archive; none if it is not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveCounts:
+    """How much there is, as of the last fold of each study; or how much more or less."""
+
+    patients: int = 0
+    studies: int = 0
+    series: int = 0
+    instances: int = 0
+    total_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountsMove:
+    """By how much a fold moves the counts; how many patients there are follows."""
+
+    series: int
+    instances: int
+    total_bytes: int
+    studies: Mapping[str, int]
+    """How many studies more or fewer, by Patient ID."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -689,12 +713,20 @@ class Index(Protocol):
         """Read studies (strong); those that do not exist are absent."""
         ...
 
-    def fold_study(self, row: StudyRow, *, expected_version: int) -> bool:
+    def fold_study(
+        self, row: StudyRow, *, expected_version: int, moved: CountsMove | None = None
+    ) -> bool:
         """Replace a study row if its version is still the expected one; 0 means no row.
+
+        In the same step the counts of the archive move, if they are to.
 
         Returns:
             Whether it was written.
         """
+        ...
+
+    def count_archive(self) -> ArchiveCounts:
+        """Add up what folds have moved (strong); the cost does not follow the archive."""
         ...
 
     # search

@@ -43,8 +43,8 @@ def reindex(settings: Settings) -> None:
     totals = _Totals()
     started = time.monotonic()
     by_study = groupby(archive.reindex.series(), key=lambda row: row.series.study_instance_uid)
-    for _, series in by_study:
-        _renew_study(archive, series, totals)
+    for study_instance_uid, series in by_study:
+        _renew_study(archive, study_instance_uid, series, totals)
     print(
         f"{totals.series:,} series: {totals.moved:,} renewed with {totals.rows:,} rows, "
         f"{totals.series - totals.moved:,} unchanged; {time.monotonic() - started:.1f} s"
@@ -55,7 +55,9 @@ def reindex(settings: Settings) -> None:
         print(f"  {totals.left_due:,} studies are still to be compacted; `index` does so")
 
 
-def _renew_study(archive: Archive, series: Iterable[SeriesRow], totals: _Totals) -> None:
+def _renew_study(
+    archive: Archive, study_instance_uid: str, series: Iterable[SeriesRow], totals: _Totals
+) -> None:
     moved = []
     for row in series:
         renewal = archive.reindex.renew(row)
@@ -67,6 +69,7 @@ def _renew_study(archive: Archive, series: Iterable[SeriesRow], totals: _Totals)
             moved.append(row.series)
     try:
         archive.compaction.compact(moved)
+        archive.compaction.count_study(study_instance_uid)
     except UnavailableError as exc:
         totals.left_due += 1
         print(f"dicomulus: {exc}", file=sys.stderr)

@@ -8,7 +8,7 @@ arrives where it would have.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from dicomulus.adapters.aws.change_log import ChangeLog
 from dicomulus.adapters.aws.dynamodb_table import DynamoDbTable, key_of
 from dicomulus.adapters.aws.keys import (
+    COUNTS_PARTITION,
     DAMAGE_PARTITION,
     DOCUMENT_PREFIX,
     INSTANCE_PREFIX,
     OBJECT_PREFIX,
     SERIES_PREFIX,
     ItemKey,
+    counts_key,
     damage_key,
     dictionary_prefix,
     end_of,
@@ -36,6 +38,7 @@ from dicomulus.adapters.aws.keys import (
     object_item_key,
     parse_item_key,
     partition_key,
+    patient_studies_key,
     series_key,
     study_key,
     uid_key,
@@ -54,12 +57,14 @@ from dicomulus.adapters.aws.table import (
     ANSWER_ATTRIBUTES,
     STORED_ATTRIBUTES,
     WALKED_ATTRIBUTES,
+    CountsItem,
     DamageItem,
     DictionaryItem,
     IdentifierItem,
     InstanceItem,
     Item,
     ObjectItem,
+    PatientItem,
     SeriesItem,
     StudyItem,
     damage_item,
@@ -88,8 +93,10 @@ from dicomulus.adapters.aws.table import (
 from dicomulus.adapters.carried import MOST_FOUND, sharp_pieces
 from dicomulus.dicom.own_keys import is_document_key
 from dicomulus.dicom.resource import InstanceResource, SeriesResource, instance_of_key
+from dicomulus.errors import UnavailableError
 from dicomulus.ports import (
     CARRIED_CUT,
+    ArchiveCounts,
     EntryPage,
     ObjectRow,
     Page,
@@ -111,6 +118,7 @@ if TYPE_CHECKING:
     from dicomulus.ports import (
         Change,
         ChangeType,
+        CountsMove,
         Damage,
         DictionaryRow,
         DocumentRow,
@@ -145,6 +153,10 @@ _REMEMBERED_MS: Final = 600_000
 
 _AFTER_SORT_KEY: Final = "\n"
 """Between the sort key and the rest of a page token; no sort key contains it."""
+
+
+_COUNT_ATTEMPTS: Final = 20
+"""Times that a fold which moves the counts is tried while others move them as well."""
 
 
 class DynamoDbIndex:
@@ -658,12 +670,57 @@ class DynamoDbIndex:
         rows = [study_row(StudyItem.from_raw_data(item)) for item in items.values()]
         return {row.study_instance_uid: row for row in rows}
 
-    def fold_study(self, row: StudyRow, *, expected_version: int) -> bool:
-        """See ``Index``."""
+    def fold_study(
+        self, row: StudyRow, *, expected_version: int, moved: CountsMove | None = None
+    ) -> bool:
+        """See ``Index``.
+
+        Raises:
+            UnavailableError: Others were at the counts each time; nothing was written.
+        """
         condition: Condition = StudyItem.version == expected_version
         if not expected_version:
             condition |= StudyItem.version.does_not_exist()
-        return self._table.put_if(study_item(row, shards=self._search_shards), condition)
+        item = study_item(row, shards=self._search_shards)
+        if moved is None:
+            return self._table.put_if(item, condition)
+        for attempt in range(_COUNT_ATTEMPTS):
+            patients, more = self._moved_patients(moved)
+            failed = self._table.put_and_add(
+                [(item, condition), *patients],
+                (counts_key(row.study_instance_uid), _additions(moved, patients=more)),
+            )
+            if failed is None:
+                return True
+            if failed[0]:
+                return False
+            self._table.back_off(attempt)
+        raise UnavailableError("the counts are written to faster than they can be moved")
+
+    def _moved_patients(self, moved: CountsMove) -> tuple[list[tuple[PatientItem, Condition]], int]:
+        """Give what becomes of the patients' items, and how many patients more there are."""
+        keys = {patient_id: patient_studies_key(patient_id) for patient_id in moved.studies}
+        items = self._table.batch_get(keys.values())
+        puts: list[tuple[PatientItem, Condition]] = []
+        more = 0
+        for patient_id, key in keys.items():
+            held = items.get(key)
+            before = 0 if held is None else int(PatientItem.from_raw_data(held).studies)
+            after = before + moved.studies[patient_id]
+            condition: Condition = PatientItem.studies == before
+            if held is None:
+                condition = PatientItem.studies.does_not_exist()
+            puts.append((PatientItem(key.partition, key.sort, studies=after), condition))
+            more += (after > 0) - (before > 0)
+        return puts, more
+
+    def count_archive(self) -> ArchiveCounts:
+        """See ``Index``; adds up the shards."""
+        items = [CountsItem.from_raw_data(each) for each in self._table.query(COUNTS_PARTITION)]
+        names = [each.name for each in fields(ArchiveCounts)]
+        return ArchiveCounts(
+            **{name: sum(int(getattr(item, name) or 0) for item in items) for name in names}
+        )
 
     # search
 
@@ -788,6 +845,16 @@ class DynamoDbIndex:
 
 def _read(model: type[ObjectItem], item: RawItem | None) -> ObjectItem | None:
     return None if item is None else model.from_raw_data(item)
+
+
+def _additions(moved: CountsMove, *, patients: int) -> list[Action]:
+    return [
+        CountsItem.patients.add(patients),
+        CountsItem.studies.add(sum(moved.studies.values())),
+        CountsItem.series.add(moved.series),
+        CountsItem.instances.add(moved.instances),
+        CountsItem.total_bytes.add(moved.total_bytes),
+    ]
 
 
 def _settled_etag(row: ObjectRow, held: list[RawItem]) -> str | None:

@@ -219,6 +219,33 @@ class DynamoDbTable:
             return False
         return True
 
+    def put_and_add(
+        self,
+        puts: Sequence[tuple[Item, Condition]],
+        added: tuple[ItemKey, Sequence[Action]],
+    ) -> tuple[bool, ...] | None:
+        """Put items on their conditions and add to another one, in one transaction, or nothing.
+
+        Returns:
+            Nothing if it was done, else for each put whether its condition was not met; that none
+            was not says that others were at one of the items.
+        """
+        key, actions = added
+        connection = self.connection.connection
+        update = connection.get_operation_kwargs(
+            self._table_name, key.partition, key.sort, key="Key", actions=actions
+        )
+        arguments = [self._put_arguments(item, condition) for item, condition in puts]
+        try:
+            with self._failures():
+                connection.transact_write_items([], [], arguments, [update])
+        except TransactWriteError as exc:
+            codes = [reason.code if reason else "" for reason in exc.cancellation_reasons]
+            if not _CONTENTION.intersection(codes):
+                raise
+            return tuple(code == "ConditionalCheckFailed" for code in codes[: len(puts)])
+        return None
+
     def _put_arguments(self, item: Item, condition: Condition | None) -> dict[str, Any]:
         arguments: dict[str, Any] = self.connection.connection.get_operation_kwargs(
             self._table_name,

@@ -44,6 +44,14 @@ _IDENTIFIER_PREFIX: Final = "ID#"
 DAMAGE_PARTITION: Final = "DAMAGE#"
 """Partition of what is known to be damaged; there is little of it."""
 
+COUNTS_PARTITION: Final = "COUNTS#"
+"""Partition of the archive's counts."""
+
+_COUNTED_PATIENT_PREFIX: Final = "COUNTS#PATIENT#"
+
+_COUNTS_SHARDS: Final = 8
+"""Items that the counts are divided among, as only one fold at a time gets at each."""
+
 _PENDING_PREFIX: Final = "CHANGES#PENDING#"
 _TOLD_PREFIX: Final = "TOLD#"
 _STUDY_LIFE_SORT: Final = "#TOLD"
@@ -213,6 +221,17 @@ LOG_KEY: Final = ItemKey(f"{_CHANGES_PARTITION}LOG", _OBJECT_SORT)
 def damage_key(object_key: str) -> ItemKey:
     """Give the key of the item that says an object is damaged; sort keys are in their order."""
     return ItemKey(DAMAGE_PARTITION, object_key)
+
+
+def counts_key(study_instance_uid: str) -> ItemKey:
+    """Give the key of the shard of the archive's counts that a study is counted in."""
+    return ItemKey(COUNTS_PARTITION, str(shard_of(study_instance_uid, _COUNTS_SHARDS)))
+
+
+def patient_studies_key(patient_id: str) -> ItemKey:
+    """Give the key of how many studies a patient has, alone in its partition."""
+    limit = MAX_PARTITION_KEY_BYTES - len(_COUNTED_PATIENT_PREFIX)
+    return ItemKey(_COUNTED_PATIENT_PREFIX + _part(patient_id, limit), _OBJECT_SORT)
 
 
 def uid_key(uid: str) -> str:

@@ -165,6 +165,22 @@ class ObjectItem(Item):
     rejection = UnicodeAttribute(null=True, attr_name="j")
 
 
+class CountsItem(Item):
+    """A shard of the counts of the archive."""
+
+    patients = NumberAttribute(null=True, attr_name="o")
+    studies = NumberAttribute(null=True, attr_name="l")
+    series = NumberAttribute(null=True, attr_name="e")
+    instances = NumberAttribute(null=True, attr_name="f")
+    total_bytes = NumberAttribute(null=True, attr_name="z")
+
+
+class PatientItem(Item):
+    """How many studies a patient has that are in the counts."""
+
+    studies = NumberAttribute(attr_name="l")
+
+
 class IdentifierItem(Item):
     """What an Orthanc identifier is of: UIDs as those of a hashed key, or a Patient ID."""
 
@@ -207,7 +223,8 @@ def study_item(row: StudyRow, *, shards: int) -> StudyItem:
     """Write a study row."""
     uid = row.study_instance_uid
     key = study_key(uid)
-    sections = join_sections([row.series_count, row.instance_count], row.answer, row.attributes)
+    facts = [row.series_count, row.instance_count, row.counted_bytes]
+    sections = join_sections(facts, row.answer, row.attributes)
     return StudyItem(
         key.partition,
         key.sort,
@@ -224,8 +241,8 @@ def study_row(item: StudyItem) -> StudyRow:
     """Read a study row."""
     uid = _study_uid(item)
     content = inflate_known(item.body, study_path(uid))
-    facts, (answer, attributes) = split_sections(content, facts=2, texts=2)
-    series_count, instance_count = facts
+    facts, (answer, attributes) = split_sections(content, facts=3, texts=2)
+    series_count, instance_count, counted_bytes = facts
     return StudyRow(
         study_instance_uid=uid,
         version=int(item.version),
@@ -234,6 +251,7 @@ def study_row(item: StudyItem) -> StudyRow:
         answer=answer,
         attributes=attributes,
         search_keys=_search_keys(item),
+        counted_bytes=counted_bytes,
     )
 
 

@@ -69,6 +69,7 @@ STUDY_COLUMNS: Final = (
     "instance_count",
     "attributes",
     "answer",
+    "counted_bytes",
     *SEARCH_KEY_COLUMNS,
 )
 """Columns of ``study``, in the order of their values everywhere."""
@@ -193,6 +194,7 @@ INDEX_SCHEMA: Final = Schema(
             instance_count INTEGER NOT NULL,
             attributes BLOB NOT NULL,
             answer BLOB NOT NULL,
+            counted_bytes INTEGER,
             by_date TEXT,
             by_patient_id TEXT,
             by_accession_number TEXT,
@@ -265,6 +267,23 @@ INDEX_SCHEMA: Final = Schema(
             number INTEGER NOT NULL,
             version INTEGER NOT NULL,
             PRIMARY KEY (type, resource, number)
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE archive_counts (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            patients INTEGER NOT NULL,
+            studies INTEGER NOT NULL,
+            series INTEGER NOT NULL,
+            instances INTEGER NOT NULL,
+            total_bytes INTEGER NOT NULL
+        )
+        """,
+        "INSERT INTO archive_counts VALUES (1, 0, 0, 0, 0, 0)",
+        """
+        CREATE TABLE patient_studies (
+            patient_id TEXT PRIMARY KEY,
+            studies INTEGER NOT NULL
         ) WITHOUT ROWID
         """,
         # A patient has its Patient ID for a UID; of a series its number is enough.

@@ -34,6 +34,7 @@ from dicomulus.dicom.resource import (
     instance_of_key,
 )
 from dicomulus.ports import (
+    ArchiveCounts,
     Damage,
     DictionaryRow,
     EntryPage,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from dicomulus.ports import (
         Change,
         ChangeType,
+        CountsMove,
         DocumentRow,
         InstanceChanges,
         InstanceRowKey,
@@ -267,6 +269,20 @@ READ_STUDIES: Final = f"""
     SELECT {_STUDY_LIST} FROM study
     WHERE study_instance_uid IN (SELECT value FROM json_each(?))
 """
+READ_COUNTS: Final = """
+    SELECT patients, studies, series, instances, total_bytes FROM archive_counts WHERE id = 1
+"""
+MOVE_COUNTS: Final = """
+    UPDATE archive_counts SET patients = patients + ?, studies = studies + ?, series = series + ?,
+        instances = instances + ?, total_bytes = total_bytes + ?
+    WHERE id = 1
+"""
+MOVE_PATIENT: Final = """
+    INSERT INTO patient_studies (patient_id, studies) VALUES (?, ?)
+    ON CONFLICT DO UPDATE SET studies = studies + excluded.studies
+    RETURNING studies
+"""
+FORGET_PATIENTS: Final = "DELETE FROM patient_studies WHERE patient_id = ? AND studies = 0"
 READ_STUDY: Final = f"SELECT {_STUDY_LIST} FROM study WHERE study_instance_uid = ?"
 ADD_STUDY: Final = f"""
     INSERT INTO study ({_STUDY_LIST}) VALUES ({_marks(len(STUDY_COLUMNS))})
@@ -653,7 +669,9 @@ class SqliteIndex:
             found = connection.execute(READ_STUDIES, (_array(study_instance_uids),)).fetchall()
         return {values[0]: _study_row(values) for values in found}
 
-    def fold_study(self, row: StudyRow, *, expected_version: int) -> bool:
+    def fold_study(
+        self, row: StudyRow, *, expected_version: int, moved: CountsMove | None = None
+    ) -> bool:
         """Replace a study row if its version is still the expected one; 0 means no row."""
         with self._database.writing() as connection:
             found = connection.execute(READ_STUDY, (row.study_instance_uid,)).fetchone()
@@ -666,7 +684,22 @@ class SqliteIndex:
             else:
                 connection.execute(REPLACE_STUDY, (*values, uid))
             _move_search(connection, uid, None if old is None else old.search_keys, row.search_keys)
+            if moved is not None:
+                _move_counts(connection, moved)
             return True
+
+    def count_archive(self) -> ArchiveCounts:
+        """Give the counts."""
+        with self._database.reading() as connection:
+            found = connection.execute(READ_COUNTS).fetchone()
+        patients, studies, series, instances, total_bytes = found
+        return ArchiveCounts(
+            patients=patients,
+            studies=studies,
+            series=series,
+            instances=instances,
+            total_bytes=total_bytes,
+        )
 
     # search
 
@@ -997,6 +1030,18 @@ def _create_study(connection: sqlite3.Connection, row: StudyRow, *, version: int
         _move_search(connection, row.study_instance_uid, None, row.search_keys)
 
 
+def _move_counts(connection: sqlite3.Connection, moved: CountsMove) -> None:
+    patients = 0
+    for patient_id, more in moved.studies.items():
+        (studies,) = connection.execute(MOVE_PATIENT, (patient_id, more)).fetchone()
+        patients += (studies > 0) - (studies - more > 0)
+        connection.execute(FORGET_PATIENTS, (patient_id,))
+    more = sum(moved.studies.values())
+    connection.execute(
+        MOVE_COUNTS, (patients, more, moved.series, moved.instances, moved.total_bytes)
+    )
+
+
 def _study_values(row: StudyRow) -> tuple[object, ...]:
     return (
         row.study_instance_uid,
@@ -1005,6 +1050,7 @@ def _study_values(row: StudyRow) -> tuple[object, ...]:
         row.instance_count,
         row.attributes,
         row.answer,
+        row.counted_bytes,
         *_search_key_values(row.search_keys),
     )
 
@@ -1016,7 +1062,7 @@ def _search_key_values(keys: SearchKeys | None) -> tuple[str | None, ...]:
 
 
 def _study_row(values: Any) -> StudyRow:
-    uid, version, series_count, instance_count, attributes, answer, *search_keys = values
+    uid, version, series_count, instance_count, attributes, answer, counted, *search_keys = values
     return StudyRow(
         study_instance_uid=uid,
         version=version,
@@ -1024,6 +1070,7 @@ def _study_row(values: Any) -> StudyRow:
         instance_count=instance_count,
         attributes=attributes,
         answer=answer,
+        counted_bytes=counted,
         search_keys=_search_keys(*search_keys),
     )
 

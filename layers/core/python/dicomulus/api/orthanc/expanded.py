@@ -196,7 +196,9 @@ class Expanded:
         document = self.archive.documents.read_rows([resource]).get(resource)
         metadata = document.metadata if document else {}
         told = {
-            name: metadata[number].value for name, number in _OF_DOCUMENT.items() if number in metadata
+            name: metadata[number].value
+            for name, number in _OF_DOCUMENT.items()
+            if number in metadata
         }
         return {
             "ID": orthanc_id(patient_id, resource),

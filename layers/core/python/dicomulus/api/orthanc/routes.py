@@ -49,7 +49,7 @@ from dicomulus.api.orthanc.labels import LABEL_ROUTES
 from dicomulus.api.orthanc.lists import children, list_of, parent, single
 from dicomulus.api.orthanc.metadata import METADATA_ROUTES
 from dicomulus.api.orthanc.not_offered import not_offered
-from dicomulus.api.orthanc.statistics import resource_statistics
+from dicomulus.api.orthanc.statistics import resource_statistics, statistics
 from dicomulus.api.orthanc.system import is_protected, nothing, now, now_local, system
 from dicomulus.api.orthanc.tags import (
     content_below,
@@ -74,6 +74,7 @@ _RESOURCE: Final = "/{level}/{id}"
 ORTHANC_ROUTES: Final = (
     # The archive.
     Route("GET", "/system", system),
+    Route("GET", "/statistics", statistics),
     Route("GET", "/tools/now", now),
     Route("GET", "/tools/now-local", now_local),
     *(

@@ -26,6 +26,21 @@ def sizes(size_bytes: int, *, prefix: str) -> dict[str, str | int]:
     return {f"{prefix}Size": str(size_bytes), f"{prefix}SizeMB": size_bytes // _MEGABYTE}
 
 
+def statistics(archive: Archive, _: Request, __: Mapping[str, str]) -> Response:
+    """Answer ``GET /statistics``: the whole archive, as of the last fold of each study."""
+    counts = archive.index.count_archive()
+    return json_response(
+        {
+            "CountInstances": counts.instances,
+            "CountPatients": counts.patients,
+            "CountSeries": counts.series,
+            "CountStudies": counts.studies,
+            **sizes(counts.total_bytes, prefix="TotalDisk"),
+            **sizes(counts.total_bytes, prefix="TotalUncompressed"),
+        }
+    )
+
+
 def resource_statistics(level: Level) -> Handler:
     """Make what answers ``GET /{level}s/{id}/statistics``."""
 

@@ -1,0 +1,155 @@
+"""The counts of the archive are those of its rows, whatever dies between two writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dicomulus.ports import ArchiveCounts
+from dicomulus.services.counts import counted, counts_move
+from tests.support.archives import small_archive
+from tests.support.builders import series_of, series_row, study_row
+from tests.support.crashing import Crashes
+from tests.support.datasets import ct_instance
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.archives import Small
+
+
+def instance(study: str, number: int = 1, *, patient_id: str = "P1") -> bytes:
+    return ct_instance(
+        patient_id=patient_id,
+        study_instance_uid=study,
+        series_instance_uid=f"{study}.1",
+        sop_instance_uid=f"{study}.1.{number}",
+    )
+
+
+THREE = {
+    "a": instance("1"),
+    "b": instance("1", 2),
+    "c": instance("2"),
+    "d": instance("3", patient_id=""),
+}
+
+
+def expected(small: Small) -> ArchiveCounts:
+    """What the rows themselves add up to."""
+    series = [
+        row
+        for uid in ("1", "2", "3")
+        for row in small.index.query_series(uid)
+        if row.instance_count
+    ]
+    studies = {row.series.study_instance_uid for row in series}
+    patients = {small.index.get_studies([uid])[uid].answer.count(b"P1") for uid in studies}
+    return ArchiveCounts(
+        patients=len(patients),
+        studies=len(studies),
+        series=len(series),
+        instances=sum(row.instance_count for row in series),
+        total_bytes=sum(row.total_size for row in series),
+    )
+
+
+def test_what_arrives_is_counted_and_what_goes_is_not(tmp_path: Path) -> None:
+    small = small_archive(tmp_path, orthanc_path="/orthanc")
+    small.take(THREE)
+    small.compact()
+    counts = small.index.count_archive()
+    assert counts == expected(small)
+    assert (counts.patients, counts.studies, counts.instances) == (2, 3, 4)
+    small.storage.delete("a")
+    small.storage.delete("d")
+    small.look_at(["a", "d"])
+    small.compact()
+    counts = small.index.count_archive()
+    assert counts == expected(small)
+    assert (counts.patients, counts.studies, counts.instances) == (1, 2, 2)
+
+
+def test_folding_again_counts_nothing_twice(tmp_path: Path) -> None:
+    small = small_archive(tmp_path, orthanc_path="/orthanc")
+    small.take(THREE)
+    small.compact()
+    before = small.index.count_archive()
+    for uid in ("1", "2", "3"):
+        small.archive.compaction.fold_study(uid)
+    assert small.index.count_archive() == before
+
+
+def test_counts_survive_a_death_before_any_call(tmp_path: Path) -> None:
+    crashes = Crashes()
+    for calls in range(200):
+        folder = tmp_path / str(calls)
+        folder.mkdir()
+        small = small_archive(folder, index=crashes.around, orthanc_path="/orthanc")
+        small.take(THREE)
+        is_finished = crashes.is_finished(small.compact, calls=calls)
+        small.compact()
+        assert small.index.count_archive() == expected(small)
+        small.index.close()
+        if is_finished:
+            return
+    pytest.fail("it never came to its end")
+
+
+def test_nothing_is_counted_while_the_api_is_off(tmp_path: Path) -> None:
+    small = small_archive(tmp_path)
+    small.take(THREE)
+    small.compact()
+    assert small.index.count_archive() == ArchiveCounts()
+    assert small.index.get_studies(["1"])["1"].counted_bytes is None
+
+
+def test_what_was_counted_once_stays_counted_when_the_api_is_off(tmp_path: Path) -> None:
+    first = small_archive(tmp_path, orthanc_path="/orthanc")
+    first.take(THREE)
+    first.compact()
+    second = small_archive(tmp_path)
+    second.storage.put("a", THREE["a"])
+    second.take({"e": instance("1", 3)})
+    second.compact()
+    assert second.index.count_archive() == expected(second)
+
+
+def test_studies_of_an_index_that_was_built_without_are_counted_later(tmp_path: Path) -> None:
+    first = small_archive(tmp_path)
+    first.take(THREE)
+    first.compact()
+    second = small_archive(tmp_path, orthanc_path="/orthanc")
+    for _ in range(2):
+        for uid in ("1", "2", "3", "4"):
+            second.archive.compaction.count_study(uid)
+    assert second.index.count_archive() == expected(second)
+
+
+def test_the_archive_tells_how_much_there_is(tmp_path: Path) -> None:
+    small = small_archive(tmp_path, orthanc_path="/orthanc")
+    small.take(THREE)
+    small.compact()
+    size = small.index.count_archive().total_bytes
+    calls = small.ledger.of(lambda: small.orthanc("/statistics"))[1]
+    assert [call.operation for call in calls] == ["count_archive"]
+    assert small.orthanc_json("/statistics") == {
+        "CountInstances": 4,
+        "CountPatients": 2,
+        "CountSeries": 3,
+        "CountStudies": 3,
+        "TotalDiskSize": str(size),
+        "TotalDiskSizeMB": 0,
+        "TotalUncompressedSize": str(size),
+        "TotalUncompressedSizeMB": 0,
+    }
+
+
+def test_a_fold_that_changes_nothing_of_the_counts_moves_none() -> None:
+    row = counted(study_row(answer=b"{}"), [series_row(series_of())])
+    assert counts_move(row, row) is None
+    assert counts_move(None, study_row()) is None
+    moved = counts_move(None, row)
+    assert moved is not None
+    assert moved.studies == {"": 1}
