@@ -269,7 +269,7 @@ def test_resources_are_downloaded(client: Orthanc, tmp_path: Path) -> None:
         resource.download(buffer)
         names = zipfile.ZipFile(buffer).namelist()
         assert sorted(names) == sorted(zipfile.ZipFile(io.BytesIO(resource.get_zip())).namelist())
-        assert all(name.startswith("Pat-1 Doe 1/A-0001 Thorax") for name in names)
+        assert all(name.startswith("Pat1 Doe 1/A0001 Thorax") for name in names)
 
 
 # --- what changes ---------------------------------------------------------------------------------

@@ -77,11 +77,11 @@ def test_files_lie_below_patient_study_and_series_as_they_are_stored(
 ) -> None:
     response = small.orthanc(f"/patients/{stored['1']['ParentPatient']}/archive")
     assert unzipped(response) == {
-        "P-0001 Doe Jane/A-0001 Thorax/CT Axial 5 mm/CT000000.dcm": FILES["1"],
-        "P-0001 Doe Jane/A-0001 Thorax/CT Axial 5 mm/CT000001.dcm": FILES["2"],
-        "P-0001 Doe Jane/A-0001 ..a bc/M/M0000000.dcm": FILES["3"],
+        "P0001 Doe Jane/A0001 Thorax/CT Axial 5 mm/CT000000.dcm": FILES["1"],
+        "P0001 Doe Jane/A0001 Thorax/CT Axial 5 mm/CT000001.dcm": FILES["2"],
+        "P0001 Doe Jane/A0001 ..a bc/M/M0000000.dcm": FILES["3"],
     }
-    name = f'attachment; filename="{stored["1"]["ParentPatient"]}.zip"'
+    name = f'filename="{stored["1"]["ParentPatient"]}.zip"'
     assert response.header("Content-Disposition") == name
     assert response.content_length is not None
 
@@ -132,13 +132,13 @@ def test_an_archive_of_several_resources_has_each_file_once(
             "/tools/create-archive", method="POST", body=json.dumps(body).encode()
         )
         assert sorted(unzipped(response).values()) == sorted(FILES[name] for name in "124")
-        assert response.header("Content-Disposition") == 'attachment; filename="Archive.zip"'
+        assert response.header("Content-Disposition") == 'filename="Archive.zip"'
     response = small.orthanc(f"/tools/create-archive?resources={','.join(named)}")
     assert len(unzipped(response)) == 3
     several = json.dumps({"Resources": named, "Filename": 'a"b.zip'}).encode()
     response = small.orthanc("/tools/create-media", method="POST", body=several)
     assert "DICOMDIR" in unzipped(response)
-    assert response.header("Content-Disposition") == 'attachment; filename="a_b.zip"'
+    assert response.header("Content-Disposition") == 'filename="a_b.zip"'
 
 
 def test_an_archive_of_nothing_is_empty(small: Small) -> None:

@@ -10,7 +10,12 @@ import pytest
 from dicomulus.api.routes import answer
 from dicomulus.dicom.orthanc_id import identifiers_of, orthanc_id
 from dicomulus.dicom.resource import InstanceResource, PatientResource, Resource
-from dicomulus.errors import InvalidBodyError, InvalidQueryError, SearchTooBroadError
+from dicomulus.errors import (
+    InvalidBodyError,
+    InvalidQueryError,
+    MetadataNotFoundError,
+    SearchTooBroadError,
+)
 from dicomulus.wire.message import Request
 from tests.support.archives import body_of, small_archive
 from tests.support.datasets import ct_instance
@@ -226,6 +231,9 @@ def test_resources_are_told_whole_or_in_part(small: Small) -> None:
         small, "/tools/find", body | {"ResponseContent": ["MainDicomTags", "Parent", "Children"]}
     )
     assert set(part) == {"ID", "Type", "MainDicomTags", "ParentStudy", "Instances"}
+    (part,) = ask(small, "/tools/find", body | {"ResponseContent": ["Metadata"]})
+    path = f"/series/{whole['ID']}/metadata?expand"
+    assert part["Metadata"] == small.orthanc_json(path)
 
 
 @pytest.mark.parametrize(
@@ -241,6 +249,10 @@ def test_resources_are_told_whole_or_in_part(small: Small) -> None:
         {"Level": "Study", "Query": []},
         {"Level": "Study", "Query": {"PatientID": 5}},
         {"Level": "Study", "Query": {}, "CaseSensitive": 1},
+        {"Level": "Study", "Query": {}, "Expand": "x"},
+        {"Level": "Study", "Query": {}, "Full": 1, "Expand": True},
+        {"Level": "Study", "Query": {}, "MetadataQuery": []},
+        {"Level": "Study", "Query": {}, "MetadataQuery": {"1024": 5}},
         {"Level": "Study", "Query": {}, "Limit": -1},
         {"Level": "Study", "Query": {}, "Limit": "1"},
         {"Level": "Study", "Query": {}, "Since": True},
@@ -293,7 +305,11 @@ def test_what_takes_too_long_is_refused_and_not_cut_off(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """Studies 1 to 3 with labels "1" to their number, and some on other levels."""
-    made = small_archive(tmp_path_factory.mktemp("labels"), orthanc_path="/orthanc")
+    made = small_archive(
+        tmp_path_factory.mktemp("labels"),
+        orthanc_path="/orthanc",
+        metadata_names=("my-note=1030",),
+    )
     made.take({name: content(name) for name in FILES})
     made.compact()
     for number in range(1, 4):
@@ -302,11 +318,18 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Small:
     put_label(made, PatientResource("Pat-1"), "p")
     put_label(made, PatientResource(""), "p")
     put_label(made, InstanceResource("1.1", "1.1.1", "1.1.1.2"), "i")
+    put_metadata(made, "1.1", 1030, "Good")
+    put_metadata(made, "1.2", 1030, "boo")
+    put_metadata(made, InstanceResource("1.2", "1.2.1", "1.2.1.1"), 1031, "i")
     return made
 
 
 def put_label(small: Small, resource: Resource, label: str) -> None:
     small.archive.documents.update(resource, lambda document: document.with_label(label))
+
+
+def put_metadata(small: Small, resource: Resource, number: int, value: str) -> None:
+    small.archive.documents.update(resource, lambda document: document.with_metadata(number, value))
 
 
 @pytest.mark.parametrize(
@@ -346,6 +369,27 @@ def test_resources_are_found_by_their_labels(
     assert ask(labelled, "/tools/count-resources", body) == {"Count": len(expected)}
 
 
+@pytest.mark.parametrize(
+    ("level", "query", "expected"),
+    [
+        ("Study", {"1030": "good"}, {"1"}),
+        ("Study", {"my-note": "*OO*"}, {"1", "2"}),
+        ("Study", {"my-note": "good\\boo"}, {"1", "2"}),
+        ("Study", {"my-note": "good", "1031": "x"}, set()),
+        ("Study", {"my-note": ""}, {"1", "2", "3", "4"}),
+        ("Series", {"my-note": "good"}, set()),
+        ("Instance", {"TransferSyntax": "1.2.840.10008.1.2.1", "1031": "i"}, {"2.1.1"}),
+    ],
+)
+def test_resources_are_found_by_their_metadata(
+    labelled: Small, level: str, query: dict[str, str], expected: set[str]
+) -> None:
+    more = {"Level": level, "Query": {}, "MetadataQuery": query}
+    assert {NAMES[each] for each in ask(labelled, "/tools/find", more)} == expected
+    with pytest.raises(MetadataNotFoundError):
+        ask(labelled, "/tools/find", more | {"MetadataQuery": {"nothing": "x"}})
+
+
 # --- lookup and bulk content ----------------------------------------------------------------------
 
 
@@ -382,7 +426,10 @@ def test_many_resources_are_described_at_once(small: Small) -> None:
         ("Instance", "2.1.1"),
         ("Patient", "PAT-2"),
     ]
-    assert told[0] == small.orthanc_json(f"/studies/{ids['1']}")
+    metadata = {"Metadata": small.orthanc_json(f"/studies/{ids['1']}/metadata?expand")}
+    assert told[0] == small.orthanc_json(f"/studies/{ids['1']}") | metadata
+    (told,) = ask(small, "/tools/bulk-content", {"Resources": [ids["1"]], "Metadata": False})
+    assert "Metadata" not in told
     for level, expected in {
         "Patient": ["Pat-1", "PAT-2"],
         "Study": ["1", "2"],

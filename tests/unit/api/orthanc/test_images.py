@@ -62,12 +62,12 @@ def test_a_file_is_given_as_it_is_stored_under_its_identifier(small: Small) -> N
     response = small.orthanc(f"{path}/file")
     assert body_of(response) == content
     assert response.header("Content-Type") == "application/dicom"
-    name = f'attachment; filename="{path.split("/")[-1]}.dcm"'
+    name = f'filename="{path.split("/")[-1]}.dcm"'
     assert response.header("Content-Disposition") == name
     part = small.orthanc(f"{path}/file", Range="bytes=128-131")
     assert (part.status, body_of(part)) == (206, b"DICM")
     named = small.orthanc(f"{path}/file?filename=x%22%0d.dcm")
-    assert named.header("Content-Disposition") == 'attachment; filename="x__.dcm"'
+    assert named.header("Content-Disposition") == 'filename="x__.dcm"'
 
 
 def test_a_file_is_transcoded_when_asked_for(small: Small, image: str) -> None:
@@ -75,6 +75,15 @@ def test_a_file_is_transcoded_when_asked_for(small: Small, image: str) -> None:
     assert dcmread(BytesIO(content)).file_meta.TransferSyntaxUID == RLE
     with pytest.raises(NotAcceptableError):
         small.orthanc(f"{image}/file?transcode=1.2.3")
+
+
+def test_a_file_may_come_as_its_metadata(small: Small, image: str) -> None:
+    as_json = small.orthanc(f"{image}/file", Accept="application/dicom+json")
+    assert as_json.header("Content-Type") == "application/dicom+json"
+    assert json.loads(body_of(as_json))["00100020"] == {"vr": "LO", "Value": ["P-0001"]}
+    as_xml = small.orthanc(f"{image}/file", Accept="application/dicom+xml")
+    assert as_xml.header("Content-Type") == "application/dicom+xml"
+    assert b'keyword="PatientID"' in body_of(as_xml)
 
 
 def test_frames_are_counted_from_0(small: Small, image: str) -> None:
@@ -95,16 +104,18 @@ def test_compressed_frames_come_as_they_are(small: Small) -> None:
     assert small.orthanc(f"{path}/frames/0/raw").header("Content-Type") == "image/jpeg"
 
 
-@pytest.mark.parametrize("name", ["raw", "raw.gz"])
-def test_a_raw_frame_behind_the_last_is_a_bad_request(small: Small, image: str, name: str) -> None:
-    """As in Orthanc, of which every other use of such a frame is not found."""
+@pytest.mark.parametrize("name", ["raw", "raw.gz", "matlab"])
+def test_some_uses_of_a_frame_behind_the_last_are_bad_requests(
+    small: Small, image: str, name: str
+) -> None:
+    """As in Orthanc; others are not found."""
     with pytest.raises(InvalidResourceError):
         small.orthanc(f"{image}/frames/2/{name}")
     with pytest.raises(RouteNotFoundError):
         small.orthanc(f"{image}/frames/x/{name}")
 
 
-@pytest.mark.parametrize("name", ["preview", "image-uint8", "rendered", "matlab", "numpy"])
+@pytest.mark.parametrize("name", ["preview", "image-uint8", "rendered", "numpy"])
 def test_an_image_of_a_frame_behind_the_last_is_not_found(
     small: Small, image: str, name: str
 ) -> None:
@@ -179,7 +190,7 @@ def test_colours_are_shown_as_they_are_and_have_no_grey_values(small: Small) -> 
     assert np.array_equal(pixels_of(small.orthanc(f"{path}/preview")), colours)
     with pytest.raises(UnsupportedMediaTypeError):
         small.orthanc(f"{path}/image-uint8")
-    assert body_of(small.orthanc(f"{path}/matlab")).startswith(b"cat(3, double([ ")
+    assert body_of(small.orthanc(f"{path}/matlab")).startswith(b"double(permute(reshape([ ")
     assert np.array_equal(np.load(BytesIO(body_of(small.orthanc(f"{path}/numpy")))), colours[None])
 
 

@@ -93,14 +93,13 @@ def _pam(values: Pixels) -> bytes:
 def matlab_text(pixels: Pixels) -> str:
     """Write values as a matrix that Octave and Matlab read with ``eval``."""
     if pixels.ndim == 3:
-        planes = (_matrix(pixels[:, :, plane]) for plane in range(pixels.shape[2]))
-        return f"cat({pixels.ndim}, {', '.join(planes)})"
-    return _matrix(pixels)
-
-
-def _matrix(pixels: Pixels) -> str:
-    rows = (" ".join(map(str, row)) for row in pixels.tolist())
-    return f"double([ {' ; '.join(rows)} ])"
+        rows, columns, samples = pixels.shape
+        values = " ".join(map(str, pixels.ravel().tolist()))
+        # Their arrays run along the first dimension, these along the last.
+        reshaped = f"reshape([ {values} ], [ {samples} {columns} {rows} ])"
+        return f"double(permute({reshaped}, [ 3 2 1 ]))"
+    lines = (" ".join(map(str, row)) for row in pixels.tolist())
+    return f"double([ {' ; '.join(lines)} ])"
 
 
 def numpy_file(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 from dicomulus.dicom.json_model import text_of
 from dicomulus.dicom.json_stream import parse_data_set
 from dicomulus.dicom.matching import joined_text
+from dicomulus.services.hierarchy import arrival
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dicomulus.dicom.resource import SeriesResource
     from dicomulus.ports import HeldObject, Index
@@ -34,8 +35,16 @@ _MAX_LENGTH: Final = 120
 """Characters of a folder's name."""
 
 _SPACES: Final = re.compile(r"[\s^]+", re.ASCII)
-_UNUSED: Final = re.compile(r"[^0-9A-Za-z._ -]+", re.ASCII)
+_UNUSED: Final = re.compile(r"[^0-9A-Za-z._ ]+", re.ASCII)
 _ONLY_DOTS: Final = re.compile(r"\.+")
+
+
+def in_order_of_arrival(files: Iterable[HeldObject]) -> list[HeldObject]:
+    """Give files series by series, in each as they arrived: so they have their numbers."""
+    by_series: dict[SeriesResource, list[HeldObject]] = {}
+    for each in files:
+        by_series.setdefault(each.instance.series, []).append(each)
+    return [each for group in by_series.values() for each in sorted(group, key=arrival)]
 
 
 def archive_names(index: Index, files: Sequence[HeldObject]) -> list[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dicomulus.dicom.main_tags import MainTags
     from dicomulus.dicom.resource import Resource
-    from dicomulus.ports import Index
+    from dicomulus.ports import HeldObject, Index
     from dicomulus.services.fragments import FragmentReader
 
 Known: TypeAlias = "tuple[PatientResource | StudyRow | SeriesRow | InstanceRow, str]"
@@ -33,7 +33,7 @@ def object_uuid(row: InstanceRow) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{row.object_key}\0{row.object_etag}"))
 
 
-def arrival(row: InstanceRow) -> tuple[int, bool, int, str]:
+def arrival(row: HeldObject) -> tuple[int, bool, int, str]:
     """Give what instances are put in order by: when they arrived, then their numbers."""
     number = row.instance_number
     uid = row.instance.sop_instance_uid

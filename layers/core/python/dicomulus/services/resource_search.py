@@ -15,6 +15,7 @@ from dicomulus.dicom import query as resources
 from dicomulus.dicom.attributes import SERIES_RETURN
 from dicomulus.dicom.main_tags import BUILT_IN
 from dicomulus.dicom.matching import MatchKey, Semantics, filter_of, has_wildcard, values_of
+from dicomulus.dicom.metadata_names import USER_NUMBERS
 from dicomulus.dicom.orthanc_id import Level, level_of, patient_of
 from dicomulus.dicom.query import OrderKey, Query, home_of
 from dicomulus.dicom.resource import InstanceResource, PatientResource, SeriesResource
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from dicomulus.ports import Index
     from dicomulus.services.documents import Documents
     from dicomulus.services.fragments import FragmentReader
-    from dicomulus.services.resource_document import ResourceDocument
+    from dicomulus.services.resource_document import MetadataEntry, ResourceDocument
     from dicomulus.services.search import Search
     from dicomulus.services.search_match import Match
 
@@ -92,9 +93,14 @@ class ResourceSearch:
         *,
         fragments: FragmentReader,
         documents: Documents,
+        metadata_of: Callable[[Resource], Mapping[int, MetadataEntry]],
         tags: MainTags = BUILT_IN,
     ) -> None:
-        """Find them as DICOMweb does, and by what their documents tell."""
+        """Find them as DICOMweb does, and by what their documents tell.
+
+        ``metadata_of`` gives all metadata of a resource, those included that rows tell.
+        """
+        self._metadata_of = metadata_of
         self._index = index
         self._search = search
         self._fragments = fragments
@@ -244,8 +250,16 @@ class ResourceSearch:
                 document = documents.get(each[0])
                 if by_labels and not _has_labels(asked, document):
                     continue
-                if all(_has_metadata(document, number, test) for number, test in metadata):
+                told = self._metadata(each[0], document, numbers=asked.metadata)
+                if all(_has_metadata(told, number, test) for number, test in metadata):
                     yield each
+
+    def _metadata(
+        self, resource: Resource, document: ResourceDocument | None, *, numbers: Iterable[int]
+    ) -> Mapping[int, MetadataEntry]:
+        if any(number not in USER_NUMBERS for number in numbers):
+            return self._metadata_of(resource)
+        return document.metadata if document else {}
 
 
 @dataclass(slots=True)
@@ -350,8 +364,8 @@ def _has_labels(asked: ResourceQuery, document: ResourceDocument | None) -> bool
     return bool(labels & wanted) if asked.labels_constraint == "Any" else wanted <= labels
 
 
-def _has_metadata(document: ResourceDocument | None, number: int, test: Filter) -> bool:
-    entry = document.metadata.get(number) if document else None
+def _has_metadata(told: Mapping[int, MetadataEntry], number: int, test: Filter) -> bool:
+    entry = told.get(number)
     if entry is None:
         return False
     return test({METADATA_TAG: {"vr": "UC", "Value": [entry.value]}})

@@ -18,7 +18,7 @@ from dicomulus.errors import (
     NotAcceptableError,
     NotOfferedError,
 )
-from dicomulus.services.archive_names import archive_names, media_ids
+from dicomulus.services.archive_names import archive_names, in_order_of_arrival, media_ids
 from dicomulus.services.file_set import DICOMDIR
 from dicomulus.services.identifiers import studies_of
 from dicomulus.wire.message import Response
@@ -183,7 +183,7 @@ def _files(
     for resource in resources:
         for each in _files_of(archive, resource, has_rows=has_rows):
             found.setdefault(each.instance, each)
-    return list(found.values())
+    return in_order_of_arrival(found.values())
 
 
 def _files_of(archive: Archive, resource: Resource, *, has_rows: bool) -> Iterator[HeldObject]:

@@ -1,4 +1,7 @@
-"""What a client is to call what it is given (RFC 6266)."""
+"""What a client is to call what it is given.
+
+The header has no type, as RFC 6266 would have it, since Orthanc's has none.
+"""
 
 from __future__ import annotations
 
@@ -14,4 +17,4 @@ MAX_LENGTH: Final = 200
 def content_disposition(file_name: str) -> tuple[str, str]:
     """Give the header that has a client save the answer under a name."""
     name = _UNUSED.sub("_", file_name)[:MAX_LENGTH]
-    return "Content-Disposition", f'attachment; filename="{name}"'
+    return "Content-Disposition", f'filename="{name}"'

@@ -22,6 +22,7 @@ from dicomulus.dicom.matching import (
     predicate,
     uid_list,
 )
+from dicomulus.dicom.metadata_names import metadata_names
 from dicomulus.dicom.orthanc_id import Level, level_of, orthanc_id
 from dicomulus.dicom.orthanc_tags import TagFormat, parse_tag
 from dicomulus.dicom.query import MAX_VALUE_LENGTH, OrderKey
@@ -29,6 +30,7 @@ from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.errors import IdentifierNotFoundError, InvalidBodyError, InvalidQueryError
 from dicomulus.services.hierarchy import resource_of_row
 from dicomulus.services.resource_search import (
+    METADATA_TAG,
     LabelsConstraint,
     ResourceQuery,
     ResourceSearch,
@@ -63,6 +65,7 @@ _ALWAYS_TOLD: Final = ("ID", "Type", "RequestedTags")
 _TOLD: Final = {
     "MainDicomTags": ("MainDicomTags", "PatientMainDicomTags"),
     "RequestedTags": (),
+    "Metadata": ("Metadata",),
     "Status": ("Status",),
     "Parent": ("ParentPatient", "ParentStudy", "ParentSeries"),
     "Children": ("Studies", "Series", "Instances"),
@@ -87,7 +90,7 @@ def find_resources(archive: Archive, request: Request, _: Mapping[str, str]) -> 
     if told == ():
         return json_response([orthanc_id(patient_id, of) for of, patient_id in found])
     described = Expanded(archive, _tag_format(body), _requested(body))
-    return json_response(list(_described(described, found, told)))
+    return json_response(list(_described(described, found, told, "Metadata" in (told or ()))))
 
 
 def count_resources(archive: Archive, request: Request, _: Mapping[str, str]) -> Response:
@@ -113,10 +116,12 @@ def describe_resources(archive: Archive, request: Request, _: Mapping[str, str])
     named = string_list(body.get("Resources"), "Resources")
     found = [of for name in named if (of := find_any(archive, name)) is not None]
     described = Expanded(archive, _tag_format(body))
+    with_metadata = _truth(body, "Metadata", default=True)
     if "Level" in body:
         level = parse_level(body["Level"])
         found = list(_at_level(described, found, level))
-    return json_response(list(_described(described, ((of, "") for of in found), None)))
+    told = list(_described(described, ((of, "") for of in found), None, with_metadata))
+    return json_response(told)
 
 
 def _search(archive: Archive) -> ResourceSearch:
@@ -125,6 +130,7 @@ def _search(archive: Archive) -> ResourceSearch:
         archive.search,
         fragments=archive.fragments,
         documents=archive.documents,
+        metadata_of=archive.user_metadata.entries,
         tags=archive.tags,
     )
 
@@ -133,15 +139,26 @@ def _search(archive: Archive) -> ResourceSearch:
 
 
 def _described(
-    described: Expanded, found: Iterator[Found], told: tuple[str, ...] | None
+    described: Expanded,
+    found: Iterator[Found],
+    told: tuple[str, ...] | None,
+    with_metadata: bool,
 ) -> Iterator[Mapping[str, Any]]:
     """Describe resources, or tell some of what there is to tell; those that go meanwhile are out."""
     for of, _ in found:
         try:
             members = described.of(of)
+            if with_metadata:
+                members["Metadata"] = _metadata(described.archive, of)
         except IdentifierNotFoundError:
             continue
         yield members if told is None else {k: v for k, v in members.items() if k in told}
+
+
+def _metadata(archive: Archive, resource: Resource) -> dict[str, str]:
+    name_of = metadata_names(archive.settings.metadata_names).name_of
+    entries = archive.user_metadata.entries(resource)
+    return dict(sorted((name_of(number), entry.value) for number, entry in entries.items()))
 
 
 def _members(body: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -151,7 +168,7 @@ def _members(body: Mapping[str, Any]) -> tuple[str, ...] | None:
         InvalidBodyError: One of the parts is not known.
     """
     if "ResponseContent" not in body:
-        return None if body.get("Expand") is True else ()
+        return None if _truth(body, "Expand", default=False) else ()
     parts = string_list(body["ResponseContent"], "ResponseContent")
     unknown = [part for part in parts if part not in _TOLD]
     if unknown:
@@ -160,9 +177,16 @@ def _members(body: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def _tag_format(body: Mapping[str, Any]) -> TagFormat:
-    if body.get("Full") is True:
+    if _truth(body, "Full", default=False):
         return TagFormat.FULL
-    return TagFormat.SHORT if body.get("Short") is True else TagFormat.HUMAN
+    return TagFormat.SHORT if _truth(body, "Short", default=False) else TagFormat.HUMAN
+
+
+def _truth(body: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = body.get(name, default)
+    if not isinstance(value, bool):
+        raise InvalidBodyError(f"{name}: must be a Boolean")
+    return value
 
 
 def _requested(body: Mapping[str, Any]) -> tuple[str, ...]:
@@ -211,9 +235,6 @@ def _query(archive: Archive, body: Mapping[str, Any]) -> ResourceQuery | None:
     level = parse_level(body.get("Level"))
     if not isinstance(body.get("Query"), dict):
         raise InvalidBodyError("Query: must be a JSON object")
-    is_cased = body.get("CaseSensitive", False)
-    if not isinstance(is_cased, bool):
-        raise InvalidBodyError("CaseSensitive: must be a Boolean")
     keys = [_key(name, value) for name, value in body["Query"].items() if value != ""]
     constraint = body.get("LabelsConstraint", "All")
     if constraint not in get_args(LabelsConstraint):
@@ -221,10 +242,11 @@ def _query(archive: Archive, body: Mapping[str, Any]) -> ResourceQuery | None:
     asked = ResourceQuery(
         level=level,
         keys=tuple(key for key in keys if not key.is_universal),
-        is_cased=is_cased,
+        is_cased=_truth(body, "CaseSensitive", default=False),
         parent=_parent(archive, body),
         labels=tuple(string_list(body.get("Labels", []), "Labels")),
         labels_constraint=constraint,
+        metadata=dict(_metadata_keys(archive, body.get("MetadataQuery", {}))),
         order=tuple(_order(body.get("OrderBy", []))),
     )
     named = [name for name in _PARENTS if name in body]
@@ -247,6 +269,17 @@ def _key(name: str, value: object) -> MatchKey:
     if key.vr not in WILDCARD_VRS and has_wildcard(value) and not is_list:
         raise InvalidQueryError(tag, "takes no wildcards")
     return key
+
+
+def _metadata_keys(archive: Archive, told: object) -> Iterator[tuple[int, MatchKey]]:
+    if not isinstance(told, dict):
+        raise InvalidBodyError("MetadataQuery: must be a JSON object")
+    names = metadata_names(archive.settings.metadata_names)
+    for name, value in told.items():
+        if not isinstance(value, str):
+            raise InvalidBodyError("MetadataQuery: values must be strings")
+        if value:
+            yield names.number_of(name), MatchKey((METADATA_TAG,), "UC", value)
 
 
 def _sound_uids(value: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -12,6 +13,8 @@ from dicomulus.api.orthanc.disposition import content_disposition
 from dicomulus.api.orthanc.resources import resource_of_path
 from dicomulus.api.single import Single, check_length, entity_tag, single_response
 from dicomulus.api.transfer_syntax import number_of_frames
+from dicomulus.dicom.json_stream import parse_data_set
+from dicomulus.dicom.native_xml import native_xml
 from dicomulus.dicom.orthanc_id import Level
 from dicomulus.dicom.resource import InstanceResource
 from dicomulus.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
@@ -31,9 +34,12 @@ from dicomulus.imaging.parameters import (
     parse_quality,
     parse_window,
 )
+from dicomulus.metadata.base_url import resolve
 from dicomulus.services.render import DOCUMENT_MEDIA_TYPES, Rendition, has_frames
 from dicomulus.wire.media_types import (
     DICOM,
+    DICOM_JSON,
+    DICOM_XML,
     OCTET_STREAM,
     Offer,
     accept_of,
@@ -42,7 +48,7 @@ from dicomulus.wire.media_types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from dicomulus.ports import InstanceRow
     from dicomulus.services.archive import Archive
@@ -74,7 +80,13 @@ _IMAGES: Final = (Offer("image/png"), Offer("image/jpeg"), Offer(PAM))
 
 
 def instance_file(archive: Archive, request: Request, variables: Variables) -> Response:
-    """Answer ``GET /instances/{id}/file``: as it is stored, or in another transfer syntax."""
+    """Answer ``GET /instances/{id}/file``: as it is stored, in another transfer syntax, or as text.
+
+    As text it comes where nothing but one of DICOMweb's two forms of metadata is asked for.
+    """
+    accepted = (request.headers.get("Accept") or "").partition(";")[0].strip()
+    if accepted in (DICOM_JSON, DICOM_XML):
+        return _metadata(archive, request, variables, media_type=accepted)
     name = request.parameter("filename") or f"{variables['id']}.dcm"
     headers = (content_disposition(name),)
     syntax = request.parameter("transcode")
@@ -96,6 +108,15 @@ def instance_file(archive: Archive, request: Request, variables: Variables) -> R
     return archive.retrieve.of_current(_instance(archive, variables), give)
 
 
+def _metadata(
+    archive: Archive, request: Request, variables: Variables, *, media_type: str
+) -> Response:
+    row = archive.retrieve.instance_row(_instance(archive, variables))
+    text = resolve(archive.fragments.text(row), request.base_url)
+    content = text if media_type == DICOM_JSON else native_xml(parse_data_set(text))
+    return _answer(archive, content, media_type)
+
+
 def list_frames(archive: Archive, _request: Request, variables: Variables) -> Response:
     """Answer ``GET /instances/{id}/frames``: the numbers of the frames, from 0."""
     row = archive.retrieve.instance_row(_instance(archive, variables))
@@ -112,10 +133,8 @@ def raw_frame(archive: Archive, request: Request, variables: Variables) -> Respo
     number = _frame_number(variables)
 
     def give(row: InstanceRow) -> Response:
-        try:
+        with _bad_frames():
             frames = archive.retrieve.frames_of(row, [number])
-        except FrameNotFoundError as exc:
-            raise InvalidResourceError(str(exc)) from exc
         syntax = frames.transfer_syntax_uid
         is_native = syntax == EXPLICIT_VR_LITTLE_ENDIAN
         content_type = OCTET_STREAM if is_native else _type_of_frame(syntax)
@@ -123,6 +142,15 @@ def raw_frame(archive: Archive, request: Request, variables: Variables) -> Respo
         return single_response(archive, request, row, single)
 
     return archive.retrieve.of_current(_instance(archive, variables), give)
+
+
+@contextmanager
+def _bad_frames() -> Iterator[None]:
+    """Tell of a frame that there is not as Orthanc does of what it does not make images of."""
+    try:
+        yield
+    except FrameNotFoundError as exc:
+        raise InvalidResourceError(str(exc)) from exc
 
 
 def _type_of_frame(transfer_syntax_uid: str) -> str:
@@ -136,10 +164,8 @@ def raw_frame_gzip(archive: Archive, _request: Request, variables: Variables) ->
     number = _frame_number(variables)
 
     def give(row: InstanceRow) -> Response:
-        try:
+        with _bad_frames():
             frames = archive.retrieve.frames_of(row, [number])
-        except FrameNotFoundError as exc:
-            raise InvalidResourceError(str(exc)) from exc
         content = gzip.compress(b"".join(frames.contents[0].chunks), mtime=0)
         return _answer(archive, content, GZIP)
 
@@ -271,7 +297,8 @@ def matlab_matrix(archive: Archive, _request: Request, variables: Variables) -> 
     def give(row: InstanceRow) -> str:
         from dicomulus.imaging.stored_values import matlab_text
 
-        return matlab_text(archive.stored_values.frame(row, number))
+        with _bad_frames():
+            return matlab_text(archive.stored_values.frame(row, number))
 
     text = archive.retrieve.of_current(_instance(archive, variables), _of_image(give))
     check_length(archive, len(text))
