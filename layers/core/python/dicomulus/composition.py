@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from dicomulus.adapters.local.statistics import SqliteStatistics
     from dicomulus.ports import ChangeQueue, Index, ObjectStore, RunAll
     from dicomulus.services.announcements import Announcements
+    from dicomulus.services.attachments import Attachments
     from dicomulus.services.damage import Damages
     from dicomulus.services.derived import Derived
     from dicomulus.services.documents import Documents
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from dicomulus.services.reindex import Reindex
     from dicomulus.services.run_reports import RunReports
     from dicomulus.services.user_metadata import UserMetadata
+    from dicomulus.services.verify import Verify
     from dicomulus.settings import Settings
 
 T = TypeVar("T")
@@ -179,9 +181,15 @@ def compose(
 
         return RunReports(cache, run_all=run_all)
 
+    def make_verify() -> Verify:
+        from dicomulus.services.verify import Verify
+
+        return Verify(index, storage, damages=damages, clock_ms=clock, run_all=run_all, pace=pace)
+
+    verify = deferred(make_verify)
+
     def make_reconcile() -> Reconcile:
         from dicomulus.services.reconcile import Reconcile
-        from dicomulus.services.verify import Verify
 
         return Reconcile(
             index,
@@ -192,9 +200,7 @@ def compose(
             announcements=announcements,
             clock_ms=clock,
             run_all=run_all,
-            verify=Verify(
-                index, storage, damages=damages, clock_ms=clock, run_all=run_all, pace=pace
-            ),
+            verify=verify,
             # A folder is walked as slowly as its files are looked at.
             lists=bool(settings.storage_bucket),
         )
@@ -206,6 +212,9 @@ def compose(
         queue=queue,
         compaction=compaction,
         look_again=_look_again(ingest, queue, index_here=index_here),
+    )
+    attachments = deferred(
+        partial(_attachments, settings, storage, documents, retrieve, verify, at_rest, clock)
     )
     return Archive(
         settings=settings,
@@ -219,6 +228,7 @@ def compose(
             partial(_user_metadata, settings, index, storage, documents, retrieve.frame_tables)
         ),
         fragments=fragments,
+        attachments=attachments,
         ingest=ingest,
         compaction=compaction,
         stability=Stability(
@@ -295,6 +305,10 @@ def _check_names(settings: Settings) -> None:
         from dicomulus.dicom.metadata_names import metadata_names
 
         metadata_names(settings.metadata_names)
+    if settings.attachment_names:
+        from dicomulus.dicom.attachment_types import attachment_types
+
+        attachment_types(settings.attachment_names)
 
 
 def deferred(make: Callable[[], T]) -> T:
@@ -364,6 +378,32 @@ def _user_metadata(
         documents,
         system=SystemMetadata(index, storage, frame_tables=frame_tables),
         checks_revisions=settings.check_revisions,
+    )
+
+
+def _attachments(
+    settings: Settings,
+    storage: CompressedStore,
+    documents: Documents,
+    retrieve: Retrieve,
+    verify: Verify,
+    at_rest: AtRest,
+    clock: Callable[[], int],
+) -> Attachments:
+    from dicomulus.dicom.attachment_types import attachment_types
+    from dicomulus.services.attachments import Attachments
+
+    return Attachments(
+        storage,
+        documents,
+        retrieve=retrieve,
+        verify=verify,
+        stream_stored=storage.stream_stored,
+        types=attachment_types(settings.attachment_names),
+        compresses=settings.attachment_compression,
+        checks_revisions=settings.check_revisions,
+        clock_ms=clock,
+        forms=at_rest,
     )
 
 

@@ -57,6 +57,7 @@
     ├── RevisionMismatchError          a change is for another revision than there is
     ├── CorruptFragmentError           stored metadata fails its own checks
     ├── DamagedContentError            the content of an attachment is not what was put
+    ├── AttachmentDamagedError         a verification has found that of an attachment
     ├── CorruptObjectError             a compressed object fails its own checks
     ├── RemoteError                    what the command meets at the server that it talks to
     │   ├── RemoteUnavailableError     it cannot be reached, or stays unavailable
@@ -476,6 +477,12 @@ class CorruptObjectError(DicomulusError):
         super().__init__(message)
         self.etag = etag
         self.modified_ms = modified_ms
+
+
+class AttachmentDamagedError(DicomulusError):
+    """The attachment was verified, and is not what was put."""
+
+    code = "attachment-damaged"
 
 
 class RemoteError(DicomulusError):

@@ -193,7 +193,6 @@ class Settings:
     """Names of kinds of attachments: ``name=number``, or ``name=number:media/type``."""
     attachment_compression: bool = False
     """Whether attachments that are put are kept deflated."""
-
     check_revisions: bool = False
     """Refuse to replace or delete an attachment or metadata without If-Match."""
     metadata_names: tuple[str, ...] = ()

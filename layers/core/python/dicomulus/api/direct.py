@@ -26,14 +26,28 @@ def direct_response(
     Returns:
         The answer, or none where the object is to be sent from here.
     """
-    limit = archive.settings.max_direct_bytes
-    if not limit or row.object_size <= limit or not _can_follow(request, etag):
+    if archive.at_rest.is_compressed(row) and not _decodes(request):
         return None
-    is_compressed = archive.at_rest.is_compressed(row)
-    if is_compressed and not _decodes(request):
+    return direct_object(
+        archive, request, row.object_key, row.object_size, content_type=content_type, etag=etag
+    )
+
+
+def direct_object(
+    archive: Archive,
+    request: Request,
+    object_key: str,
+    object_size: int,
+    *,
+    content_type: str,
+    etag: str,
+) -> Response | None:
+    """Send a client to the object store for any object of a size; see ``direct_response``."""
+    limit = archive.settings.max_direct_bytes
+    if not limit or object_size <= limit or not _can_follow(request, etag):
         return None
     presigned = archive.storage.presigned_get(
-        row.object_key,
+        object_key,
         expires_seconds=archive.settings.presigned_seconds,
         content_type=content_type,
     )

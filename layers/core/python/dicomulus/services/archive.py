@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from dicomulus.dicom.main_tags import MainTags
     from dicomulus.ports import ChangeQueue, Index, ObjectStore
     from dicomulus.services.at_rest import AtRest
+    from dicomulus.services.attachments import Attachments
     from dicomulus.services.bulk_data import BulkData
     from dicomulus.services.changes import Changes
     from dicomulus.services.compaction import Compaction
@@ -49,6 +50,7 @@ class Archive:
     documents: Documents
     user_metadata: UserMetadata
     fragments: FragmentReader
+    attachments: Attachments
     ingest: Ingest
     compaction: Compaction
     stability: Stability

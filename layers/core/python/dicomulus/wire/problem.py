@@ -46,6 +46,8 @@ STATUS: Final[dict[type[DicomulusError], HTTPStatus]] = {
     errors.RevisionMismatchError: HTTPStatus.CONFLICT,
     errors.CorruptFragmentError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.DamagedContentError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    # As Orthanc tells it.
+    errors.AttachmentDamagedError: HTTPStatus.BAD_REQUEST,
     errors.CorruptObjectError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.ConfigurationError: HTTPStatus.INTERNAL_SERVER_ERROR,
     # Of the command alone: no request meets them.

@@ -18,6 +18,7 @@ from dicomulus.api.orthanc.archives import (
     study_archive,
     study_media,
 )
+from dicomulus.api.orthanc.attachments import attachment_routes
 from dicomulus.api.orthanc.changes import list_changes
 from dicomulus.api.orthanc.delete import (
     delete_instance,
@@ -169,6 +170,8 @@ ORTHANC_ROUTES: Final = (
     # Metadata and labels.
     *METADATA_ROUTES,
     *LABEL_ROUTES,
+    # Attachments.
+    *attachment_routes(),
     # What Orthanc has and this archive has not: last, since these take any level.
     Route("POST", _RESOURCE + "/anonymize", not_offered),
     Route("POST", _RESOURCE + "/modify", not_offered),
