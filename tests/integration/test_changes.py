@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.datasets import ct_instance, generated_study
+from tests.support.receiver import receiving
 from tests.support.serving import eventually, run_command, serving
 
 if TYPE_CHECKING:
@@ -144,3 +145,26 @@ def test_a_folder_that_was_never_indexed_has_no_log(scans: Path, tmp_path: Path)
     told = run_command("changes", scans, "--data-dir", tmp_path / "data")
     assert told.returncode == 2
     assert "has no index" in told.stderr
+
+
+def test_a_webhook_is_told_every_change_of_a_server_and_of_the_next(
+    scans: Path, tmp_path: Path
+) -> None:
+    data, log = tmp_path / "data", tmp_path / "log"
+    with receiving() as received:
+        received.statuses = [503]
+        hook = {**AGE, "DICOMULUS_WEBHOOK_URL": received.url, "DICOMULUS_WEBHOOK_SECRET": "s"}
+
+        def told() -> list[int]:
+            bodies = [json.loads(body) for _, body in received.requests]
+            return [each["sequence"] for body in bodies for each in body["changes"]]
+
+        with serving(scans, "--data-dir", data, log=log, **hook) as served:
+            eventually(lambda: len(set(told())) >= 12, "the webhook's changes")
+            kill(served)
+        with serving(scans, "--data-dir", data, log=log, **hook):
+            (scans / "another.dcm").write_bytes(ct_instance(patient_id="another"))
+            eventually(lambda: len(set(told())) >= 19, "the other study's changes")
+        assert sorted(set(told())) == list(range(1, 20))
+        assert all("Dicomulus-Signature" in headers for headers, _ in received.requests)
+        assert not any(b"another" in body for _, body in received.requests)

@@ -260,6 +260,28 @@ class ChangeContract:
         filled.flush_changes()
         assert filled.log_state().last == 10
 
+    # who is told
+
+    def test_a_cursor_begins_at_the_beginning_and_stays_where_it_was_moved(
+        self, index: Index
+    ) -> None:
+        assert index.claim_cursor("hook", "a", now_ms=0, until_ms=100) == 0
+        assert index.move_cursor("hook", "a", 7, until_ms=200)
+        assert index.claim_cursor("hook", "a", now_ms=150, until_ms=300) == 7
+        assert index.claim_cursor("other", "a", now_ms=150, until_ms=300) == 0
+
+    def test_one_has_a_cursor_at_a_time(self, index: Index) -> None:
+        index.claim_cursor("hook", "a", now_ms=0, until_ms=100)
+        assert index.claim_cursor("hook", "b", now_ms=100, until_ms=200) is None
+        assert not index.move_cursor("hook", "b", 9, until_ms=200)
+        assert index.claim_cursor("hook", "b", now_ms=101, until_ms=200) == 0
+        assert not index.move_cursor("hook", "a", 9, until_ms=300)
+        assert index.move_cursor("hook", "b", 3, until_ms=0)
+        assert index.claim_cursor("hook", "a", now_ms=1, until_ms=300) == 3
+
+    def test_a_cursor_of_nobody_is_not_moved(self, index: Index) -> None:
+        assert not index.move_cursor("hook", "a", 9, until_ms=200)
+
     # several at once
 
     def test_of_those_who_tell_the_same_at_once_one_does(self, index: Index) -> None:

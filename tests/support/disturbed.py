@@ -295,6 +295,14 @@ class DisturbedIndex:
     def log_state(self) -> LogState:
         return self._inner.log_state()
 
+    def claim_cursor(self, name: str, claim: str, *, now_ms: int, until_ms: int) -> int | None:
+        self._may_crash()
+        return self._inner.claim_cursor(name, claim, now_ms=now_ms, until_ms=until_ms)
+
+    def move_cursor(self, name: str, claim: str, sequence: int, *, until_ms: int) -> bool:
+        self._may_crash()
+        return self._inner.move_cursor(name, claim, sequence, until_ms=until_ms)
+
     # damage
 
     def note_damage(self, damage: Damage) -> Damage:

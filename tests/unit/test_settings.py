@@ -41,6 +41,7 @@ SPECIAL = {
     "orthanc_path": st.sampled_from(("", "/", "/orthanc/api")),
     "source_folder": plain.map(lambda name: f"/scans/{name}"),
     "public_base_url": st.sampled_from(("", "https://pacs.example/dicom-web")),
+    "webhook_url": st.sampled_from(("", "https://hooks.example/a?b=c", "http://[::1]:8080")),
 }
 
 
@@ -123,3 +124,11 @@ def test_what_makes_no_sense_is_refused_by_name(name: str, text: str) -> None:
 def test_the_source_is_no_data_folder() -> None:
     with pytest.raises(ConfigurationError, match="data_folder: /scans is the source itself"):
         Settings(source_folder="/scans", data_folder="/scans")
+
+
+@pytest.mark.parametrize(
+    "url", ["hooks.example/a", "ftp://hooks.example", "https://me@hooks.example/", "https://a/#b"]
+)
+def test_a_webhook_is_a_url_of_http(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="webhook_url"):
+        Settings(webhook_url=url)

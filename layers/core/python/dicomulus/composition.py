@@ -38,7 +38,7 @@ from dicomulus.wire.base_url import CANONICAL_LOOPBACK, Endpoint, base_url
 from dicomulus.wire.message import Headers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dicomulus.adapters.aws.redrive import Redrive
     from dicomulus.adapters.aws.runs import Runs
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from dicomulus.adapters.local.folder_store import FolderStore
     from dicomulus.adapters.local.sqlite_queue import SqliteQueue
     from dicomulus.adapters.local.statistics import SqliteStatistics
-    from dicomulus.ports import ChangeQueue, Index, ObjectStore, RunAll
+    from dicomulus.ports import ChangeQueue, ChangeTarget, Index, ObjectStore, RunAll
     from dicomulus.services.announcements import Announcements
     from dicomulus.services.attachments import Attachments
     from dicomulus.services.damage import Damages
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from dicomulus.services.documents import Documents
     from dicomulus.services.frame_tables import FrameTables
     from dicomulus.services.probe import Probe
+    from dicomulus.services.publishing import Publisher
     from dicomulus.services.reconcile import Reconcile
     from dicomulus.services.reindex import Reindex
     from dicomulus.services.run_reports import RunReports
@@ -492,6 +493,32 @@ def local_runtime(
         statistics=SqliteStatistics(index_path),
         follower_lock=FileLock(data / "follower.lock"),
     )
+
+
+def publisher(settings: Settings, index: Index) -> Publisher:
+    """Put together what tells those outside of changes, as the settings name them."""
+    from dicomulus.services.publishing import Publisher
+
+    return Publisher(index, tuple(_targets(settings)), clock_ms=clock_ms)
+
+
+def _targets(settings: Settings) -> Iterator[ChangeTarget]:
+    if settings.webhook_url:
+        from dicomulus.adapters.webhook import Webhook
+
+        yield Webhook(settings.webhook_url, secret=_webhook_secret(settings))
+    if settings.event_bus_name:
+        from dicomulus.adapters.aws.event_bus import EventBus
+
+        yield EventBus(settings.event_bus_name, attempts=settings.aws_attempts)
+
+
+def _webhook_secret(settings: Settings) -> Callable[[], str]:
+    if not settings.webhook_secret_arn:
+        return lambda: settings.webhook_secret
+    from dicomulus.adapters.aws.secrets import secret_text
+
+    return lambda: secret_text(settings.webhook_secret_arn)
 
 
 def has_events(folder: Path) -> bool:

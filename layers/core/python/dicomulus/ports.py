@@ -691,6 +691,22 @@ class Index(Protocol):
         """Say which log it is and where it ends (strong)."""
         ...
 
+    def claim_cursor(self, name: str, claim: str, *, now_ms: int, until_ms: int) -> int | None:
+        """Take the place from which somebody is told on, until a time, unless another has it.
+
+        Returns:
+            The last sequence that he was told, 0 for none; nothing while another has the place.
+        """
+        ...
+
+    def move_cursor(self, name: str, claim: str, sequence: int, *, until_ms: int) -> bool:
+        """Note up to where somebody was told, and have the place until another time.
+
+        Returns:
+            Whether the place was still that claim's, and it was noted.
+        """
+        ...
+
     # damage
     def note_damage(self, damage: Damage) -> Damage:
         """Keep that an object is damaged, in the place of what was kept of another generation of it.
@@ -788,6 +804,28 @@ class Index(Protocol):
 
     def find_identifier(self, orthanc_id: str) -> Resource | None:
         """Give what an identifier is of, whether or not that still exists (strong)."""
+        ...
+
+
+class ChangeTarget(Protocol):
+    """Somebody outside who is told of changes."""
+
+    @property
+    def name(self) -> str:
+        """What the place up to which he was told is called."""
+        ...
+
+    @property
+    def most(self) -> int:
+        """Most changes that are sent in one call."""
+        ...
+
+    def send(self, changes: Sequence[Change], *, log: str) -> None:
+        """Have him take changes of a log, in their order.
+
+        Raises:
+            UnavailableError: He has not taken all of them; those that he has may come again.
+        """
         ...
 
 

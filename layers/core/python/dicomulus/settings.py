@@ -38,6 +38,8 @@ _NOT_NEGATIVE: Final = ("jobs", "search_page_bytes", "delete_seconds")
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
+_WEBHOOK: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+(/[!-\"$-~]*)?")
+
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
 
@@ -198,6 +200,16 @@ class Settings:
     metadata_names: tuple[str, ...] = ()
     """Names of the users' own metadata: ``name=number``."""
 
+    # changes
+    webhook_url: str = ""
+    """URL to which all changes are sent; empty: none."""
+    webhook_secret: str = field(default="", repr=False)
+    """What these requests are signed with; empty: they are not signed."""
+    webhook_secret_arn: str = ""
+    """Secret of AWS Secrets Manager that is it, as text."""
+    event_bus_name: str = ""
+    """Event bus of EventBridge to which all changes are sent; empty: none."""
+
     # delete
     allow_delete: bool = False
     """Delete objects when asked to."""
@@ -248,6 +260,7 @@ class Settings:
             raise ConfigurationError("base_path: must begin with a slash and not end with one")
         _check_orthanc_path(self.orthanc_path, base_path=self.base_path)
         _check_base_url(self.public_base_url)
+        _check_webhook(self.webhook_url)
         _check_proxies(self.trusted_proxies)
         _check_origins("allowed_origins", self.allowed_origins)
         _check_origins("sign_in_origins", self.sign_in_origins)
@@ -305,6 +318,11 @@ def _check_base_url(url: str) -> None:
     allowed = all(0x20 < ord(char) < 0x7F and char not in '"\\<>' for char in url)
     if not url.startswith(("http://", "https://")) or url.endswith("/") or not allowed:
         raise ConfigurationError("public_base_url: not an http(s) URL without a slash at its end")
+
+
+def _check_webhook(url: str) -> None:
+    if url and _WEBHOOK.fullmatch(url) is None:
+        raise ConfigurationError("webhook_url: not an http(s) URL without user and fragment")
 
 
 def _check_folders(source: str, data: str) -> None:

@@ -19,8 +19,8 @@ from dicomulus.cli.scanner import Scanner
 from dicomulus.cli.upkeep import Upkeep
 from dicomulus.cli.watch import Watch
 from dicomulus.cli.work import start_worker
-from dicomulus.composition import clock_ms, local_runtime
-from dicomulus.errors import UnavailableError
+from dicomulus.composition import clock_ms, local_runtime, publisher
+from dicomulus.errors import DicomulusError, UnavailableError
 from dicomulus.ports import LookAtObjects
 from dicomulus.services.scan import scan_prefix
 
@@ -45,6 +45,9 @@ BACKLOG: Final = 512
 EVER_MS: Final = 2**53
 """A time after every due time."""
 
+PUBLISH_SECONDS: Final = 1.0
+"""Between two looks for changes that somebody outside is to be told."""
+
 REST_SECONDS: Final = 20.0
 """Idle time after which worker processes are ended."""
 
@@ -66,6 +69,18 @@ def follow(settings: Settings, jobs: int, verbose: bool) -> None:
     follower = Follower(settings, jobs=jobs)
     if follower.lead(stop):
         follower.run(stop)
+
+
+def publish(settings: Settings, stop: threading.Event) -> None:
+    """Tell those outside of changes until the stop; whoever is slow keeps nothing else waiting."""
+    if not (settings.webhook_url or settings.event_bus_name):
+        return
+    told = publisher(settings, local_runtime(settings).archive.index)
+    while not stop.wait(PUBLISH_SECONDS):
+        try:
+            told.publish(until_ms=EVER_MS)
+        except DicomulusError as exc:
+            logger.warning("cannot publish just now", extra={"reason": str(exc)})
 
 
 class Follower:
@@ -108,6 +123,9 @@ class Follower:
     def run(self, stop: threading.Event) -> None:
         """Follow until the stop."""
         self._watch.start()
+        threading.Thread(
+            target=publish, args=(self._settings, stop), name="publish", daemon=True
+        ).start()
         try:
             while not stop.is_set():
                 try:

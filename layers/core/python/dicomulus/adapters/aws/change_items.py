@@ -67,6 +67,14 @@ class PendingItem(Item):
     body = BinaryAttribute(legacy_encoding=False, attr_name="b")
 
 
+class CursorItem(Item):
+    """Up to where somebody outside was told, and who tells him until when."""
+
+    sequence = NumberAttribute(null=True, attr_name="v")
+    claim = UnicodeAttribute(attr_name="t")
+    until_ms = NumberAttribute(attr_name="m")
+
+
 class NameItem(Item):
     """What the log is called."""
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from dicomulus.adapters.aws.change_items import (
+    CursorItem,
     LifeItem,
     LogItem,
     NameItem,
@@ -37,6 +38,7 @@ from dicomulus.adapters.aws.keys import (
     ItemKey,
     change_key,
     change_version_key,
+    cursor_key,
     patient_life_key,
     pending_key,
     pending_partition,
@@ -284,6 +286,30 @@ class ChangeLog:
     def _last_sequence(self) -> int:
         newest = self._table.query(change_key(0).partition, limit=1, descending=True)
         return max((_last_of(LogItem.from_raw_data(item)) for item in newest), default=0)
+
+    # who is told
+
+    def claim_cursor(self, name: str, claim: str, *, now_ms: int, until_ms: int) -> int | None:
+        """See ``Index.claim_cursor``."""
+        free = CursorItem.claim.does_not_exist() | (CursorItem.until_ms < now_ms)
+        answer = self._table.update(
+            cursor_key(name),
+            [CursorItem.claim.set(claim), CursorItem.until_ms.set(until_ms)],
+            free | (CursorItem.claim == claim),
+            returned="ALL_NEW",
+        )
+        if answer is None:
+            return None
+        return int(CursorItem.from_raw_data(answer["Attributes"]).sequence or 0)
+
+    def move_cursor(self, name: str, claim: str, sequence: int, *, until_ms: int) -> bool:
+        """See ``Index.move_cursor``."""
+        answer = self._table.update(
+            cursor_key(name),
+            [CursorItem.sequence.set(sequence), CursorItem.until_ms.set(until_ms)],
+            CursorItem.claim == claim,
+        )
+        return answer is not None
 
     # reading
 

@@ -634,6 +634,14 @@ class DynamoDbIndex:
         """See ``Index``."""
         return self._log.state()
 
+    def claim_cursor(self, name: str, claim: str, *, now_ms: int, until_ms: int) -> int | None:
+        """See ``Index``."""
+        return self._log.claim_cursor(name, claim, now_ms=now_ms, until_ms=until_ms)
+
+    def move_cursor(self, name: str, claim: str, sequence: int, *, until_ms: int) -> bool:
+        """See ``Index``."""
+        return self._log.move_cursor(name, claim, sequence, until_ms=until_ms)
+
     # damage
 
     def note_damage(self, damage: Damage) -> Damage:

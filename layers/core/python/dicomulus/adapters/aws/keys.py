@@ -214,6 +214,11 @@ def pending_key(date_ms: int, of: ItemKey, shards: int) -> ItemKey:
     return ItemKey(pending_partition(shard), f"{date_ms:0{_SEQUENCE_DIGITS}d}#{name}")
 
 
+def cursor_key(name: str) -> ItemKey:
+    """Give the key of how far somebody outside was told."""
+    return ItemKey(f"{_CHANGES_PARTITION}CURSOR#{name}", _OBJECT_SORT)
+
+
 LOG_KEY: Final = ItemKey(f"{_CHANGES_PARTITION}LOG", _OBJECT_SORT)
 """The key of what the log is called."""
 

@@ -70,6 +70,14 @@ READ_TOLD_PATIENT: Final = """
 WRITE_TOLD_PATIENT: Final = """
     INSERT OR REPLACE INTO told_patient (patient_id, generation, study_count) VALUES (?, ?, ?)
 """
+CLAIM_CURSOR: Final = """
+    INSERT INTO change_cursor (name, sequence, claim, until_ms) VALUES (?1, 0, ?2, ?4)
+    ON CONFLICT DO UPDATE SET claim = ?2, until_ms = ?4 WHERE claim = ?2 OR until_ms < ?3
+"""
+READ_CURSOR: Final = "SELECT sequence FROM change_cursor WHERE name = ? AND claim = ?"
+MOVE_CURSOR: Final = """
+    UPDATE change_cursor SET sequence = ?, until_ms = ? WHERE name = ? AND claim = ?
+"""
 _LAST: Final = 2**62
 
 # Only constants are joined into statements.
@@ -187,6 +195,22 @@ def read_state(connection: sqlite3.Connection) -> LogState:
     """See ``Index.log_state``."""
     identity, last = connection.execute(READ_STATE).fetchone()
     return LogState(identity=identity, last=last)
+
+
+def claim_cursor(
+    connection: sqlite3.Connection, name: str, claim: str, *, now_ms: int, until_ms: int
+) -> int | None:
+    """See ``Index.claim_cursor``."""
+    connection.execute(CLAIM_CURSOR, (name, claim, now_ms, until_ms))
+    found = connection.execute(READ_CURSOR, (name, claim)).fetchone()
+    return None if found is None else int(found[0])
+
+
+def move_cursor(
+    connection: sqlite3.Connection, name: str, claim: str, sequence: int, *, until_ms: int
+) -> bool:
+    """See ``Index.move_cursor``."""
+    return connection.execute(MOVE_CURSOR, (sequence, until_ms, name, claim)).rowcount == 1
 
 
 def _values(change: Change) -> tuple[object, ...]:

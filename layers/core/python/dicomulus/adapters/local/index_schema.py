@@ -76,7 +76,7 @@ STUDY_COLUMNS: Final = (
 
 INDEX_SCHEMA: Final = Schema(
     purpose="an index",
-    version=6,
+    version=7,
     remedy="Remove the data folder: everything in it is made again from the DICOM files.",
     statements=(
         # A series without version has a number and rows, but was never committed.
@@ -256,6 +256,15 @@ INDEX_SCHEMA: Final = Schema(
             patient_id TEXT PRIMARY KEY,
             generation INTEGER NOT NULL,
             study_count INTEGER NOT NULL
+        ) WITHOUT ROWID
+        """,
+        # Up to where somebody outside was told, and who tells him until when.
+        """
+        CREATE TABLE change_cursor (
+            name TEXT PRIMARY KEY,
+            sequence INTEGER NOT NULL,
+            claim TEXT NOT NULL,
+            until_ms INTEGER NOT NULL
         ) WITHOUT ROWID
         """,
         "CREATE TABLE change_log (identity TEXT NOT NULL)",

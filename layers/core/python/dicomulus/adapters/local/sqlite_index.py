@@ -639,6 +639,18 @@ class SqliteIndex:
         with self._database.reading() as connection:
             return change_log.read_state(connection)
 
+    def claim_cursor(self, name: str, claim: str, *, now_ms: int, until_ms: int) -> int | None:
+        """Take the place from which somebody is told on, unless another has it."""
+        with self._database.writing() as connection:
+            return change_log.claim_cursor(
+                connection, name, claim, now_ms=now_ms, until_ms=until_ms
+            )
+
+    def move_cursor(self, name: str, claim: str, sequence: int, *, until_ms: int) -> bool:
+        """Note up to where somebody was told."""
+        with self._database.writing() as connection:
+            return change_log.move_cursor(connection, name, claim, sequence, until_ms=until_ms)
+
     # damage
 
     def note_damage(self, damage: Damage) -> Damage:
