@@ -332,3 +332,25 @@ def test_labels_have_letters_digits_underlines_and_hyphens(small: Small, label: 
     for method in ("PUT", "DELETE"):
         with pytest.raises(InvalidResourceError):
             small.orthanc(f"{path_of(Level.STUDY, 'labels')}/{label}", method=method)
+
+
+@ALL
+def test_resources_tell_their_labels(small: Small, level: Level) -> None:
+    put(small, path_of(level, "labels") + "/b", "")
+    put(small, path_of(level, "labels") + "/a", "")
+    assert small.orthanc_json(path_of(level, "").rstrip("/"))["Labels"] == ["a", "b"]
+    (listed,) = small.orthanc_json(f"/{level.plural}?expand")
+    assert listed["Labels"] == ["a", "b"]
+    others = [each for each in Level if each is not level]
+    assert [small.orthanc_json(f"/{each.plural}?expand")[0]["Labels"] for each in others] == [
+        []
+    ] * 3
+
+
+def test_the_archive_tells_names_and_whether_revisions_are_checked(tmp_path: Path) -> None:
+    small = archive_with_instance(
+        tmp_path, check_revisions=True, metadata_names=("b=1025", "a=1024")
+    )
+    told = small.orthanc_json("/system")
+    assert told["CheckRevisions"] is True
+    assert told["UserMetadata"] == {"a": 1024, "b": 1025}

@@ -104,25 +104,16 @@ class SystemMetadata:
         return None if found < 0 else start + found
 
     def _times(self, resource: Resource) -> Iterator[int]:
-        """Give when each object below a resource was written."""
+        """Give when the newest object of each series was written, as of its last fold."""
         if isinstance(resource, PatientResource):
             for study in studies_of(self._index, resource):
                 yield from self._times(study.study_instance_uid)
         elif isinstance(resource, str):
-            for row in self._index.query_series(resource):
-                if row.instance_count:
-                    yield from self._times(row.series)
+            rows = self._index.query_series(resource)
+            yield from (row.modified_ms for row in rows if row.instance_count)
         elif isinstance(resource, SeriesResource):
-            yield from self._times_of_series(resource)
-
-    def _times_of_series(self, series: SeriesResource) -> Iterator[int]:
-        after: str | None = None
-        while True:
-            page = self._index.query_stored_objects(series, after)
-            yield from (each.object_modified_ms for each in page.items)
-            if page.next is None:
-                return
-            after = page.next
+            row = self._index.get_series(resource)
+            yield 0 if row is None else row.modified_ms
 
 
 def format_time(time_ms: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from dicomulus.api.orthanc.resources import hierarchy_of
@@ -19,6 +18,7 @@ from dicomulus.dicom.orthanc_tags import (
 from dicomulus.dicom.resource import InstanceResource, PatientResource, SeriesResource
 from dicomulus.services.hierarchy import object_uuid
 from dicomulus.services.identifier_notes import patient_id_in
+from dicomulus.services.system_metadata import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dicomulus.ports import InstanceRow, SeriesRow, StudyRow
     from dicomulus.services.archive import Archive
     from dicomulus.services.hierarchy import Hierarchy
+    from dicomulus.services.resource_document import ResourceDocument
 
 _IMAGE_INDEX: Final = "00541330"
 _INSTANCE_NUMBER: Final = "00200013"
@@ -44,11 +45,6 @@ _OF_DOCUMENT: Final = {"ModifiedFrom": 5, "AnonymizedFrom": 6, "LastUpdate": 7}
 
 # What a request may ask for that no object says.
 _OF_STUDY: Final = ("00080056", "00080061", "00080062", "00201206", "00201208")
-
-
-def format_time(time_ms: int) -> str:
-    """Write a time as answers have it: UTC, to the second."""
-    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y%m%dT%H%M%S")
 
 
 def index_in_series(elements: Mapping[str, Element]) -> str:
@@ -100,10 +96,22 @@ class Expanded:
     requested: Sequence[str] = ()
     """Tags that are told besides."""
     hierarchy: Hierarchy = field(init=False)
+    _documents: dict[Resource, ResourceDocument | None] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make what reads the rows."""
         object.__setattr__(self, "hierarchy", hierarchy_of(self.archive))
+
+    def read_documents(self, resources: Sequence[Resource]) -> None:
+        """Read the documents of resources that are described next, in one call."""
+        found = self.archive.documents.read_rows(resources)
+        self._documents.clear()
+        self._documents.update({resource: found.get(resource) for resource in resources})
+
+    def _document_of(self, resource: Resource) -> ResourceDocument | None:
+        if resource not in self._documents:
+            self.read_documents([resource])
+        return self._documents[resource]
 
     def of(self, resource: Resource) -> dict[str, Any]:
         """Describe a resource.
@@ -193,7 +201,7 @@ class Expanded:
         return parse_exactly(self.archive.fragments.text(row))
 
     def _head(self, resource: Resource, patient_id: str) -> dict[str, Any]:
-        document = self.archive.documents.read_rows([resource]).get(resource)
+        document = self._document_of(resource)
         metadata = document.metadata if document else {}
         told = {
             name: metadata[number].value

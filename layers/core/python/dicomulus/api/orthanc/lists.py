@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 from dicomulus.api.orthanc.answers import array_response, json_response
 from dicomulus.api.orthanc.asked import has_flag, requested_tags, tag_format, window
@@ -11,7 +12,7 @@ from dicomulus.api.orthanc.resources import hierarchy_of, resource_of_path
 from dicomulus.dicom.orthanc_id import Level, orthanc_id
 from dicomulus.dicom.orthanc_tags import TagFormat
 from dicomulus.dicom.resource import InstanceResource, PatientResource, SeriesResource
-from dicomulus.ports import SeriesRow, StudyRow
+from dicomulus.ports import InstanceRow, SeriesRow, StudyRow
 from dicomulus.services.hierarchy import resource_of_row
 from dicomulus.services.listing import Listing
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from dicomulus.services.archive import Archive
     from dicomulus.services.hierarchy import Hierarchy, Known
     from dicomulus.wire.message import Request, Response
+
+
+_DESCRIBED_AT_ONCE: Final = 50
+"""Resources whose documents are read in one call."""
 
 
 def expanded(archive: Archive, request: Request) -> Expanded:
@@ -88,14 +93,22 @@ def _above(hierarchy: Hierarchy, resource: Resource, level: Level) -> Resource:
 
 def _told(described: Expanded | None, found: Iterator[Known]) -> Iterator[object]:
     """Give the identifiers of resources, or all that is known of them."""
-    for of, patient_id in found:
-        if described is None:
-            yield orthanc_id(patient_id, resource_of_row(of))
-        elif isinstance(of, PatientResource):
-            yield described.patient(of)
-        elif isinstance(of, StudyRow):
-            yield described.study(of)
-        elif isinstance(of, SeriesRow):
-            yield described.series(of, patient_id)
-        else:
-            yield described.instance(of, patient_id)
+    if described is None:
+        yield from (orthanc_id(patient_id, resource_of_row(of)) for of, patient_id in found)
+        return
+    while batch := list(islice(found, _DESCRIBED_AT_ONCE)):
+        described.read_documents([resource_of_row(of) for of, _ in batch])
+        for of, patient_id in batch:
+            yield _described(described, of, patient_id)
+
+
+def _described(
+    described: Expanded, of: PatientResource | StudyRow | SeriesRow | InstanceRow, patient_id: str
+) -> object:
+    if isinstance(of, PatientResource):
+        return described.patient(of)
+    if isinstance(of, StudyRow):
+        return described.study(of)
+    if isinstance(of, SeriesRow):
+        return described.series(of, patient_id)
+    return described.instance(of, patient_id)
