@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import io
 import json
@@ -9,6 +10,8 @@ import re
 import zipfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
+
+from PIL import Image
 
 from tests.support.serving import PATIENCE_SECONDS
 
@@ -24,7 +27,10 @@ _SHOWN_PLACES: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered, as it is compared: JSON as values, a ZIP file as its members."""
+    """What a server answered, as it is compared.
+
+    JSON is its values, a ZIP file its members, and an image its pixels.
+    """
 
     status: int
     content_type: str
@@ -34,13 +40,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A rule by which answers that differ are equal, applied to both."""
+    """A rule by which answers that differ are equal, for both answers."""
 
     reason: str
-    where: re.Pattern[str]
-    """Found in the method and the path, with a space between."""
-    without: Callable[[Answer], Answer]
-    """Gives an answer without what may differ."""
+    where: str
+    """A pattern that is found in the method and the path, with a space between."""
+    without: Callable[[Answer, Answer], tuple[Answer, Answer]]
+    """Gives Orthanc's answer and ours without what may differ."""
+    before: tuple[int, ...] | None = None
+    """The version in which Orthanc has begun to answer as this server does, if it has."""
 
 
 class Server:
@@ -55,18 +63,22 @@ class Server:
 
     def raw(self, question: Question) -> tuple[int, Mapping[str, str], bytes]:
         """Ask; give status, headers and body as they come."""
+        try:
+            return self._ask(question)
+        except (http.client.RemoteDisconnected, ConnectionError):
+            # Orthanc ends a connection that was idle for a second.
+            self._connection.close()
+            return self._ask(question)
+
+    def _ask(self, question: Question) -> tuple[int, Mapping[str, str], bytes]:
         self._connection.request(
             question.method,
             self._prefix + question.path,
             body=question.body,
             headers=dict(question.headers),
         )
-        try:
-            response = self._connection.getresponse()
-            body = response.read()
-        except (http.client.HTTPException, OSError):
-            self._connection.close()
-            raise
+        response = self._connection.getresponse()
+        body = response.read()
         return response.status, dict(response.headers), body
 
     def ask(self, question: Question) -> Answer:
@@ -77,9 +89,8 @@ class Server:
         # What this server says of a failure is RFC 9457's, not Orthanc's.
         if status >= http.client.BAD_REQUEST:
             return Answer(status, "", {}, None)
-        prefixed = kept.get("Location", "")
-        if prefixed.startswith(self._prefix):
-            kept["Location"] = prefixed.removeprefix(self._prefix)
+        if "Location" in kept:
+            kept["Location"] = kept["Location"].removeprefix(self._prefix)
         return Answer(status, content_type, kept, _value(content_type, body))
 
     def close(self) -> None:
@@ -93,6 +104,11 @@ def _value(content_type: str, body: bytes) -> Any:
     if content_type == "application/zip":
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             return {name: archive.read(name) for name in archive.namelist()}
+    if content_type == "application/gzip":
+        return gzip.decompress(body)
+    if content_type in ("image/png", "image/x-portable-arbitrarymap"):
+        with Image.open(io.BytesIO(body)) as image:
+            return {"size": image.size, "mode": image.mode, "pixels": image.tobytes()}
     return body
 
 
@@ -102,8 +118,8 @@ def differences(
     """Tell in what two answers to a question differ, other than by the rules."""
     asked = f"{question.method} {question.path}"
     for rule in rules:
-        if rule.where.search(asked):
-            theirs, ours = rule.without(theirs), rule.without(ours)
+        if re.search(rule.where, asked):
+            theirs, ours = rule.without(theirs, ours)
     if theirs.status != ours.status:
         return [f"status {theirs.status}, ours {ours.status}"]
     found = []
@@ -140,17 +156,42 @@ def _shown(value: Any) -> str:
 
 # --- what rules are made of ------------------------------------------------------------------------
 
-
-def in_bodies(change: Callable[[Any], Any]) -> Callable[[Answer], Answer]:
-    """Give what changes the body of an answer."""
-
-    def without(answer: Answer) -> Answer:
-        return replace(answer, body=change(answer.body))
-
-    return without
+_Pair = tuple[Answer, Answer]
 
 
-def members(names: Sequence[str], form: str, *, instead: Any) -> Callable[[Answer], Answer]:
+def in_order(value: Any) -> Any:
+    """Put a list of resources, or of their identifiers, into order."""
+    if isinstance(value, list):
+        return sorted(value, key=lambda each: str(each["ID"] if isinstance(each, dict) else each))
+    return value
+
+
+def in_order_below(value: Any) -> Any:
+    """Put what resources consist of into order."""
+    if isinstance(value, list):
+        return [in_order_below(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    levels = ("Studies", "Series", "Instances")
+    return {name: in_order(each) if name in levels else each for name, each in value.items()}
+
+
+def number_of(value: Any) -> Any:
+    """Count a list."""
+    return len(value) if isinstance(value, list) else value
+
+
+def both(change: Callable[[Answer], Answer]) -> Callable[[Answer, Answer], _Pair]:
+    """Give what changes each answer by itself."""
+    return lambda theirs, ours: (change(theirs), change(ours))
+
+
+def in_bodies(change: Callable[[Any], Any]) -> Callable[[Answer, Answer], _Pair]:
+    """Give what changes the body of each answer."""
+    return both(lambda answer: replace(answer, body=change(answer.body)))
+
+
+def members(names: Sequence[str], form: str, *, instead: Any) -> Callable[[Answer, Answer], _Pair]:
     """Give what replaces the values of members with these names, at any depth, if they are right.
 
     Args:
@@ -173,7 +214,7 @@ def members(names: Sequence[str], form: str, *, instead: Any) -> Callable[[Answe
     return in_bodies(change)
 
 
-def dropped(*names: str) -> Callable[[Answer], Answer]:
+def dropped(*names: str | int) -> Callable[[Answer, Answer], _Pair]:
     """Give what drops members with these names, at any depth, and from lists of names."""
 
     def change(value: Any) -> Any:
@@ -186,7 +227,58 @@ def dropped(*names: str) -> Callable[[Answer], Answer]:
     return in_bodies(change)
 
 
-def whole(form: str, *, instead: Any) -> Callable[[Answer], Answer]:
+def dropped_like(form: str) -> Callable[[Answer, Answer], _Pair]:
+    """Give what drops members whose names have a form, at any depth."""
+    pattern = re.compile(form)
+
+    def change(value: Any) -> Any:
+        if isinstance(value, list):
+            return [change(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: change(each) for name, each in value.items() if not pattern.fullmatch(str(name))
+        }
+
+    return in_bodies(change)
+
+
+def ours_where(form: str, *, theirs: Callable[[Any], bool]) -> Callable[[Answer, Answer], _Pair]:
+    """Give what takes our values for theirs in members with names of a form, where theirs are so."""
+    pattern = re.compile(form)
+
+    def change(one: Any, other: Any) -> Any:
+        if isinstance(one, list) and isinstance(other, list):
+            return [*map(change, one, other), *one[len(other) :]]
+        if not (isinstance(one, dict) and isinstance(other, dict)):
+            return one
+        changed = {}
+        for name, value in one.items():
+            is_meant = name in other and pattern.fullmatch(str(name)) and theirs(value)
+            changed[name] = other[name] if is_meant else change(value, other.get(name))
+        return changed
+
+    def pair(answer: Answer, of_ours: Answer) -> _Pair:
+        return replace(answer, body=change(answer.body, of_ours.body)), of_ours
+
+    return pair
+
+
+def more_is_theirs(theirs: Answer, ours: Answer) -> _Pair:
+    """Drop the members that Orthanc's object has and ours has not."""
+    if isinstance(theirs.body, dict) and isinstance(ours.body, dict):
+        kept = {name: value for name, value in theirs.body.items() if name in ours.body}
+        theirs = replace(theirs, body=kept)
+    return theirs, ours
+
+
+def more_is_ours(theirs: Answer, ours: Answer) -> _Pair:
+    """Drop the members that our object has and Orthanc's has not."""
+    theirs, ours = more_is_theirs(ours, theirs)
+    return ours, theirs
+
+
+def whole(form: str, *, instead: Any) -> Callable[[Answer, Answer], _Pair]:
     """Give what replaces a body that is text of a form."""
     pattern = re.compile(form.encode())
 
@@ -196,11 +288,68 @@ def whole(form: str, *, instead: Any) -> Callable[[Answer], Answer]:
     return in_bodies(change)
 
 
-def without_headers(*names: str) -> Callable[[Answer], Answer]:
+def without_headers(*names: str) -> Callable[[Answer, Answer], _Pair]:
     """Give what does not compare headers."""
 
     def without(answer: Answer) -> Answer:
         kept = {name: value for name, value in answer.headers.items() if name not in names}
         return replace(answer, headers=kept)
 
-    return without
+    return both(without)
+
+
+def in_headers(name: str, pattern: str, instead: str) -> Callable[[Answer, Answer], _Pair]:
+    """Give what replaces parts of a header that have a form."""
+
+    def change(answer: Answer) -> Answer:
+        if name not in answer.headers:
+            return answer
+        value = re.sub(pattern, instead, answer.headers[name])
+        return replace(answer, headers={**answer.headers, name: value})
+
+    return both(change)
+
+
+def either_way(theirs: Answer, ours: Answer) -> _Pair:
+    """Compare nothing of what Orthanc answers."""
+    del theirs
+    return ours, ours
+
+
+def statuses(theirs_are: int, ours_are: int) -> Callable[[Answer, Answer], _Pair]:
+    """Give what takes one status of ours for another one of theirs, with all that it comes with."""
+
+    def same(theirs: Answer, ours: Answer) -> _Pair:
+        is_meant = (theirs.status, ours.status) == (theirs_are, ours_are)
+        return (ours, ours) if is_meant else (theirs, ours)
+
+    return same
+
+
+def pixels_within(levels: int) -> Callable[[Answer, Answer], _Pair]:
+    """Give what takes images for equal whose pixels differ by some levels at most."""
+
+    def same(theirs: Answer, ours: Answer) -> _Pair:
+        pair = [
+            each.body.get("pixels", b"") if isinstance(each.body, dict) else b""
+            for each in (theirs, ours)
+        ]
+        if len(pair[0]) != len(pair[1]):
+            return theirs, ours
+        is_close = all(abs(one - other) <= levels for one, other in zip(*pair, strict=True))
+        if is_close:
+            theirs = replace(theirs, body={**theirs.body, "pixels": pair[1]})
+        return theirs, ours
+
+    return same
+
+
+def in_turn(*changes: Callable[[Answer, Answer], _Pair]) -> Callable[[Answer, Answer], _Pair]:
+    """Give what makes several changes, one after the other."""
+
+    def change(theirs: Answer, ours: Answer) -> _Pair:
+        for each in changes:
+            theirs, ours = each(theirs, ours)
+        return theirs, ours
+
+    return change

@@ -3,32 +3,217 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-from tests.support.orthanc_comparison import Difference, members, whole, without_headers
+from tests.support.orthanc_comparison import (
+    Difference,
+    dropped,
+    dropped_like,
+    either_way,
+    in_bodies,
+    in_headers,
+    in_order,
+    in_order_below,
+    in_turn,
+    members,
+    more_is_theirs,
+    number_of,
+    ours_where,
+    pixels_within,
+    statuses,
+    whole,
+    without_headers,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _DATE: Final = r"\d{8}T\d{6}"
 _UUID: Final = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
+_RESOURCES: Final = (
+    r"^(GET /\w+(/[^/]+(/(patients?|stud(y|ies)|series|instances))?)?(\?.*)?$"
+    r"|POST /tools/(find|bulk-content))"
+)
+"""What answers with resources and their main tags."""
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or (isinstance(value, dict) and value.get("Type") == "Null")
+
+
+def _is_undecoded(value: Any) -> bool:
+    # The bytes of Japanese names as if they were ASCII (PS3.5 §H.3).
+    return isinstance(value, str) and bool(re.search(r"=[\x1b]?[$(]?.?;3ED", value))
+
+
+def _ends_empty(value: Any) -> bool:
+    return isinstance(value, str) and value.endswith("=")
+
+
 DIFFERENCES: Final = (
+    # Each server for itself.
     Difference(
         "each server received and changed things when it did",
-        re.compile(r""),
+        "",
         members(["LastUpdate", "ReceptionDate", "Date", "2", "7"], _DATE, instead="date"),
     ),
     Difference(
         "metadata that is a time, whose digest is in the entity tag",
-        re.compile(r"GET .*/metadata/(LastUpdate|ReceptionDate|7|2)$"),
-        lambda answer: without_headers("ETag")(whole(_DATE, instead="date")(answer)),
+        r"GET .*/metadata/(LastUpdate|ReceptionDate|7|2)$",
+        in_turn(without_headers("ETag"), whole(_DATE, instead="date")),
     ),
-    Difference(
-        "the time of day",
-        re.compile(r"GET /tools/now"),
-        whole(_DATE, instead="date"),
-    ),
+    Difference("the time of day", "GET /tools/now", whole(_DATE, instead="date")),
     Difference(
         "each server names what it stores",
-        re.compile(r""),
-        members(["FileUuid", "Uuid"], _UUID, instead="uuid"),
+        "",
+        in_turn(
+            members(["FileUuid", "Uuid"], _UUID, instead="uuid"),
+            in_headers("Content-Disposition", _UUID, "uuid"),
+        ),
+    ),
+    Difference(
+        "this server has no DIMSE, no plugins for its database, and a version of its own",
+        "GET /system$",
+        in_turn(
+            more_is_theirs,
+            dropped("ApiVersion", "Version", "Name", "DatabaseServerIdentifier"),
+            members(["HttpPort", "DatabaseVersion"], r"\d+", instead=1),
+        ),
+    ),
+    Difference(
+        "Orthanc's index gives resources in an order of its own, which has changed with versions",
+        r"^(GET /(patients|studies|series|instances)(\?expand.*)?$|POST /tools/find)",
+        in_bodies(in_order),
+    ),
+    Difference(
+        "as many in that order, others",
+        r"^GET /(patients|studies|series|instances)\?.*(limit|since)=",
+        in_bodies(number_of),
+    ),
+    Difference(
+        "a number below 0 is none",
+        r"^GET /\w+\?.*limit=-1",
+        in_turn(statuses(200, 400), statuses(500, 400)),
+    ),
+    # How values are read.
+    Difference(
+        "all texts are in one character set here, the answer's (decision 0007)",
+        "",
+        dropped("SpecificCharacterSet", "0008,0005"),
+    ),
+    Difference(
+        "lengths of groups are not kept (PS3.5 §7.2)",
+        "",
+        dropped_like(r"[0-9a-f]{4},0000|GenericGroupLength|PrivateGroupLength"),
+    ),
+    Difference(
+        "a text of a private element whose VR the dictionary has is one, without a VR in the file",
+        "",
+        ours_where(r"[0-9a-f]{3}[13579bdf],[0-9a-f]{4}|Unknown Tag & Data", theirs=_is_null),
+    ),
+    Difference(
+        "Orthanc decodes the first of several character sets alone",
+        "",
+        ours_where("PatientName|0010,0010|Value", theirs=_is_undecoded),
+    ),
+    Difference(
+        "an empty group of components at a name's end is none (PS3.18 §F.2.2)",
+        "",
+        ours_where("PatientName|0010,0010|Value", theirs=_ends_empty),
+    ),
+    # What this server says besides.
+    Difference(
+        "a file to be kept is an attachment, so that a browser keeps it (RFC 6266)",
+        "",
+        in_headers("Content-Disposition", r"^attachment; ", ""),
+    ),
+    Difference(
+        "a file has an entity tag, so that it is not sent again to who has it",
+        r"^GET /instances/[^/]+/(file|frames/\d+/raw)$",
+        without_headers("ETag"),
+    ),
+    Difference(
+        "an image in a form that is none is refused as DICOMweb refuses it",
+        r"/(preview|rendered|image-.*)$",
+        in_turn(statuses(404, 406), statuses(415, 406)),
+    ),
+    Difference(
+        "a failure of Orthanc itself is the request's here",
+        r"/(raw|raw\.gz|matlab)$",
+        in_turn(statuses(500, 400), statuses(500, 415), statuses(500, 404), statuses(400, 404)),
+    ),
+    Difference(
+        "a grey level between two is rounded to one or the other",
+        r"/rendered$",
+        pixels_within(1),
+    ),
+    Difference(
+        "a frame that there is not is not found, in whatever form it is asked for",
+        r"/frames/\d+/(preview|rendered|image-.*)$",
+        statuses(415, 404),
+    ),
+    Difference(
+        "nobody keeps who has brought an object",
+        r"/metadata(\?.*)?$",
+        dropped("RemoteIP", "HttpUsername", "Origin", "8", "11", "13", 8, 11, 13),
+    ),
+    Difference(
+        "nobody keeps who has brought an object",
+        r"^GET .*/metadata/(RemoteIP|HttpUsername|Origin)$",
+        either_way,
+    ),
+    Difference(
+        "main tags are not read again by a signature of them",
+        r"/metadata(\?.*)?$",
+        dropped("MainDicomTagsSignature", "MainDicomSequences", "15", "16", 15, 16),
+    ),
+    Difference(
+        "a number with too many digits is a name that there is not",
+        r"/metadata/99999999999$",
+        statuses(400, 404),
+    ),
+    Difference(
+        "an entity tag that is none of ours is just another one (RFC 9110 §13.1.2)",
+        r"^GET .*/(metadata|attachments)/",
+        statuses(400, 200),
+    ),
+    # What later versions of Orthanc answer.
+    Difference(
+        "revisions are counted by its own index",
+        r"/(metadata|attachments)/",
+        in_headers("ETag", r"^\"\d+-", '"revision-'),
+        before=(1, 12, 5),
+    ),
+    Difference(
+        "metadata are told by their numbers", r"/metadata\?.*numeric", either_way, before=(1, 12)
+    ),
+    Difference("there are labels", "", dropped("Labels"), before=(1, 12)),
+    Difference(
+        "what a resource consists of is in the order of identifiers",
+        _RESOURCES,
+        in_bodies(in_order_below),
+        before=(1, 12),
+    ),
+    Difference(
+        "there are more main tags",
+        _RESOURCES,
+        dropped(
+            *("TimezoneOffsetFromUTC", "PerformedProcedureStepStartDate"),
+            *("PerformedProcedureStepStartTime", "RequestAttributesSequence", "IsProtected"),
+        ),
+        before=(1, 12, 5),
+    ),
+    Difference(
+        "a file is named after its instance",
+        r"^GET /instances/[^/]+/file$",
+        without_headers("Content-Disposition"),
+        before=(1, 12),
     ),
 )
+
+
+def differences_of(version: str) -> Sequence[Difference]:
+    """Give the rules for a version of Orthanc."""
+    numbers = tuple(int(part) for part in version.split(".") if part.isdecimal())
+    return [each for each in DIFFERENCES if each.before is None or numbers < each.before]

@@ -66,4 +66,5 @@ def test_names_of_files_differ_but_must_be_uuids() -> None:
 
 def test_what_is_dropped_is_so_at_any_depth_and_from_lists_of_names() -> None:
     body = {"a": {"b": 1, "c": 2}, "names": ["b", "d"]}
-    assert dropped("b")(answer(body)).body == {"a": {"c": 2}, "names": ["d"]}
+    one, other = dropped("b")(answer(body), answer({"b": 1}))
+    assert (one.body, other.body) == ({"a": {"c": 2}, "names": ["d"]}, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from dicomulus.client.orthanc_import import ImportReport
     from dicomulus.client.pull import PullReport
     from dicomulus.client.push import PushReport
 
@@ -18,7 +19,7 @@ INTERRUPTED: Final = 130
 """Ended by Ctrl-C, as shells have it."""
 
 
-def exit_status_of(report: PushReport | PullReport) -> int:
+def exit_status_of(report: PushReport | PullReport | ImportReport) -> int:
     """Give the exit status of a transfer."""
     if report.interrupted:
         return INTERRUPTED

@@ -21,6 +21,7 @@ from dicomulus.cli.folders import (
     known_sources,
     note_source,
 )
+from dicomulus.cli.imports import add_import
 from dicomulus.cli.logs import configure_logging
 from dicomulus.cli.text import printable
 from dicomulus.cli.transfers import add_transfers
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_sample(commands)
     _add_viewer(commands)
     add_transfers(commands, _add_command)
+    add_import(commands, _add_command)
     _add_emulate(commands)
     add_deployments(commands, _add_command)
     _add_cost(commands)

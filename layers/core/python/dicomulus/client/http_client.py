@@ -132,14 +132,27 @@ class HttpClient:
     server alone, never to where it redirects or refers to.
     """
 
-    def __init__(self, url: str, options: ClientOptions | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        options: ClientOptions | None = None,
+        *,
+        default_path: str = _PATH,
+        stopped: Event | None = None,
+    ) -> None:
         """Talk to the server with a base URL.
+
+        Args:
+            url: The base URL.
+            options: How to talk to it.
+            default_path: Its path, if the URL has none.
+            stopped: Is shared with other clients that end together with this one.
 
         Raises:
             ConfigurationError: The URL is none, or a certificate file cannot be read.
         """
-        self.base_url = base_url_of(url)
-        self.stopped = Event()
+        self.base_url = base_url_of(url, default_path=default_path)
+        self.stopped = stopped or Event()
         """Set to end all waiting, and requests that are still being sent."""
         self.meter = Meter()
         self._options = options or ClientOptions()
@@ -363,7 +376,7 @@ def _report_of(response: BaseHTTPResponse) -> Mapping[str, Any]:
     return {}
 
 
-def base_url_of(url: str) -> str:
+def base_url_of(url: str, *, default_path: str = _PATH) -> str:
     """Give the base URL that a user means: without ``/studies``, with a path if there is none.
 
     Raises:
@@ -375,7 +388,7 @@ def base_url_of(url: str) -> str:
     if parts.query or parts.fragment or parts.username:
         raise ConfigurationError("the URL has more than scheme, host, port and path")
     path = parts.path.rstrip("/").removesuffix("/studies")
-    return f"{parts.scheme}://{parts.netloc}{path or _PATH}"
+    return f"{parts.scheme}://{parts.netloc}{path or default_path}"
 
 
 def split_url(url: str) -> SplitResult:

@@ -45,6 +45,9 @@ RESERVED_NAMES: Final[Mapping[str, int]] = {
     "PixelDataVR": 17,
 }
 
+ORIGIN_NUMBERS: Final = frozenset({RECEPTION_DATE, REMOTE_AET, 5, 6, ORIGIN, 11, 12, 13})
+"""Reserved numbers that tell where something comes from; no archive can derive them."""
+
 _NUMBER: Final = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _ENTRY: Final = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)=(?P<number>[0-9]{1,9})", re.ASCII)
 

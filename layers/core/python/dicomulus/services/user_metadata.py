@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.labels import is_label
-from dicomulus.dicom.metadata_names import USER_NUMBERS
+from dicomulus.dicom.metadata_names import ORIGIN_NUMBERS, USER_NUMBERS
 from dicomulus.errors import (
     IdentifierNotFoundError,
     InvalidResourceError,
@@ -19,7 +20,7 @@ from dicomulus.services.identifiers import has_instances
 from dicomulus.services.resource_document import MetadataEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from dicomulus.dicom.resource import Resource
     from dicomulus.ports import Index
@@ -93,10 +94,7 @@ class UserMetadata:
             IdentifierNotFoundError: The resource has gone meanwhile.
         """
         _check_number(number)
-        if len(value.encode("utf-8", "surrogatepass")) > MAX_VALUE_BYTES:
-            raise PayloadTooLargeError(
-                f"a value of metadata has at most {MAX_VALUE_BYTES} bytes: larger ones are attachments"
-            )
+        _check_value(value)
 
         def change(document: ResourceDocument) -> ResourceDocument:
             self._check(document, number, expected)
@@ -117,6 +115,36 @@ class UserMetadata:
                 raise MetadataNotFoundError("there is no such metadata")
             self._check(document, number, expected)
             return document.without_metadata(number)
+
+        self._update(resource, change)
+
+    def take_over(
+        self, resource: Resource, values: Mapping[int, str], labels: Collection[str]
+    ) -> None:
+        """Put what another archive told of a resource, in one write.
+
+        Among the values may be those below 1024 that tell where an instance comes from. A value
+        that is there already, or a label, stays as it is.
+
+        Raises:
+            MetadataReservedError: A number is neither the users' own nor one of these.
+            PayloadTooLargeError: A value is over its limit.
+            InvalidResourceError: A text can be no label.
+            IdentifierNotFoundError: The resource has gone meanwhile.
+        """
+        for number, value in values.items():
+            if number not in ORIGIN_NUMBERS:
+                _check_number(number)
+            _check_value(value)
+        for label in labels:
+            _check_label(label)
+
+        def change(document: ResourceDocument) -> ResourceDocument:
+            for number, value in values.items():
+                entry = document.metadata.get(number)
+                if entry is None or entry.value != value:
+                    document = document.with_metadata(number, value)
+            return replace(document, labels=document.labels | frozenset(labels))
 
         self._update(resource, change)
 
@@ -179,6 +207,13 @@ def _check_number(number: int) -> None:
     if number not in USER_NUMBERS:
         raise MetadataReservedError(
             f"the users' own metadata have numbers from {USER_NUMBERS[0]} to {USER_NUMBERS[-1]}"
+        )
+
+
+def _check_value(value: str) -> None:
+    if len(value.encode("utf-8", "surrogatepass")) > MAX_VALUE_BYTES:
+        raise PayloadTooLargeError(
+            f"a value of metadata has at most {MAX_VALUE_BYTES} bytes: larger ones are attachments"
         )
 
 

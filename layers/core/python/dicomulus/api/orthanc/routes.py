@@ -62,6 +62,7 @@ from dicomulus.api.orthanc.tags import (
     shared_tags,
     simplified_tags,
 )
+from dicomulus.api.orthanc.take_over import TAKE_OVER_ROUTES
 from dicomulus.api.orthanc.upload import upload_instances
 from dicomulus.api.route import Route
 from dicomulus.dicom.orthanc_id import Level
@@ -172,6 +173,7 @@ ORTHANC_ROUTES: Final = (
     *LABEL_ROUTES,
     # Attachments.
     *attachment_routes(),
+    *TAKE_OVER_ROUTES,
     # What Orthanc has and this archive has not: last, since these take any level.
     Route("POST", _RESOURCE + "/anonymize", not_offered),
     Route("POST", _RESOURCE + "/modify", not_offered),

@@ -1,0 +1,83 @@
+"""The same requests, asked of a real Orthanc and of this server, have the same answers."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.support.orthanc_comparison import Server, differences
+from tests.support.orthanc_corpus import compared_files
+from tests.support.orthanc_differences import DIFFERENCES
+from tests.support.orthanc_questions import Question, groups
+from tests.support.real_orthanc import ABSENT, PROGRAM, real_orthanc
+from tests.support.serving import eventually, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason=ABSENT)
+
+COMPARED: Final = ("system",)
+"""Groups of requests."""
+
+_SETTINGS: Final = {
+    "DICOMULUS_STABLE_AGE_SECONDS": "1",
+    "DICOMULUS_USER_METADATA": "my-note=1030",
+    "DICOMULUS_USER_CONTENT_TYPES": "my-report=1040",
+}
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real Orthanc with the files."""
+    with real_orthanc(tmp_path_factory.mktemp("orthanc")) as running:
+        server = Server(running.url)
+        yield server
+        server.close()
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """This server."""
+    folder = tmp_path_factory.mktemp("ours")
+    (folder / "scans").mkdir()
+    options = ("--data-dir", folder / "data", "--allow-store", "--allow-delete")
+    with serving(folder / "scans", *options, log=folder / "log", **_SETTINGS) as served:
+        server = Server(served.base_url.replace("/dicom-web", "/orthanc"))
+        yield server
+        server.close()
+
+
+@pytest.fixture(scope="module")
+def uploaded(theirs: Server, ours: Server) -> Mapping[str, Mapping[str, str]]:
+    """What Orthanc has answered to each file, of which both have all."""
+    answers = {}
+    for name, content in (compared_files() | {"again": compared_files()["a1-1"]}).items():
+        question = Question("/instances", "POST", content)
+        answer, other = theirs.ask(question), ours.ask(question)
+        assert not differences(answer, other, question, rules=DIFFERENCES), name
+        answers[name] = answer.body
+    answers.pop("again")
+    for server in (theirs, ours):
+        eventually(partial(_is_settled, server, answers), "everything is stable")
+    return answers
+
+
+def _is_settled(server: Server, uploaded: Mapping[str, Mapping[str, str]]) -> bool:
+    paths = {f"/patients/{answer['ParentPatient']}" for answer in uploaded.values()}
+    answers = (server.ask(Question(path)) for path in paths)
+    return all(answer.status == 200 and answer.body["IsStable"] for answer in answers)
+
+
+@pytest.mark.parametrize("group", COMPARED)
+def test_both_answer_alike(
+    theirs: Server, ours: Server, uploaded: Mapping[str, Mapping[str, str]], group: str
+) -> None:
+    """Each group leaves what it found, but for the last, which deletes."""
+    found: list[str] = []
+    for question in groups(uploaded)[group]:
+        places = differences(theirs.ask(question), ours.ask(question), question, rules=DIFFERENCES)
+        found.extend(f"{question}: {place}" for place in places)
+    assert not found, "\n".join(found)
