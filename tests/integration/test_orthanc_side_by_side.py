@@ -9,23 +9,24 @@ import pytest
 
 from tests.support.orthanc_comparison import Server, differences
 from tests.support.orthanc_corpus import compared_files
-from tests.support.orthanc_differences import DIFFERENCES
+from tests.support.orthanc_differences import differences_of
 from tests.support.orthanc_questions import Question, groups
 from tests.support.real_orthanc import ABSENT, PROGRAM, real_orthanc
 from tests.support.serving import eventually, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from tests.support.orthanc_comparison import Difference
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason=ABSENT)
 
-COMPARED: Final = ("system",)
+COMPARED: Final = ("system", "lists", "resources", "tags", "metadata")
 """Groups of requests."""
 
 _SETTINGS: Final = {
     "DICOMULUS_STABLE_AGE_SECONDS": "1",
-    "DICOMULUS_USER_METADATA": "my-note=1030",
-    "DICOMULUS_USER_CONTENT_TYPES": "my-report=1040",
+    "DICOMULUS_METADATA_NAMES": "my-note=1030",
+    "DICOMULUS_ATTACHMENT_NAMES": "my-report=1040",
 }
 
 
@@ -51,13 +52,21 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def uploaded(theirs: Server, ours: Server) -> Mapping[str, Mapping[str, str]]:
+def rules(theirs: Server) -> Sequence[Difference]:
+    """In what this version of Orthanc must differ."""
+    return differences_of(theirs.ask(Question("/system")).body["Version"])
+
+
+@pytest.fixture(scope="module")
+def uploaded(
+    theirs: Server, ours: Server, rules: Sequence[Difference]
+) -> Mapping[str, Mapping[str, str]]:
     """What Orthanc has answered to each file, of which both have all."""
     answers = {}
     for name, content in (compared_files() | {"again": compared_files()["a1-1"]}).items():
         question = Question("/instances", "POST", content)
         answer, other = theirs.ask(question), ours.ask(question)
-        assert not differences(answer, other, question, rules=DIFFERENCES), name
+        assert not differences(answer, other, question, rules=rules), name
         answers[name] = answer.body
     answers.pop("again")
     for server in (theirs, ours):
@@ -73,11 +82,15 @@ def _is_settled(server: Server, uploaded: Mapping[str, Mapping[str, str]]) -> bo
 
 @pytest.mark.parametrize("group", COMPARED)
 def test_both_answer_alike(
-    theirs: Server, ours: Server, uploaded: Mapping[str, Mapping[str, str]], group: str
+    theirs: Server,
+    ours: Server,
+    uploaded: Mapping[str, Mapping[str, str]],
+    rules: Sequence[Difference],
+    group: str,
 ) -> None:
     """Each group leaves what it found, but for the last, which deletes."""
     found: list[str] = []
     for question in groups(uploaded)[group]:
-        places = differences(theirs.ask(question), ours.ask(question), question, rules=DIFFERENCES)
+        places = differences(theirs.ask(question), ours.ask(question), question, rules=rules)
         found.extend(f"{question}: {place}" for place in places)
     assert not found, "\n".join(found)

@@ -176,6 +176,70 @@ def in_order_below(value: Any) -> Any:
     return {name: in_order(each) if name in levels else each for name, each in value.items()}
 
 
+def without_private_names(value: Any) -> Any:
+    """Drop the names of private elements, at any depth."""
+    if isinstance(value, list):
+        return [without_private_names(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        tag: without_private_names(
+            {**element, "Name": ""} if _is_private(tag) and isinstance(element, dict) else element
+        )
+        for tag, element in value.items()
+    }
+
+
+def _is_private(tag: Any) -> bool:
+    return re.fullmatch("[0-9a-f]{3}[13579bdf],[0-9a-f]{4}", str(tag)) is not None
+
+
+def without_empty(*names: str) -> Callable[[Any], Any]:
+    """Give what drops members with these names that are empty, at any depth."""
+
+    def change(value: Any) -> Any:
+        if isinstance(value, list):
+            return [change(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: change(each)
+            for name, each in value.items()
+            if name not in names or each not in ("", {"Value": ""})
+        }
+
+    return change
+
+
+def renamed(pattern: str, instead: str) -> Callable[[Any], Any]:
+    """Give what changes names of members, and values of those called ``Name``, at any depth."""
+
+    def change(value: Any) -> Any:
+        if isinstance(value, list):
+            return [change(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        return {
+            re.sub(pattern, instead, name): re.sub(pattern, instead, each)
+            if name == "Name" and isinstance(each, str)
+            else change(each)
+            for name, each in value.items()
+        }
+
+    return change
+
+
+def respaced(value: Any) -> Any:
+    """Take away spaces before backslashes and at the end, at any depth."""
+    if isinstance(value, str):
+        return re.sub(r" +(\\|$)", r"\1", value)
+    if isinstance(value, list):
+        return [respaced(each) for each in value]
+    if isinstance(value, dict):
+        return {name: respaced(each) for name, each in value.items()}
+    return value
+
+
 def number_of(value: Any) -> Any:
     """Count a list."""
     return len(value) if isinstance(value, list) else value
@@ -278,6 +342,11 @@ def more_is_ours(theirs: Answer, ours: Answer) -> _Pair:
     return ours, theirs
 
 
+def common_members(theirs: Answer, ours: Answer) -> _Pair:
+    """Keep the members that both objects have."""
+    return more_is_ours(*more_is_theirs(theirs, ours))
+
+
 def whole(form: str, *, instead: Any) -> Callable[[Answer, Answer], _Pair]:
     """Give what replaces a body that is text of a form."""
     pattern = re.compile(form.encode())
@@ -334,7 +403,7 @@ def pixels_within(levels: int) -> Callable[[Answer, Answer], _Pair]:
             each.body.get("pixels", b"") if isinstance(each.body, dict) else b""
             for each in (theirs, ours)
         ]
-        if len(pair[0]) != len(pair[1]):
+        if not pair[0] or len(pair[0]) != len(pair[1]):
             return theirs, ours
         is_close = all(abs(one - other) <= levels for one, other in zip(*pair, strict=True))
         if is_close:

@@ -81,7 +81,7 @@ def _made() -> dict[str, bytes]:
     files["empty-patient-id"] = ct_instance(
         patient_id="EMPTY", attributes={"PatientID": "", "PatientName": None}
     )
-    files["padded-patient-id"] = ct_instance(patient_id="  two words ")
+    files["padded-patient-id"] = ct_instance(patient_id="two words  ")
     files["umlaut-patient-id"] = ct_instance(patient_id="ÄÖ-1", specific_character_set="ISO_IR 100")
     files["bare"] = ct_instance(patient_id="BARE", has_pixels=False, omit=_LEFT_OUT)
     return files
