@@ -277,6 +277,22 @@ def test_what_is_deleted_meanwhile_does_not_come_back(small: Small, path: str) -
     assert service.labels("1.2") == []
 
 
+def test_what_belongs_to_a_resource_that_vanishes_meanwhile_stays(small: Small) -> None:
+    put(small, path_of(Level.STUDY, "metadata/1030"), "kept")
+    update = small.archive.documents.update
+
+    def vanish_and_update(resource: Resource, change: Any) -> Any:
+        small.storage.delete(canonical_key(INSTANCE))
+        small.look_at([canonical_key(INSTANCE)])
+        small.compact()
+        return update(resource, change)
+
+    small.archive.documents.update = vanish_and_update  # type: ignore[method-assign]
+    with pytest.raises(IdentifierNotFoundError):
+        small.orthanc(path_of(Level.STUDY, "metadata/1031"), method="PUT", body=b"a")
+    assert small.archive.documents.read("1.2").metadata[1030].value == "kept"
+
+
 def test_changing_needs_permission_and_scope(tmp_path: Path) -> None:
     small = archive_with_instance(tmp_path, allow_store=False)
     for path in ("metadata/1024", "labels/a"):

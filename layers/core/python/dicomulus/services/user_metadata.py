@@ -189,12 +189,21 @@ class UserMetadata:
     def _update(
         self, resource: Resource, change: Callable[[ResourceDocument], ResourceDocument]
     ) -> ResourceDocument:
-        written = self._documents.update(resource, change)
-        # What was deleted meanwhile must not come back with this, should it be stored again.
-        if not has_instances(self._index, resource):
+        is_first = False
+
+        def noted(document: ResourceDocument) -> ResourceDocument:
+            nonlocal is_first
+            is_first = document.version == 0
+            return change(document)
+
+        written = self._documents.update(resource, noted)
+        if has_instances(self._index, resource):
+            return written
+        # What was deleted meanwhile must not come back with this, should it be stored again. A
+        # document that was there before goes with the resource, or stays if that merely vanished.
+        if is_first:
             self._documents.remove(resource)
-            raise IdentifierNotFoundError("the resource is not there any more")
-        return written
+        raise IdentifierNotFoundError("the resource is not there any more")
 
 
 def md5_of(value: str) -> str:
