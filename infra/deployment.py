@@ -113,6 +113,8 @@ class Deployment:
     """Keep buckets and table when the stack goes. Always so for stages other than ``dev``."""
     allow_delete: bool = False
     """Delete objects when clients ask for that; without, no function has the right to."""
+    storage_compression: bool = False
+    """Compress what is stored where that makes it smaller."""
     allowed_origins: tuple[str, ...] = ()
     """Origins besides loopback whose pages may use the archive; ``*`` for all."""
     public_base_url: str = ""

@@ -24,6 +24,7 @@ from infra.packages import RUNTIME, architecture_of
 from infra.rights import (
     ADOPTION_RIGHTS,
     BUCKET_ACTIONS,
+    CHANGES_FORMS,
     DELETE_OBJECTS,
     ORTHANC_RIGHTS,
     RIGHTS,
@@ -272,7 +273,7 @@ class Functions(Construct):
 
     def _role(self, name: str, log: logs.LogGroup) -> iam.Role:
         rights = (RIGHTS | ORTHANC_RIGHTS | ADOPTION_RIGHTS).get(name, Rights())
-        rights = replace(rights, storage=self._granted(rights))
+        rights = replace(rights, storage=self._granted(name, rights))
         storage, table = self._stateful.storage, self._stateful.index.table
         prefix = self._deployment.storage_prefix + rights.storage_keys
         statements = [
@@ -331,7 +332,7 @@ class Functions(Construct):
                 accept_wildcard(role, resource, reason=reason)
         return role
 
-    def _granted(self, rights: Rights) -> tuple[str, ...]:
+    def _granted(self, name: str, rights: Rights) -> tuple[str, ...]:
         if rights.storage_keys:
             return rights.storage if self._deployment.stores else ()
         withheld = {
@@ -342,7 +343,10 @@ class Functions(Construct):
             )
             if not is_asked_for
         }
-        return tuple(each for each in rights.storage if each not in withheld)
+        granted = [each for each in rights.storage if each not in withheld]
+        if self._deployment.storage_compression and self._deployment.stores:
+            granted += [DELETE_OBJECTS] * (name in CHANGES_FORMS)
+        return tuple(dict.fromkeys(granted))
 
     def _looked_at(self, rights: Rights) -> list[sqs.Queue]:
         queues = [self._queue(each) for each in rights.looks_at]

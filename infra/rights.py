@@ -21,6 +21,10 @@ _INDEX_OBJECTS: Final = (
 DELETE_OBJECTS: Final = "s3:DeleteObject"
 """On the storage bucket it is granted only where a deployment allows deletion."""
 
+CHANGES_FORMS: Final = frozenset({"orthanc", "store"})
+"""Functions that have that right with ``storage_compression`` as well: what is there in one form is
+written in the other, and of two writers at once one takes back what it wrote."""
+
 STORE_OBJECTS: Final = "s3:PutObject"
 """On a storage bucket that was adopted it is granted only where a deployment says so."""
 

@@ -48,6 +48,7 @@ class ServiceStack(Stack):
             base_path=base_path,
             allowed_origins=deployment.allowed_origins,
             allow_delete=deployment.allow_delete,
+            storage_compression=deployment.storage_compression,
             orthanc_path=Settings().orthanc_path if deployment.orthanc else "",
             table_name=stateful.index.table.table_name,
             storage_bucket=stateful.storage.bucket.bucket_name,

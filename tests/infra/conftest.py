@@ -48,6 +48,7 @@ HARDENED: Final = {
     "kms": "customer",
     "waf": "true",
     "allow_delete": "true",
+    "storage_compression": "true",
     "orthanc": "true",
     "replica_bucket_arn": "arn:aws:s3:::copies-elsewhere",
     "replica_kms_key_arn": "arn:aws:kms:eu-west-1:111122223333:key/mrk-0123456789abcdef0123456789abcdef",
