@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dicomulus.dicom.orthanc_id import orthanc_id
+from dicomulus.dicom.resource import InstanceResource
 from dicomulus.ports import ArchiveCounts
 from dicomulus.services.counts import counted, counts_move
 from tests.support.archives import small_archive
@@ -105,15 +107,21 @@ def test_nothing_is_counted_while_the_api_is_off(tmp_path: Path) -> None:
     assert small.index.get_studies(["1"])["1"].counted_bytes is None
 
 
-def test_what_was_counted_once_stays_counted_when_the_api_is_off(tmp_path: Path) -> None:
+def test_what_changes_while_the_api_is_off_is_not_counted_until_it_is_looked_at_again(
+    tmp_path: Path,
+) -> None:
     first = small_archive(tmp_path, orthanc_path="/orthanc")
     first.take(THREE)
     first.compact()
     second = small_archive(tmp_path)
-    second.storage.put("a", THREE["a"])
     second.take({"e": instance("1", 3)})
     second.compact()
-    assert second.index.count_archive() == expected(second)
+    assert second.index.count_archive().studies == 2
+    third = small_archive(tmp_path, orthanc_path="/orthanc")
+    third.archive.compaction.count_study("1")
+    assert third.index.count_archive() == expected(third)
+    new = InstanceResource("1", "1.1", "1.1.3")
+    assert third.index.find_identifier(orthanc_id("P1", new)) == new
 
 
 def test_studies_of_an_index_that_was_built_without_are_counted_later(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from dicomulus.adapters.local.sqlite_index import SqliteIndex
+from dicomulus.composition import compose
 from dicomulus.dicom.resource import InstanceResource, canonical_key
 from dicomulus.errors import ConfigurationError, UnavailableError
 from dicomulus.ports import CompactSeries, InstanceChanges, Rejection
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dicomulus.ports import Index
+    from dicomulus.services.archive import Archive
     from tests.support.archives import Small
 
 WRITES = {
@@ -417,6 +419,29 @@ def test_a_study_in_the_wrong_place_of_an_index_is_folded_again(small: Small) ->
     assert found(small) == {Finding.STUDY: ["/studies/1.2"]}
     make_good(small)
     assert found(small) == {}
+
+
+def test_a_study_of_an_index_without_identifiers_is_completed_once_they_are_wanted(
+    small: Small, tmp_path: Path
+) -> None:
+    wanting = small_archive(tmp_path, orthanc_path="/orthanc")
+    again = replace(small, archive=wanted_by(small, wanting))
+    assert found(again) == {Finding.STUDY: ["/studies/1.2"]}
+    make_good(again)
+    assert found(again) == {}
+    assert again.index.count_archive().studies == 1
+
+
+def wanted_by(small: Small, wanting: Small) -> Archive:
+    """The archive of one, with the settings of another."""
+    return compose(
+        wanting.archive.settings,
+        index=small.index,
+        storage=small.storage,
+        cache=small.cache,
+        queue=small.queue,
+        clock=small.clock,
+    )
 
 
 def test_a_series_that_is_due_anyway_is_left_to_its_compaction(small: Small) -> None:

@@ -204,6 +204,7 @@ def compose(
             verify=verify,
             # A folder is walked as slowly as its files are looked at.
             lists=bool(settings.storage_bucket),
+            counts=bool(settings.orthanc_path),
         )
 
     retrieve = Retrieve(

@@ -181,6 +181,10 @@ class SearchPath(StrEnum):
     REFERRING_PHYSICIAN_NAME = "by_referring_physician_name"
 
 
+NOT_YET_COUNTED: Final = -1
+"""What a study has for its bytes in the counts from its first instance to its first fold."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyRow:
     """A study: the fold of its series rows.
@@ -199,7 +203,10 @@ class StudyRow:
     """The study-level attributes kept beyond the answer: one DICOM JSON object."""
     search_keys: SearchKeys | None = None
     counted_bytes: int | None = None
-    """Bytes of its objects with which it is in the counts of the archive; none if it is not."""
+    """Bytes of its objects with which it is in the counts of the archive; none if it is not.
+
+    Of a study that has them, or ``NOT_YET_COUNTED``, all instances are found by their identifiers.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ from dicomulus.metadata.bundle import (
 )
 from dicomulus.services.bundles import Wanted, build_bundles
 from dicomulus.services.cache_keys import pointed_prefix, thumbnail_prefix
-from dicomulus.services.counts import counted, counts_move
+from dicomulus.services.counts import counted, counts_move, is_counted
 from dicomulus.services.folds import chosen, fold_series, fold_study
 from dicomulus.services.identifier_notes import SaidPatientIds
 from dicomulus.services.tidings import Seen, tell
@@ -229,18 +229,17 @@ class Compaction:
             after = fold_study(study_instance_uid, rows, version=version + 1)
             if self._identifiers is not None:
                 self._identifiers.note_fold(before, after, series=rows, said=said)
-            # What is in the counts once is kept there, whether they are asked for or not.
-            if self._identifiers is not None or (before and before.counted_bytes is not None):
                 after = counted(after, rows)
+            # What changes while nobody asks for the counts leaves them, and comes back as new.
             moved = counts_move(before, after)
             if self._index.fold_study(after, expected_version=version, moved=moved):
                 return after
         raise UnavailableError("a study changes faster than it can be folded")
 
     def count_study(self, study_instance_uid: str) -> None:
-        """Have a study in the counts of the archive that was folded while nobody asked for them."""
+        """Have a study in the counts, and found by identifiers, that was folded without them."""
         row = self._index.get_studies([study_instance_uid]).get(study_instance_uid)
-        if self._identifiers is not None and row is not None and row.counted_bytes is None:
+        if self._identifiers is not None and row is not None and not is_counted(row):
             self.fold_study(study_instance_uid)
 
     def _publish(self, row: SeriesRow, rows: list[InstanceRow]) -> bool:

@@ -6,13 +6,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dicomulus.dicom.orthanc_id import patient_of
-from dicomulus.ports import CountsMove
+from dicomulus.ports import NOT_YET_COUNTED, CountsMove
 from dicomulus.services.identifier_notes import patient_id_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dicomulus.ports import SeriesRow, StudyRow
+
+
+def is_counted(row: StudyRow) -> bool:
+    """Whether a study is in the counts."""
+    return row.counted_bytes is not None and row.counted_bytes != NOT_YET_COUNTED
 
 
 def counted(row: StudyRow, series: Iterable[SeriesRow]) -> StudyRow:
@@ -37,7 +42,7 @@ def counts_move(before: StudyRow | None, after: StudyRow) -> CountsMove | None:
 
 
 def _part(row: StudyRow | None) -> tuple[int, int, int, dict[str, int]]:
-    if row is None or row.counted_bytes is None or not row.instance_count:
+    if row is None or not is_counted(row) or not row.instance_count:
         return 0, 0, 0, {}
     patient = patient_of(patient_id_in(row.answer)).patient_id
-    return row.series_count, row.instance_count, row.counted_bytes, {patient: 1}
+    return row.series_count, row.instance_count, row.counted_bytes or 0, {patient: 1}

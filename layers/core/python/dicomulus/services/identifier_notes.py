@@ -95,6 +95,8 @@ class IdentifierNotes:
     ) -> None:
         """Note what the Patient ID of a study's new fold makes of instances that say another.
 
+        Of a study that was folded without identifiers, those of all instances are noted.
+
         Args:
             before: The row that is replaced.
             after: The row that is not written yet.
@@ -102,10 +104,12 @@ class IdentifierNotes:
             said: The Patient IDs that all instances of some series say, those that have changed.
         """
         patient_id = patient_id_in(after.answer)
+        is_unknown = before is None or before.counted_bytes is None
         is_new = before is None or patient_id_in(before.answer) != patient_id
         for row in series:
             known = said.get(row.series)
-            if (is_new and known is None) or (known and known != {patient_id}):
+            says_another = bool(known) and known != frozenset({patient_id})
+            if is_unknown or (is_new and known is None) or says_another:
                 self.note_series(patient_id, row.series)
 
 

@@ -37,6 +37,7 @@ from dicomulus.metadata.fragment import (
     dictionary_of,
 )
 from dicomulus.ports import (
+    NOT_YET_COUNTED,
     CompactSeries,
     InstanceChanges,
     InstanceRow,
@@ -301,7 +302,10 @@ class Ingest:
         series = replace(
             levels.series, total_size=row.object_size, modified_ms=row.object_modified_ms
         )
-        return Look((info.etag, info.modified_ms), row, series, levels.study)
+        study = levels.study
+        if self._identifiers is not None:
+            study = replace(study, counted_bytes=NOT_YET_COUNTED)
+        return Look((info.etag, info.modified_ms), row, series, study)
 
     def _row(
         self, info: ObjectInfo, converted: ConvertedInstance, levels: LevelRows

@@ -95,10 +95,12 @@ class Reconcile:
         run_all: RunAll,
         verify: Verify,
         lists: bool,
+        counts: bool = False,
     ) -> None:
         """Compare an index with the stores; objects are looked at through ``run_all``.
 
-        ``lists`` says that a request which lists is cheaper than a look at each object.
+        ``lists`` says that a request which lists is cheaper than a look at each object; ``counts``,
+        that studies are to be in the counts, and what they hold to be found by identifiers.
         """
         self._index = index
         self._storage = storage
@@ -109,6 +111,7 @@ class Reconcile:
         self._run_all = run_all
         self._verify = verify
         self._lists = lists
+        self._counts = counts
         self._fragments = FragmentReader(index, cache, queue=Nobody())
 
     # objects -> rows
@@ -419,7 +422,9 @@ class Reconcile:
 
     def _is_folded(self, study: str, known: Sequence[SeriesRow]) -> bool:
         row = self._index.get_studies([study]).get(study)
-        return row is not None and _same_study(row, fold_study(study, known, version=row.version))
+        if row is None or not _same_study(row, fold_study(study, known, version=row.version)):
+            return False
+        return not self._counts or row.counted_bytes == sum(each.total_size for each in known)
 
     def _is_moving(self, study: str, known: Sequence[SeriesRow]) -> bool:
         again = self._index.query_series(study)

@@ -84,11 +84,12 @@ class Reindex:
         written = missing = 0
         moved = is_due = False
         said: dict[bytes, str] = {}
-        study = self._study_patient_id(row.series)
+        patient_id = self._patient_id_of_unknown(row.series)
         after: str | None = None
         while True:
             page: Page[InstanceRow] = self._index.query_instances(row.series, after, limit=_PAGE)
-            self._note_identifiers(page, study, said)
+            if patient_id is not None:
+                self._note_identifiers(page, patient_id, said)
             news, lost = self._renewed(page)
             missing += lost
             if news or (row.main_tags != self._tags.name and not moved):
@@ -102,12 +103,13 @@ class Reindex:
             logger.info("series renewed", extra={"series_instance_uid": uid, "rows": written})
         return Renewal(rows=written, missing=missing, moved=moved, is_due=is_due)
 
-    def _study_patient_id(self, series: SeriesResource) -> str:
+    def _patient_id_of_unknown(self, series: SeriesResource) -> str | None:
+        """Give the Patient ID of a study whose instances are not found by their identifiers."""
         if self._identifiers is None:
-            return ""
+            return None
         uid = series.study_instance_uid
         row = self._index.get_studies([uid]).get(uid)
-        return "" if row is None else patient_id_in(row.answer)
+        return patient_id_in(row.answer) if row and row.counted_bytes is None else None
 
     def _note_identifiers(
         self, page: Page[InstanceRow], study_patient_id: str, said: dict[bytes, str]
