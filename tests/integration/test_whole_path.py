@@ -155,6 +155,14 @@ def instance_paths(both: Both) -> list[str]:
     ]
 
 
+def test_nothing_is_written_for_orthancs_api_while_it_is_off(system: Deployed) -> None:
+    table = system.settings.table_name
+    items = system.clients.dynamodb.scan(TableName=table)["Items"]
+    partitions = {item["p"]["S"].partition("#")[0] for item in items if "#" in item["p"]["S"]}
+    assert partitions
+    assert not partitions & {"ID", "COUNTS"}
+
+
 def test_every_object_that_is_dicom_is_found_once(both: Both) -> None:
     assert len(instance_paths(both)) == 2 * 3 + len(PYDICOM_FILES)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dicomulus.api.orthanc.answers import array_response
 from dicomulus.dicom.orthanc_id import orthanc_id, patient_of
 from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.errors import IdentifierNotFoundError, InvalidQueryError
@@ -289,12 +290,20 @@ def test_a_page_without_beginning_or_length_is_refused(small: Small, query: str)
         small.orthanc(f"/studies?{query}")
 
 
-def test_a_long_list_is_one_array(tmp_path: Path) -> None:
-    small = small_archive(tmp_path, orthanc_path="/orthanc")
-    small.take({str(at): instance(number=at) for at in range(1, 204)})
-    response = small.orthanc("/instances")
+@pytest.mark.parametrize("count", [0, 1, 200, 201, 450])
+def test_a_list_of_any_length_is_one_array(count: int) -> None:
+    response = array_response(iter(range(count)))
     assert not isinstance(response.body, bytes)
-    assert len(json.loads(body_of(response))) == 203
+    assert json.loads(body_of(response)) == list(range(count))
+
+
+def test_what_cannot_be_listed_is_told_before_the_answer_begins() -> None:
+    def broken() -> Iterator[object]:
+        raise IdentifierNotFoundError("gone")
+        yield 1
+
+    with pytest.raises(IdentifierNotFoundError):
+        array_response(broken())
 
 
 def test_patients_whose_ids_are_long_or_padded_or_missing_are_listed_once(tmp_path: Path) -> None:
@@ -405,6 +414,24 @@ def test_the_archive_tells_what_it_is(small: Small) -> None:
 @pytest.mark.parametrize("path", ["/plugins", "/jobs", "/modalities", "/peers", "/queries"])
 def test_there_is_nothing_of_what_the_archive_has_not(small: Small, path: str) -> None:
     assert small.orthanc_json(path) == []
+
+
+def test_uids_are_made_on_request(small: Small) -> None:
+    for level in ("study", "series", "instance"):
+        made = [body_of(small.orthanc(f"/tools/generate-uid?level={level}")) for _ in range(2)]
+        assert made[0] != made[1]
+        assert made[0].startswith(b"2.25.")
+    assert b"-" in body_of(small.orthanc("/tools/generate-uid?level=patient"))
+    with pytest.raises(InvalidQueryError):
+        small.orthanc("/tools/generate-uid?level=other")
+
+
+def test_a_patient_without_an_id_has_an_empty_one(tmp_path: Path) -> None:
+    small = small_archive(tmp_path, orthanc_path="/orthanc")
+    small.take({"a": ct_instance(omit=("PatientID",))})
+    (patient,) = small.orthanc_json("/patients?expand")
+    assert patient["MainDicomTags"]["PatientID"] == ""
+    assert patient["ID"] == orthanc_id("", patient_of(""))
 
 
 @pytest.mark.parametrize("path", ["/tools/now", "/tools/now-local"])

@@ -142,7 +142,10 @@ def _handle(settings: Settings) -> partial[Response]:
 
 def _tell_address(settings: Settings) -> None:
     here = default_base_url(replace(settings, public_base_url=""))
-    print(f"Pages: {here.removesuffix(settings.base_path)}/", flush=True)
+    root = here.removesuffix(settings.base_path)
+    print(f"Pages: {root}/", flush=True)
+    if settings.orthanc_path:
+        print(f"Orthanc's REST API: {root}{settings.orthanc_path.rstrip('/')}", flush=True)
     print(f"DICOMweb: {here}", flush=True)
 
 

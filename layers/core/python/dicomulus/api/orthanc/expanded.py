@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dicomulus.services.hierarchy import Hierarchy
     from dicomulus.services.resource_document import ResourceDocument
 
+_PATIENT_ID: Final = "00100020"
 _IMAGE_INDEX: Final = "00541330"
 _INSTANCE_NUMBER: Final = "00200013"
 
@@ -155,13 +156,12 @@ class Expanded:
         uid, patient_id = study.study_instance_uid, patient_id_in(study.answer)
         series = self.hierarchy.series_of(uid)
         elements = _study_elements(series)
-        told = tags_json(elements, MAIN_TAGS[Level.PATIENT], self.tag_format)
         return {
             **_state(series),
             **self._head(uid, patient_id),
             **self._tags(Level.STUDY, elements),
             "ParentPatient": orthanc_id(patient_id, patient_of(patient_id)),
-            "PatientMainDicomTags": told,
+            "PatientMainDicomTags": self._main_tags(Level.PATIENT, elements),
             "Series": [orthanc_id(patient_id, row.series) for row in series],
             **self._requested(uid, _computed_of_study(study)),
         }
@@ -216,7 +216,13 @@ class Expanded:
         }
 
     def _tags(self, level: Level, elements: Mapping[str, Element]) -> dict[str, Any]:
-        return {"MainDicomTags": tags_json(elements, MAIN_TAGS[level], self.tag_format)}
+        return {"MainDicomTags": self._main_tags(level, elements)}
+
+    def _main_tags(self, level: Level, elements: Mapping[str, Element]) -> dict[str, Any]:
+        if level is Level.PATIENT:
+            # A patient without one is known by an empty one.
+            elements = {_PATIENT_ID: {"vr": "LO"}, **elements}
+        return tags_json(elements, MAIN_TAGS[level], self.tag_format)
 
     def _requested(self, resource: Resource, computed: Mapping[str, Element]) -> dict[str, Any]:
         if not self.requested:

@@ -51,7 +51,7 @@ from dicomulus.api.orthanc.lists import children, list_of, parent, single
 from dicomulus.api.orthanc.metadata import METADATA_ROUTES
 from dicomulus.api.orthanc.not_offered import not_offered
 from dicomulus.api.orthanc.statistics import resource_statistics, statistics
-from dicomulus.api.orthanc.system import is_protected, nothing, now, now_local, system
+from dicomulus.api.orthanc.system import generate_uid, is_protected, nothing, now, now_local, system
 from dicomulus.api.orthanc.tags import (
     content_below,
     instance_content,
@@ -77,6 +77,7 @@ ORTHANC_ROUTES: Final = (
     # The archive.
     Route("GET", "/system", system),
     Route("GET", "/statistics", statistics),
+    Route("GET", "/tools/generate-uid", generate_uid),
     Route("GET", "/tools/now", now),
     Route("GET", "/tools/now-local", now_local),
     *(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 from dicomulus import __version__
 from dicomulus.api.orthanc.answers import json_response, text_response
@@ -12,6 +13,7 @@ from dicomulus.dicom.dictionary import keyword_from_tag
 from dicomulus.dicom.metadata_names import USER_NUMBERS, metadata_names
 from dicomulus.dicom.orthanc_id import Level
 from dicomulus.dicom.orthanc_tags import MAIN_TAGS
+from dicomulus.errors import InvalidQueryError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +73,21 @@ def now_local(_: Archive, __: Request, ___: Mapping[str, str]) -> Response:
 
 def _time(time: datetime) -> str:
     return time.strftime("%Y%m%dT%H%M%S")
+
+
+def generate_uid(_: Archive, request: Request, __: Mapping[str, str]) -> Response:
+    """Answer ``GET /tools/generate-uid``: a new UID, or a Patient ID.
+
+    Raises:
+        InvalidQueryError: The level is missing, or none.
+    """
+    level = request.parameter("level")
+    if level == Level.PATIENT.lower():
+        return text_response(str(uuid4()))
+    if level in (Level.STUDY.lower(), Level.SERIES.lower(), Level.INSTANCE.lower()):
+        # PS3.5 §B.2: a UUID as a decimal number below 2.25 is a UID.
+        return text_response(f"2.25.{uuid4().int}")
+    raise InvalidQueryError("level", "is none of patient, study, series and instance")
 
 
 def nothing(_: Archive, __: Request, ___: Mapping[str, str]) -> Response:
