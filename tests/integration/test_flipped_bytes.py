@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dicomulus.dicom.resource import InstanceResource
+from dicomulus.dicom.own_keys import document_key
+from dicomulus.dicom.resource import InstanceResource, is_compressed_key
+from dicomulus.errors import UnavailableError
 from dicomulus.ports import ChangeType
 from dicomulus.services.findings import Finding
 from dicomulus.services.wishes import Wishes
 from tests.support.emulators import only_with
-from tests.support.every_kind import Aws, aws, fill, folder, reconcile
+from tests.support.every_kind import STUDY, aws, fill, folder, reconcile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,24 +30,43 @@ SEED = int(os.environ.get("DICOMULUS_SEED", "0")) or random.randrange(10**6)
 VERIFYING = Wishes(verify=True)
 LOOKING = Wishes(verify=True, repair=False)
 
+KINDS = (
+    "any/",
+    "bundles/",
+    "dicom/",
+    "dicomulus/attachments/",
+    "dicomulus/resources/",
+    "pointed/",
+    "thumbnails/",
+)
+"""What the keys of all kinds of stored objects begin with."""
+
 NO_OBJECTS = ("notes.txt",)
 """What is no object of the archive, which knows nothing of its bytes."""
 
 
-@pytest.fixture(
-    params=[
-        "folder",
-        pytest.param("aws", marks=only_with("moto", reason="moto's objects are flipped in memory")),
-    ]
-)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """Every kind of object, verified once, so that all checksums are known."""
-    with aws() if request.param == "aws" else folder(tmp_path) as place:
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A folder with every kind of object, verified once, so that all checksums are known."""
+    with folder(tmp_path) as place:
         fill(place)
-        assert not named(place, VERIFYING)
-        place.settle()
-        assert not named(place, LOOKING)
+        verify_first(place)
         yield place
+
+
+@pytest.fixture
+def bucket() -> Iterator[Place]:
+    """A bucket with every kind of object, verified once, so that all checksums are known."""
+    with aws() as place:
+        fill(place)
+        verify_first(place)
+        yield place
+
+
+def verify_first(place: Place) -> None:
+    assert not named(place, VERIFYING)
+    place.settle()
+    assert not named(place, LOOKING)
 
 
 def named(place: Place, wishes: Wishes) -> set[str]:
@@ -67,11 +88,9 @@ def stored(place: Place) -> list[tuple[str, str, int]]:
     )
 
 
-def places_of(place: Place, size: int, *, seed: str) -> list[int]:
-    """Choose some bytes of an object: the outermost ones and others, or one where that is slow."""
+def places_of(size: int, *, seed: str) -> list[int]:
+    """Choose some bytes of an object: the outermost ones, and others."""
     chosen = random.Random(seed)
-    if isinstance(place, Aws):
-        return [chosen.randrange(size)]
     return sorted({0, size - 1, *(chosen.randrange(size) for _ in range(6))})
 
 
@@ -87,13 +106,32 @@ def flipped(place: Place, store: str, key: str, offset: int) -> Iterator[None]:
 def test_a_flipped_byte_of_any_object_is_found_and_named(place: Place) -> None:
     print(f"DICOMULUS_SEED={SEED}")
     every = stored(place)
-    kinds = {key.split("/")[0] for _, key, _ in every}
-    assert kinds >= {"any", "dicom", "bundles", "pointed", "thumbnails"}
+    for prefix in KINDS:
+        assert any(key.startswith(prefix) for _, key, _ in every), prefix
+    assert any(is_compressed_key(key) for _, key, _ in every)
     for store, key, size in every:
-        for offset in places_of(place, size, seed=f"{SEED} {key}"):
+        for offset in places_of(size, seed=f"{SEED} {key}"):
             with flipped(place, store, key, offset):
                 assert named(place, LOOKING) == {key}, (store, key, offset, SEED)
     assert not named(place, LOOKING)
+
+
+@only_with("moto", reason="its objects are changed in its memory")
+def test_a_flipped_byte_in_a_bucket_is_found_and_named(bucket: Place) -> None:
+    """S3 goes on telling the entity tag and the checksum of what it was given."""
+    print(f"DICOMULUS_SEED={SEED}")
+    chosen = random.Random(SEED)
+    every = stored(bucket)
+    for prefix in KINDS:
+        store, key, size = chosen.choice([each for each in every if each[1].startswith(prefix)])
+        offset = chosen.randrange(size)
+        with flipped(bucket, store, key, offset):
+            assert named(bucket, LOOKING) == {key}, (store, key, offset, SEED)
+    key = document_key(STUDY)
+    before = bucket.archive.storage.get(key).data
+    bucket.flip("storage", key, 0)
+    assert named(bucket, VERIFYING) == {key}
+    assert bucket.archive.storage.get(key).data == before
 
 
 def test_what_is_made_of_objects_is_made_anew(place: Place) -> None:
@@ -133,6 +171,31 @@ def test_damage_is_told_once_and_known_until_it_is_over(place: Place) -> None:
     assert [each.object_key for each in place.archive.index.damages().items] == [key]
     place.archive.damages.clear_gone()
     assert not place.archive.index.damages().items
+
+
+def test_a_damaged_document_is_restored_from_its_row(place: Place) -> None:
+    key = document_key(STUDY)
+    before = place.archive.storage.get(key).data
+    place.flip("storage", key, len(before) // 2)
+    with pytest.raises(UnavailableError):
+        place.archive.documents.read(STUDY)
+    assert named(place, VERIFYING) == {key}
+    assert [change.resource for change in damage_told(place)] == [STUDY]
+    assert place.archive.storage.get(key).data == before
+    place.settle()
+    assert not named(place, VERIFYING)
+    assert not list(place.archive.damages.now())
+
+
+def test_a_content_that_is_gone_is_named_until_it_is_back(place: Place) -> None:
+    (key, *_) = (info.key for info in place.archive.storage.list("dicomulus/attachments/"))
+    content = place.archive.storage.get(key).data
+    place.archive.storage.delete(key)
+    assert named(place, VERIFYING) == {key}
+    assert [each.object_key for each in place.archive.damages.now()] == [key]
+    place.archive.storage.put(key, content)
+    assert not named(place, VERIFYING)
+    assert not list(place.archive.damages.now())
 
 
 def damage_told(place: Place) -> list[Change]:

@@ -7,11 +7,16 @@ import io
 import os
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from uuid import UUID
 
 from dicomulus.api.routes import answer
 from dicomulus.composition import aws_archive, local_runtime
+from dicomulus.dicom.own_keys import attachment_key
+from dicomulus.dicom.resource import PatientResource, SeriesResource
+from dicomulus.services.attachment_content import spooled
+from dicomulus.services.resource_document import AttachmentEntry
 from dicomulus.settings import Settings
 from dicomulus.wire.message import Headers, Request, parse_query
 from tests.support.archives import ListQueue
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from dicomulus.dicom.resource import Resource
     from dicomulus.services.archive import Archive
     from dicomulus.services.findings import Findings
     from dicomulus.services.wishes import Wishes
@@ -34,6 +40,7 @@ LONG_AGO_NS: Final = 1_700_000_000 * 10**9
 
 STUDY: Final = "1.2.826.0.1.1"
 SERIES: Final = f"{STUDY}.2"
+OWN: Final = SeriesResource(STUDY, SERIES)
 
 LARGE: Final = 40
 """Frames whose table is too large for a row."""
@@ -175,6 +182,7 @@ def folder(root: Path, **settings: Any) -> Iterator[Folder]:
         "public_base_url": BASE_URL,
         "allow_store": True,
         "allow_delete": True,
+        "storage_compression": True,
     }
     yield Folder(root, Settings(**told | settings))
 
@@ -182,7 +190,11 @@ def folder(root: Path, **settings: Any) -> Iterator[Folder]:
 @contextmanager
 def aws(**settings: Any) -> Iterator[Aws]:
     """Make an empty deployment on moto."""
-    told: dict[str, Any] = {"allow_store": True, "allow_delete": True}
+    told: dict[str, Any] = {
+        "allow_store": True,
+        "allow_delete": True,
+        "storage_compression": True,
+    }
     with deployed(emulator="moto", **told | settings) as system:
         yield Aws(system)
 
@@ -206,12 +218,37 @@ def fill(place: Place) -> None:
     place.put("any/long.dcm", ct_instance(**own, instance_number=6, attributes=long))
     place.put("notes.txt", b"no DICOM")
     place.settle()
+    annotate(place)
     store(place, ct_instance(**own, instance_number=7))
     store(place, ct_instance(study_instance_uid=f"{STUDY}.9", instance_number=1))
     place.settle()
     for headers in ({}, {"Accept-Encoding": "zstd"}):
         assert ask(place, f"/studies/{STUDY}/metadata", **headers).status == 200
     assert ask(place, f"/studies/{STUDY}/series/{SERIES}/thumbnail").status == 200
+
+
+def annotate(place: Place) -> None:
+    """Give resources of all levels labels and metadata, and some of them attachments."""
+    (instance,) = (row.instance for row in place.archive.index.query_instances(OWN, limit=1).items)
+    resources: tuple[Resource, ...] = (PatientResource("P-0001"), STUDY, OWN, instance)
+    for number, resource in enumerate(resources):
+        place.archive.user_metadata.put(resource, 1024, f"value {number}", expected=None)
+        place.archive.user_metadata.put_label(resource, f"label-{number}")
+    for compressed in (False, True):
+        attach(place, STUDY, 1030 + compressed, b"content " * 50, compressed=compressed)
+
+
+def attach(
+    place: Place, resource: Resource, number: int, content: bytes, *, compressed: bool
+) -> None:
+    """Attach something to a resource: its content first, then its document."""
+    key = str(UUID(int=number))
+    with spooled(io.BytesIO(content).read, compressed=compressed) as held:
+        place.archive.storage.put(attachment_key(key), held.file)
+        entry = AttachmentEntry(uuid=key, **asdict(held.form))
+    place.archive.documents.update(
+        resource, lambda document: document.with_attachment(number, entry)
+    )
 
 
 def store(place: Place, content: bytes) -> None:

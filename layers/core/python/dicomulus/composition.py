@@ -191,6 +191,7 @@ def compose(
 
     def make_reconcile() -> Reconcile:
         from dicomulus.services.reconcile import Reconcile
+        from dicomulus.services.verify_documents import VerifyDocuments
 
         return Reconcile(
             index,
@@ -202,6 +203,9 @@ def compose(
             clock_ms=clock,
             run_all=run_all,
             verify=verify,
+            verify_documents=VerifyDocuments(
+                index, storage, damages=damages, run_all=run_all, pace=pace
+            ),
             # A folder is walked as slowly as its files are looked at.
             lists=bool(settings.storage_bucket),
             counts=bool(settings.orthanc_path),

@@ -64,7 +64,7 @@ class Damages:
             self._index.clear_damage(damage)
 
     def now(self) -> Iterator[Damage]:
-        """Give the objects that are damaged and still there in the same generation."""
+        """Give the objects that are damaged, or gone, and still are in that generation."""
         for damage in self._all():
             if self._is_there(damage):
                 yield damage
@@ -90,7 +90,5 @@ class Damages:
         except (UnavailableError, ConfigurationError):
             # Nothing new is known of it.
             return True
-        return info is not None and (info.etag, info.modified_ms) == (
-            damage.object_etag,
-            damage.object_modified_ms,
-        )
+        now = ("", 0) if info is None else (info.etag, info.modified_ms)
+        return now == (damage.object_etag, damage.object_modified_ms)

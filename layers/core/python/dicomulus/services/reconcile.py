@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     )
     from dicomulus.services.announcements import Announcements
     from dicomulus.services.verify import Verify
+    from dicomulus.services.verify_documents import VerifyDocuments
     from dicomulus.services.wishes import Cursor, Wishes
 
 GRACE_SECONDS: Final = 900
@@ -94,6 +95,7 @@ class Reconcile:
         clock_ms: Callable[[], int],
         run_all: RunAll,
         verify: Verify,
+        verify_documents: VerifyDocuments,
         lists: bool,
         counts: bool = False,
     ) -> None:
@@ -110,6 +112,7 @@ class Reconcile:
         self._clock_ms = clock_ms
         self._run_all = run_all
         self._verify = verify
+        self._verify_documents = verify_documents
         self._lists = lists
         self._counts = counts
         self._fragments = FragmentReader(index, cache, queue=Nobody())
@@ -258,6 +261,8 @@ class Reconcile:
             self._compare_object_rows(
                 [row for row in page.items if isinstance(row, ObjectRow)], wishes, findings
             )
+            if wishes.verify:
+                self._verify_own(page.items, wishes, findings)
             if page.next is None:
                 return findings, None
             cursor = replace(cursor, after=page.next)
@@ -449,6 +454,19 @@ class Reconcile:
             if is_late and done < len(rows):
                 return _place(group[-1])
         return ()
+
+    def _verify_own(
+        self, items: Iterable[SeriesResource | ObjectRow], wishes: Wishes, findings: Findings
+    ) -> None:
+        """Verify documents, and the contents of the attachments that they name."""
+        keys = [each.object_key for each in items if isinstance(each, ObjectRow)]
+        due = [key for key in keys if is_document_key(key) and wishes.has_due(key)]
+        if not due:
+            return
+        found, changed = self._verify_documents.verify(due, repair=wishes.repair)
+        findings.merge(found)
+        if wishes.repair:
+            self._announcements.look_again(changed, findings)
 
     # object rows
 
