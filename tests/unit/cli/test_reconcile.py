@@ -13,7 +13,7 @@ import pytest
 from dicomulus.api.routes import answer
 from dicomulus.cli.exit_status import FAILED
 from dicomulus.cli.main import main
-from dicomulus.cli.reconcile import Pace
+from dicomulus.cli.pace import Pace
 from dicomulus.cli.work import archive_of
 from dicomulus.composition import local_archive
 from dicomulus.settings import Settings

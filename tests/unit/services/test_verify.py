@@ -58,7 +58,7 @@ class Summing:
 
         def around(inner: ObjectStore) -> ObjectStore:
             stores.append(SummingStore(inner))
-            return stores[0]  # type: ignore[return-value]
+            return stores[0]
 
         self.content = ct_instance()
         self.small: Small = small_archive(folder, storage=around)

@@ -437,13 +437,15 @@ class LocalRuntime:
     """Held by the one process that follows the folder."""
 
 
-def local_archive(settings: Settings) -> Archive:
+def local_archive(settings: Settings, *, pace: Callable[[int], None] = lambda _: None) -> Archive:
     """Put together the archive of a folder, with SQLite in its data folder.
+
+    ``pace`` is that of ``compose``.
 
     Raises:
         ConfigurationError: A folder is missing, or one where SQLite is not safe.
     """
-    return local_runtime(settings).archive
+    return local_runtime(settings, pace=pace).archive
 
 
 def local_runtime(

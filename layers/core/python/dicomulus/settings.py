@@ -34,7 +34,13 @@ _AT_LEAST_ONE: Final = (
     "presigned_seconds",
 )
 
-_NOT_NEGATIVE: Final = ("jobs", "search_page_bytes", "delete_seconds")
+_NOT_NEGATIVE: Final = (
+    "jobs",
+    "search_page_bytes",
+    "delete_seconds",
+    "verify_days",
+    "verify_rate_mb",
+)
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
@@ -108,6 +114,11 @@ class Settings:
     """Folder of the local archive's index and cache."""
     jobs: int = 0
     """Processes that index a folder at the same time; 0: one for each core."""
+
+    verify_days: int = 7
+    """Days in which a local server reads everything once, to compare it with checksums; 0: never."""
+    verify_rate_mb: int = 10
+    """Megabytes a second that it reads for that, at most; 0: as fast as it can."""
 
     viewer_folder: str = ""
     """Folder of the OHIF viewer that is served at ``/viewer``."""

@@ -17,6 +17,7 @@ from dicomulus.cli.logs import configure_logging
 from dicomulus.cli.scan_record import write_record
 from dicomulus.cli.scanner import Scanner
 from dicomulus.cli.upkeep import Upkeep
+from dicomulus.cli.verifier import Verifier
 from dicomulus.cli.watch import Watch
 from dicomulus.cli.work import start_worker
 from dicomulus.composition import clock_ms, local_runtime, publisher
@@ -94,6 +95,7 @@ class Follower:
         self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
         self._woken = threading.Event()
         self._watch = Watch(self._runtime, self._tell)
+        self._verifier = Verifier(settings)
         self._scanner = Scanner(self._runtime.archive, self._tell)
         self._receipts: list[str] = []
         self._attempts: Counter[str] = Counter()
@@ -126,6 +128,7 @@ class Follower:
         threading.Thread(
             target=publish, args=(self._settings, stop), name="publish", daemon=True
         ).start()
+        self._verifier.start()
         try:
             while not stop.is_set():
                 try:
@@ -134,6 +137,7 @@ class Follower:
                     logger.warning("cannot follow just now", extra={"reason": str(exc)})
                     stop.wait(RETRY_SECONDS)
         finally:
+            self._verifier.stop()
             self._upkeep.close()
             self._watch.stop()
 

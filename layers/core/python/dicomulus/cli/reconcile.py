@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dicomulus.cli.exit_status import FAILED
 from dicomulus.cli.index import WAIT_SECONDS, compact_due, progress
+from dicomulus.cli.pace import Pace
 from dicomulus.cli.reconcile_record import (
     ReconcileRecord,
     read_records,
@@ -72,25 +72,6 @@ _WORDS: Final = {
         "files of the cache that are damaged, and made anew where they are needed",
     ),
 }
-
-
-class Pace:
-    """Holds whoever reads to so many bytes a second."""
-
-    def __init__(self, bytes_per_second: float) -> None:
-        """Begin; 0 holds nobody."""
-        self._bytes_per_second = bytes_per_second
-        self._begun = time.monotonic()
-        self._bytes = 0
-
-    def __call__(self, size_bytes: int) -> None:
-        """Count bytes, and wait until they may have been read."""
-        if not self._bytes_per_second:
-            return
-        self._bytes += size_bytes
-        ahead = self._bytes / self._bytes_per_second - (time.monotonic() - self._begun)
-        if ahead > 0:
-            time.sleep(ahead)
 
 
 @dataclass(slots=True)
