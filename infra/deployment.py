@@ -109,6 +109,12 @@ class Deployment:
     """Seconds that the gateway keeps what a token is for; none: each request asks."""
     orthanc: bool = False
     """Answer Orthanc's REST API too, below ``/orthanc``."""
+    webhook_url: str = ""
+    """URL to which all changes are sent; empty: none."""
+    webhook_secret_arn: str = ""
+    """Secret of AWS Secrets Manager, a text, that these requests are signed with."""
+    event_bus: str = ""
+    """Event bus of EventBridge, by its name or ARN, to which all changes are sent; empty: none."""
     retain: bool = False
     """Keep buckets and table when the stack goes. Always so for stages other than ``dev``."""
     allow_delete: bool = False
@@ -203,6 +209,7 @@ class Deployment:
             raise ValueError(f"kms: {self.kms!r} is not managed, customer or the ARN of a key")
         self._check_origin()
         self._check_sign_in()
+        self._check_webhook()
         self._check_replica()
         self._check_load()
         self._check_name()
@@ -293,6 +300,22 @@ class Deployment:
             raise ValueError("hosted_zone_id: there is no domain_name to put into it")
         if self.one_origin and self.domain_name and ":us-east-1:" not in self.certificate_arn:
             raise ValueError("certificate_arn: CloudFront takes certificates of us-east-1 alone")
+
+    @property
+    def notifies(self) -> bool:
+        """Whether somebody outside is told of changes."""
+        return bool(self.webhook_url or self.event_bus)
+
+    def _check_webhook(self) -> None:
+        if self.webhook_secret_arn and not self.webhook_url:
+            raise ValueError("webhook_secret_arn: there is no webhook_url")
+        # Whoever is on the way could answer for the receiver.
+        if self.webhook_url and not self.webhook_url.startswith("https://"):
+            raise ValueError("webhook_url: is not https")
+        try:
+            Settings(webhook_url=self.webhook_url)
+        except ConfigurationError as exc:
+            raise ValueError(str(exc)) from exc
 
     @property
     def has_api_domain(self) -> bool:

@@ -26,6 +26,7 @@ from infra.rights import (
     BUCKET_ACTIONS,
     CHANGES_FORMS,
     DELETE_OBJECTS,
+    NOTIFY_RIGHTS,
     ORTHANC_RIGHTS,
     RIGHTS,
     STORE_OBJECTS,
@@ -158,6 +159,7 @@ class Functions(Construct):
             else None
         )
 
+        self.notify = self._event_function("notify", limits.NOTIFY) if deployment.notifies else None
         self.authorize: lambda_.Function | None = None
         if deployment.authorization == "oidc":
             self.authorize = self._function(
@@ -272,7 +274,7 @@ class Functions(Construct):
         resource.tracing_config = lambda_.CfnFunction.TracingConfigProperty(mode=mode)
 
     def _role(self, name: str, log: logs.LogGroup) -> iam.Role:
-        rights = (RIGHTS | ORTHANC_RIGHTS | ADOPTION_RIGHTS).get(name, Rights())
+        rights = (RIGHTS | ORTHANC_RIGHTS | NOTIFY_RIGHTS | ADOPTION_RIGHTS).get(name, Rights())
         rights = replace(rights, storage=self._granted(name, rights))
         storage, table = self._stateful.storage, self._stateful.index.table
         prefix = self._deployment.storage_prefix + rights.storage_keys

@@ -47,6 +47,8 @@ class IndexTable(Construct):
             deletion_protection=retained,
             removal_policy=RemovalPolicy.RETAIN if retained else RemovalPolicy.DESTROY,
             warm_throughput=self._warm(deployment),
+            # Without it a table costs the same; who is told of changes follows the log by it.
+            stream=dynamodb.StreamViewType.KEYS_ONLY if deployment.notifies else None,
         )
         for index in TABLE_SCHEMA.indexes:
             # Others are written to once a study, or when a series begins to wait.

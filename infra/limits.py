@@ -65,6 +65,12 @@ SWEEP: Final = FunctionLimits(memory_mb=512, timeout_seconds=60)
 SWEEP_MINUTES: Final = 5
 """Minutes between two searches for series whose compaction was missed."""
 
+# It waits for those whom it tells.
+NOTIFY: Final = FunctionLimits(memory_mb=512, timeout_seconds=60)
+
+NOTIFY_MINUTES: Final = 1
+"""Minutes between two looks for what nobody was told of, because it was not taken or was missed."""
+
 # Some requests about one bucket.
 ADOPT: Final = FunctionLimits(memory_mb=512, timeout_seconds=60)
 

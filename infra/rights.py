@@ -163,6 +163,22 @@ ORTHANC_RIGHTS: Final[dict[str, Rights]] = {
 }
 """What the function may do that is there where Orthanc's REST API is asked for."""
 
+NOTIFY_RIGHTS: Final[dict[str, Rights]] = {
+    "notify": Rights(
+        table=(
+            "dynamodb:BatchGetItem",
+            # What waits for its place in the log gets one.
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:Query",
+            # How far each was told.
+            "dynamodb:UpdateItem",
+        ),
+    ),
+}
+"""What the function may do that is there where somebody outside is to be told of changes."""
+
 ADOPTION_RIGHTS: Final[dict[str, Rights]] = {
     # All of them on the one bucket, none on its objects.
     "adopt": Rights(storage=tuple(sorted(BUCKET_ACTIONS))),

@@ -9,6 +9,7 @@ from aws_cdk import CfnOutput, Stack
 from dicomulus.settings import Settings
 from infra.adoption import Adoption
 from infra.functions import Functions
+from infra.notification import Notification
 from infra.one_origin import OneOrigin
 from infra.operations import Operations
 from infra.packages import Packages
@@ -67,6 +68,9 @@ class ServiceStack(Stack):
             oidc_clients=deployment.oidc_clients,
             oidc_introspection_url=deployment.oidc_introspection_url,
             oidc_secret_arn=deployment.oidc_secret_arn,
+            webhook_url=deployment.webhook_url,
+            webhook_secret_arn=deployment.webhook_secret_arn,
+            event_bus_name=deployment.event_bus,
         )
         packages = Packages(self, "Packages", deployment=deployment)
         functions = Functions(
@@ -90,6 +94,14 @@ class ServiceStack(Stack):
             "ReconcileStateMachine",
             value=self.reconciliation.state_machine.state_machine_arn,
         )
+        if functions.notify is not None:
+            Notification(
+                self,
+                "Notification",
+                deployment=deployment,
+                stateful=stateful,
+                function=functions.notify,
+            )
         path: list[Construct] = [functions]
         if functions.adopt is not None:
             adoption = Adoption(

@@ -50,6 +50,9 @@ HARDENED: Final = {
     "allow_delete": "true",
     "storage_compression": "true",
     "orthanc": "true",
+    "webhook_url": "https://hooks.example/changes",
+    "webhook_secret_arn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:hook-AbCdEf",
+    "event_bus": "changes",
     "replica_bucket_arn": "arn:aws:s3:::copies-elsewhere",
     "replica_kms_key_arn": "arn:aws:kms:eu-west-1:111122223333:key/mrk-0123456789abcdef0123456789abcdef",
 }

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import sys
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
@@ -33,13 +34,14 @@ from dicomulus.services.probe import SERIES, Patience
 from dicomulus.settings import Settings
 from dicomulus.wire.message import Headers, Request, parse_query
 from dicomulus.wire.problem import status_of
-from infra.rights import ADOPTION_RIGHTS, ORTHANC_RIGHTS, RIGHTS, Rights
+from infra.rights import ADOPTION_RIGHTS, NOTIFY_RIGHTS, ORTHANC_RIGHTS, RIGHTS, Rights
 from tests.support.aws import REGION
 from tests.support.aws_faults import instant_retries, intercepted, unreachable
 from tests.support.aws_rights import recorded_rights
 from tests.support.datasets import EXPLICIT_LITTLE_ENDIAN, RLE, ct_instance, generated_study
 from tests.support.deployed import BASE_URL, deployed
 from tests.support.notifications import NotificationDocument
+from tests.support.receiver import receiving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,7 +69,7 @@ def check(name: FunctionName, used: Used) -> None:
 
 def allowed(name: FunctionName) -> Used:
     """Give what a function may do."""
-    rights = (RIGHTS | ORTHANC_RIGHTS)[name]
+    rights = (RIGHTS | ORTHANC_RIGHTS | NOTIFY_RIGHTS)[name]
     granted = {(action, "table") for action in rights.table}
     granted |= {(action, "indexes") for action in rights.indexes}
     granted |= {(action, "storage") for action in rights.storage}
@@ -127,7 +129,9 @@ def test_ingest_and_compact_do_what_they_may(system: Deployed) -> None:
         check(name, actions)
 
 
-def leave_waiting(system: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+def leave_waiting(
+    system: Deployed, monkeypatch: pytest.MonkeyPatch, *, after: int | None = 0
+) -> None:
     """Have a change wait for its place in the log, as when its writer dies before it has one."""
     with system.environment_of("compact"):
         index = aws_archive(system.settings).index
@@ -135,7 +139,8 @@ def leave_waiting(system: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as dying:
         dying.setattr(ChangeLog, "_take_places", lambda *_: None)
         assert index.record_change(change)
-    assert index.log_state().last == 0
+    if after is not None:
+        assert index.log_state().last == after
 
 
 def test_sweep_does_what_it_may(system: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,6 +154,25 @@ def test_sweep_does_what_it_may(system: Deployed, monkeypatch: pytest.MonkeyPatc
     check("sweep", used)
     with system.environment_of("compact"):
         assert aws_archive(system.settings).index.log_state().last == 1
+
+
+def test_notify_does_what_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiving() as received, deployed(webhook_url=received.url) as system:
+        fill(system)
+        system.settle()
+        leave_waiting(system, monkeypatch, after=None)
+        notify = system.handler("notify")
+        with recorded(system) as used:
+            assert notify({}, Context(function_name="notify")) == {"done": True}
+        check("notify", used)
+        (body,) = [json.loads(body) for _, body in received.requests]
+        types = Counter(each["type"] for each in body["changes"])
+        assert types["NewStudy"] == types["StableStudy"] == 1
+        received.statuses = [503]
+        system.put("another.dcm", ct_instance(patient_id="another"))
+        system.settle()
+        with pytest.raises(UnavailableError):
+            notify({}, Context(function_name="notify"))
 
 
 def test_reconcile_does_what_it_may(system: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -566,7 +590,7 @@ def test_a_series_that_is_told_otherwise_than_it_is_is_compacted(system: Deploye
     check("reconcile", used)
 
 
-@pytest.mark.parametrize("name", sorted(RIGHTS | ORTHANC_RIGHTS))
+@pytest.mark.parametrize("name", sorted(RIGHTS | ORTHANC_RIGHTS | NOTIFY_RIGHTS))
 def test_a_function_may_do_nothing_that_it_was_not_seen_to_need(
     name: FunctionName, request: pytest.FixtureRequest
 ) -> None:

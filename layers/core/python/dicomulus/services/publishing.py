@@ -50,6 +50,11 @@ class Publisher:
         self._claim = uuid4().hex
         self._troubles = {target.name: _Troubles() for target in targets}
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether somebody did not take what he was sent last."""
+        return any(troubles.attempts for troubles in self._troubles.values())
+
     def publish(self, *, until_ms: int) -> bool:
         """Tell every target what is new, until a time.
 

@@ -20,6 +20,7 @@ FunctionName = Literal[
     "probe",
     "reconcile",
     "orthanc",
+    "notify",
 ]
 
 MAX_GATEWAY_BYTES: Final = 10_485_760
@@ -103,6 +104,8 @@ def function_settings(function: FunctionName, settings: Settings) -> Settings:
     if function == "authorize":
         return Settings(**_of_provider(settings))
     settings = behind_authorizer(settings)
+    if function != "notify":
+        settings = replace(settings, webhook_url="", webhook_secret_arn="", event_bus_name="")
     if function in ("read", "render"):
         return _reading(settings)
     if function == "manage":

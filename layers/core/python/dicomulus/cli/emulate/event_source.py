@@ -29,6 +29,9 @@ HANDLER: Final = "handler.py"
 """File of a function's folder that Lambda is told to run."""
 
 
+_REMAINING_MS: Final = 60_000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What a handler is told of its invocation."""
@@ -41,6 +44,10 @@ class Context:
     def invoked_function_arn(self) -> str:
         """Name of the function everywhere in AWS."""
         return f"arn:aws:lambda:us-east-1:123456789012:function:{self.function_name}"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until the invocation is ended, which here it never is."""
+        return _REMAINING_MS
 
 
 def load_handler(functions: Path, name: str) -> Handler:
