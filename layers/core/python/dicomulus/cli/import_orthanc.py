@@ -66,6 +66,7 @@ def import_orthanc(parsed: argparse.Namespace) -> int:
             token=place.token, headers=headers_of(parsed.headers), connections=jobs
         )
         target = HttpClient(place.url, options, default_path=_PATH, stopped=source.stopped)
+        stack.callback(target.close)
         journal = Journal(place.journal_folder, f"{source.base_url}#{place.name}")
         stack.callback(journal.close)
         bar = stack.enter_context(TransferBar("Taking over", source.meter))
@@ -78,6 +79,7 @@ def import_orthanc(parsed: argparse.Namespace) -> int:
             jobs=jobs,
             progress=bar,
         )
+        report.target = place.name
     if parsed.json:
         print(_format_json(report))
     else:

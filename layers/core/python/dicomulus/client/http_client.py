@@ -236,6 +236,10 @@ class HttpClient:
                 self.refuse(Answer(response.status, response.headers, _whole(response)))
             yield response
 
+    def close(self) -> None:
+        """End all connections that are kept; a server that is about to end need not wait for them."""
+        self._pools.clear()
+
     @staticmethod
     def refuse(answer: Answer) -> None:
         """Raise the error that an answer without success is.
@@ -310,6 +314,12 @@ class _Pools:
             if kept is None:
                 kept = self._kept[parts.scheme, proxy] = self._new(parts.scheme, proxy)
             return kept
+
+    def clear(self) -> None:
+        """End all connections."""
+        with self._lock:
+            for kept in self._kept.values():
+                kept.clear()
 
     def _new(self, scheme: str, proxy: str) -> urllib3.PoolManager:
         options: dict[str, Any] = {"maxsize": self._connections, "blocksize": CHUNK_BYTES}

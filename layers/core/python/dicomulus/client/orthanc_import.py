@@ -98,27 +98,27 @@ class Taken:
     """Why nothing more can be taken."""
 
 
-class _Countdown:
-    """Waits until all of some things are done."""
+class _UnderWay:
+    """Counts things that are under way, and waits until none is."""
 
-    def __init__(self, count: int) -> None:
-        self._left = count
-        self._lock = threading.Lock()
-        self._none_left = threading.Event()
-        if not count:
-            self._none_left.set()
+    def __init__(self, count: int = 0) -> None:
+        self._count = count
+        self._changed = threading.Condition()
+
+    def began(self) -> None:
+        with self._changed:
+            self._count += 1
 
     def done(self) -> None:
-        with self._lock:
-            self._left -= 1
-            if not self._left:
-                self._none_left.set()
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
 
     def wait(self, stopped: threading.Event) -> bool:
-        """Wait; tell whether all are done, and not given up."""
-        while not self._none_left.wait(_LOOK_SECONDS):
-            if stopped.is_set():
-                return False
+        """Wait; tell whether none is under way, and nothing given up."""
+        with self._changed:
+            while self._count and not stopped.is_set():
+                self._changed.wait(_LOOK_SECONDS)
         return not stopped.is_set()
 
 
@@ -190,6 +190,7 @@ class _Import:
         self._stopped = source.client.stopped
         self._report = ImportReport(source.url, target.url)
         self._patients: set[str] = set()
+        self._under_way = _UnderWay()
 
     def run(self, jobs: int) -> ImportReport:
         began = time.monotonic()
@@ -217,10 +218,18 @@ class _Import:
 
     def _tasks(self) -> Iterator[Callable[[], Taken]]:
         try:
-            yield from self._rounds()
+            for task in self._rounds():
+                self._under_way.began()
+                yield partial(self._run, task)
         except RemoteError as exc:
             if not self._stopped.is_set():
                 self._report.stopped = str(exc)
+
+    def _run(self, task: Callable[[], Taken]) -> Taken:
+        try:
+            return task()
+        finally:
+            self._under_way.done()
 
     def _rounds(self) -> Iterator[Callable[[], Taken]]:
         since = self._source.last_change()
@@ -231,6 +240,8 @@ class _Import:
             self._patients.clear()
             for study in studies:
                 yield from self._study_tasks(study)
+            if not self._under_way.wait(self._stopped):
+                return
             changed, since = self._changed(since)
             new = (each for each in self._source.identifiers("/studies") if each not in known)
             studies = list(dict.fromkeys((*changed, *new)))
@@ -241,7 +252,7 @@ class _Import:
 
     def _study_tasks(self, study: str) -> Iterator[Callable[[], Taken]]:
         instances = self._source.instances_of(study)
-        arrivals = _Countdown(len(instances))
+        arrivals = _UnderWay(len(instances))
         for instance in instances:
             yield partial(self._take_instance, instance, arrivals)
         yield partial(self._take_study, study, arrivals, {each.series for each in instances})
@@ -276,7 +287,7 @@ class _Import:
 
     # --- instances --------------------------------------------------------------------------------
 
-    def _take_instance(self, instance: ListedInstance, arrivals: _Countdown) -> Taken:
+    def _take_instance(self, instance: ListedInstance, arrivals: _UnderWay) -> Taken:
         taken = Taken(listed_bytes=instance.size)
         try:
             self._noting(
@@ -336,7 +347,7 @@ class _Import:
 
     # --- what is beside ---------------------------------------------------------------------------
 
-    def _take_study(self, study: str, arrivals: _Countdown, series: Iterable[str]) -> Taken:
+    def _take_study(self, study: str, arrivals: _UnderWay, series: Iterable[str]) -> Taken:
         taken = Taken()
         if not arrivals.wait(self._stopped):
             return taken
