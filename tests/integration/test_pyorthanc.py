@@ -272,6 +272,75 @@ def test_resources_are_downloaded(client: Orthanc, tmp_path: Path) -> None:
         assert all(name.startswith("Pat1 Doe 1/A0001 Thorax") for name in names)
 
 
+# --- what is written ------------------------------------------------------------------------------
+
+
+def test_resources_have_labels_and_are_found_by_them(client: Orthanc) -> None:
+    instance = instance_of(client, content_of(1, study=2))
+    series, study = instance.parent_series, instance.parent_study
+    patient = study.parent_patient
+    finds = (
+        (patient, pyorthanc.find_patients),
+        (study, pyorthanc.find_studies),
+        (series, pyorthanc.find_series),
+        (instance, pyorthanc.find_instances),
+    )
+    for resource, find in finds:
+        resource.add_label("seen")
+        resource.add_label("to-do")
+        assert resource.labels == ["seen", "to-do"]
+        assert find(client, labels=["seen", "to-do"]) == [resource]
+        assert find(client, labels=["seen", "other"], labels_constraint="Any") == [resource]
+        assert find(client, {"PatientID": "nobody"}, labels="seen") == []
+        assert resource not in find(client, labels="seen", labels_constraint="None")
+    assert client.get_tools_labels() == ["seen", "to-do"]
+    for resource, find in finds:
+        resource.remove_label("seen")
+        resource.remove_label("to-do")
+        assert resource.labels == []
+        assert find(client, labels="seen") == []
+
+
+def test_resources_have_metadata(client: Orthanc) -> None:
+    study = instance_of(client, content_of(1)).parent_study
+    with pytest.deprecated_call():  # of a text that httpx is given as data
+        client.put_studies_id_metadata_name(study.id_, "1030", "good")
+    assert client.get_studies_id_metadata_name(study.id_, "1030") == "good"
+    assert "1030" in client.get_studies_id_metadata(study.id_)
+    found = client.post_tools_find(
+        {"Level": "Study", "Query": {}, "MetadataQuery": {"1030": "GOOD"}}
+    )
+    assert found == [study.id_]
+    client.delete_studies_id_metadata_name(study.id_, "1030")
+    with pytest.raises(httpx.HTTPError, match="HTTP code: 404"):
+        client.get_studies_id_metadata_name(study.id_, "1030")
+
+
+def test_changes_are_told_in_pages(client: Orthanc) -> None:
+    found, since = [], 0
+    while True:
+        page = client.get_changes(params={"since": since, "limit": 3})
+        found += page["Changes"]
+        since = page["Last"]
+        if page["Done"]:
+            break
+    sequences = [change["Seq"] for change in found]
+    assert sequences == sorted(set(sequences))
+    kinds = {
+        change["ID"]: change["ChangeType"] for change in found if "New" in change["ChangeType"]
+    }
+    for content in FILES.values():
+        assert kinds[instance_of(client, content).id_] == "NewInstance"
+
+
+def test_statistics_count_what_there_is(client: Orthanc) -> None:
+    eventually(lambda: client.get_statistics()["CountSeries"] == 4, "counts of all series")
+    told = client.get_statistics()
+    counts = (told["CountPatients"], told["CountStudies"], told["CountInstances"])
+    assert counts == (2, 3, len(FILES))
+    assert int(told["TotalDiskSize"]) == sum(map(len, FILES.values()))
+
+
 # --- what changes ---------------------------------------------------------------------------------
 
 
