@@ -287,7 +287,7 @@ def test_a_value_in_either_case_is_looked_up_and_not_looked_for(small: Small) ->
     """A search for one of many patients reads his studies alone."""
     found, calls = small.ledger.of(lambda: find(small, "Study", {"PatientID": "pat-2"}))
     assert found == ["2"]
-    assert sum(call.entries for call in calls) == 1
+    assert sum(call.entries for call in calls) <= 3  # of which two tell how it is spelt
 
 
 def test_what_takes_too_long_is_refused_and_not_cut_off(tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ class MatchKey:
     vr: str
     value: str
     creators: tuple[str, ...] = ()
+    starts: tuple[LiteralStart, ...] = ()
+    """What matching values begin with where they are stored, if that was looked up."""
 
     @property
     def tag(self) -> str:

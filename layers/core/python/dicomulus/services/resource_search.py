@@ -7,27 +7,37 @@ first instance.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from dicomulus.dicom import query as resources
 from dicomulus.dicom.attributes import SERIES_RETURN
 from dicomulus.dicom.main_tags import BUILT_IN
-from dicomulus.dicom.matching import MatchKey, Semantics, filter_of, has_wildcard, values_of
+from dicomulus.dicom.matching import (
+    MatchKey,
+    Semantics,
+    filter_of,
+    has_wildcard,
+    literal_start,
+    single_keys,
+    values_of,
+)
 from dicomulus.dicom.metadata_names import USER_NUMBERS
 from dicomulus.dicom.orthanc_id import Level, level_of, patient_of
 from dicomulus.dicom.query import OrderKey, Query, home_of
 from dicomulus.dicom.resource import InstanceResource, PatientResource, SeriesResource
 from dicomulus.services.identifier_notes import patient_id_in
+from dicomulus.services.search_keys import PATH_BY_TAG
 from dicomulus.services.search_match import elements_of, instance_elements, series_elements
+from dicomulus.services.spellings import spellings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dicomulus.dicom.level_json import Element
     from dicomulus.dicom.main_tags import MainTags
-    from dicomulus.dicom.matching import Filter
+    from dicomulus.dicom.matching import Filter, LiteralStart
     from dicomulus.dicom.resource import Resource
     from dicomulus.ports import Index
     from dicomulus.services.documents import Documents
@@ -133,9 +143,14 @@ class ResourceSearch:
         if labelled is not None and not labelled:
             return iter(())
         split = self._split((*asked.keys, *_keys_of_parent(asked)), asked.level)
-        own = (*split.own, *_keys_of_labelled(asked, labelled, split.own))
+        keys = (*split.own, *_keys_of_labelled(asked, labelled, split.own))
+        own = [self._looked_up(key, asked.semantics) for key in keys]
+        if None in own:
+            return iter(())
         tests = self._tests(asked, split)
-        found = _of_level(asked.level, self._matching(self._query(asked, own), tests, wanted))
+        found = _of_level(
+            asked.level, self._matching(self._query(asked, filter(None, own)), tests, wanted)
+        )
         if labelled is not None:
             found = (each for each in found if each[0] in labelled)
         if asked.parent is not None:
@@ -149,7 +164,21 @@ class ResourceSearch:
             if all(test(match) for test in tests):
                 yield match
 
-    def _query(self, asked: ResourceQuery, keys: Sequence[MatchKey]) -> Query:
+    def _looked_up(self, key: MatchKey, semantics: Semantics) -> MatchKey | None:
+        """Have a key know how its values are spelt in their index; none if they are not there."""
+        path = PATH_BY_TAG.get(key.tag)
+        if path is None or key.vr == "PN" or not semantics.caseless or key.is_universal:
+            return key
+        starts: list[LiteralStart] = []
+        for each in single_keys(key, semantics):
+            start = literal_start(each, semantics)
+            found = None if start is None else spellings(self._index, path, start)
+            if found is None:
+                return key
+            starts += found
+        return replace(key, starts=tuple(starts)) if starts else None
+
+    def _query(self, asked: ResourceQuery, keys: Iterable[MatchKey]) -> Query:
         return Query(
             resource=_SEARCHED[asked.level],
             keys=tuple(keys),

@@ -185,6 +185,8 @@ def value_ranges(key: MatchKey, semantics: Semantics) -> tuple[KeyRange, ...]:
 
     They do not overlap.
     """
+    if key.starts:
+        return _joined(map(range_of, key.starts))
     each = [_ranges_of_one(one, semantics) for one in single_keys(key, semantics)]
     if not all(each) or len(each) > _MOST_VALUES:
         return ()
@@ -217,7 +219,7 @@ def _ranges_of_one(key: MatchKey, semantics: Semantics) -> tuple[KeyRange, ...]:
 
 def value_starts(key: MatchKey, semantics: Semantics) -> tuple[str, ...]:
     """Give what the sort keys of all matches begin with in lower case, if ranges do not tell it."""
-    if not semantics.caseless or key.vr == "PN":
+    if not semantics.caseless or key.vr == "PN" or key.starts:
         return ()
     starts = (literal_start(one, semantics) for one in single_keys(key, semantics))
     return tuple(
