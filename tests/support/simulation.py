@@ -569,6 +569,7 @@ class Simulation:
             cache=self.archive.cache,
             ingest=self.archive.ingest,
             at_rest=self.archive.at_rest,
+            belongings=self.archive.belongings,
             compaction=self.archive.compaction,
             seconds=0,
             clock_ms=self.world.clock_ms,

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from dicomulus.ports import ChangeQueue, ChangeTarget, Index, ObjectStore, RunAll
     from dicomulus.services.announcements import Announcements
     from dicomulus.services.attachments import Attachments
+    from dicomulus.services.belongings import Belongings
     from dicomulus.services.damage import Damages
     from dicomulus.services.derived import Derived
     from dicomulus.services.documents import Documents
@@ -190,6 +191,7 @@ def compose(
     verify = deferred(make_verify)
 
     def make_reconcile() -> Reconcile:
+        from dicomulus.services.own_objects import OwnObjects
         from dicomulus.services.reconcile import Reconcile
         from dicomulus.services.verify_documents import VerifyDocuments
 
@@ -206,6 +208,7 @@ def compose(
             verify_documents=VerifyDocuments(
                 index, storage, damages=damages, run_all=run_all, pace=pace
             ),
+            own_objects=OwnObjects(storage, belongings=belongings, clock_ms=clock),
             # A folder is walked as slowly as its files are looked at.
             lists=bool(settings.storage_bucket),
             counts=bool(settings.orthanc_path),
@@ -222,6 +225,7 @@ def compose(
     attachments = deferred(
         partial(_attachments, settings, storage, documents, retrieve, verify, at_rest, clock)
     )
+    belongings = deferred(partial(_belongings, index, storage, documents, attachments, clock))
     return Archive(
         settings=settings,
         tags=tags,
@@ -235,6 +239,7 @@ def compose(
         ),
         fragments=fragments,
         attachments=attachments,
+        belongings=belongings,
         ingest=ingest,
         compaction=compaction,
         stability=Stability(
@@ -295,6 +300,7 @@ def compose(
             cache=cache,
             ingest=ingest,
             at_rest=at_rest,
+            belongings=belongings,
             compaction=compaction,
             seconds=settings.delete_seconds,
             clock_ms=clock,
@@ -411,6 +417,18 @@ def _attachments(
         clock_ms=clock,
         forms=at_rest,
     )
+
+
+def _belongings(
+    index: Index,
+    storage: ObjectStore,
+    documents: Documents,
+    attachments: Attachments,
+    clock: Callable[[], int],
+) -> Belongings:
+    from dicomulus.services.belongings import Belongings
+
+    return Belongings(index, storage, documents=documents, attachments=attachments, clock_ms=clock)
 
 
 def _look_again(ingest: Ingest, queue: ChangeQueue, *, index_here: bool) -> Callable[[str], None]:

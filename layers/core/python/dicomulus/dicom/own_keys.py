@@ -24,6 +24,9 @@ DOCUMENT_PREFIX: Final = "dicomulus/resources/"
 ATTACHMENT_PREFIX: Final = "dicomulus/attachments/"
 """What the keys of the contents of attachments begin with."""
 
+DELETION_PREFIX: Final = "dicomulus/deletions/"
+"""What the keys of notes of deletions begin with."""
+
 _DOCUMENT_KEY: Final = re.compile(
     r"dicomulus/resources/([0-9a-f]{2})/([0-9a-f]{2})/\1\2[0-9a-f]{60}\.json"
 )

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dicomulus.ports import ChangeQueue, Index, ObjectStore
     from dicomulus.services.at_rest import AtRest
     from dicomulus.services.attachments import Attachments
+    from dicomulus.services.belongings import Belongings
     from dicomulus.services.bulk_data import BulkData
     from dicomulus.services.changes import Changes
     from dicomulus.services.compaction import Compaction
@@ -51,6 +52,7 @@ class Archive:
     user_metadata: UserMetadata
     fragments: FragmentReader
     attachments: Attachments
+    belongings: Belongings
     ingest: Ingest
     compaction: Compaction
     stability: Stability

@@ -428,8 +428,8 @@ class Attachments:
             with suppress(UnavailableError):
                 self._let_go({*replaced, entry.uuid}, self._documents.read(resource))
             raise
-        if self._clock_ms() - put_ms > CONTENT_LIVES_MS and self._storage.head(key) is None:
-            # It was taken for left over before the document named it.
+        if self._clock_ms() - put_ms > CONTENT_LIVES_MS:
+            # It may have been taken for left over before the document named it.
             content.file.seek(0)
             self._storage.put(key, content.file)
         self._let_go(replaced, document)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dicomulus.dicom.resource import InstanceResource, SeriesResource
     from dicomulus.ports import Index, InstanceRow, ObjectStore, RunAll
     from dicomulus.services.at_rest import AtRest
+    from dicomulus.services.belongings import Belongings
     from dicomulus.services.compaction import Compaction
     from dicomulus.services.ingest import Ingest
 
@@ -48,6 +49,7 @@ class Delete:
         cache: ObjectStore,
         ingest: Ingest,
         at_rest: AtRest,
+        belongings: Belongings,
         compaction: Compaction,
         seconds: int,
         clock_ms: Callable[[], int],
@@ -59,6 +61,7 @@ class Delete:
         self._cache = cache
         self._ingest = ingest
         self._at_rest = at_rest
+        self._belongings = belongings
         self._compaction = compaction
         self._seconds = seconds
         self._clock_ms = clock_ms
@@ -75,7 +78,9 @@ class Delete:
         known = self._index.query_series(study_instance_uid)
         if not known:
             raise absence(self._index, study_instance_uid)
-        self._empty([row.series for row in known])
+        group = [row.series for row in known]
+        with self._belongings.going_with([*group, *self._belongings.above(study_instance_uid)]):
+            self._empty(group)
 
     def series(self, series: SeriesResource) -> None:
         """Delete all instances of a series; errors as for ``study``.
@@ -85,7 +90,9 @@ class Delete:
         """
         if self._index.get_series(series) is None:
             raise absence(self._index, series)
-        self._empty([series])
+        above = self._belongings.above(series.study_instance_uid)
+        with self._belongings.going_with([series, *above]):
+            self._empty([series])
 
     def instance(self, instance: InstanceResource) -> None:
         """Delete an instance, every object that holds it; errors as for ``study``.
@@ -97,7 +104,9 @@ class Delete:
         if rows:
             # First, so that whatever comes of it is told from what never was.
             note_deletion(self._index, instance)
-            self._remove_all([(rows, self._others(instance))])
+            above = self._belongings.above(instance.study_instance_uid)
+            with self._belongings.going_with([instance.series, *above]):
+                self._remove_all([(rows, self._others(instance))])
             # What is left of a series is compacted when it is due: many deletions come in a row.
             if not self._index.query_instances(instance.series, limit=1).items:
                 self._compact([instance.series])
@@ -105,6 +114,7 @@ class Delete:
         reason = absence(self._index, instance)
         if not isinstance(reason, GoneError):
             raise reason
+        self._belongings.finish()
 
     def _others(self, instance: InstanceResource) -> Iterator[InstanceRow]:
         rows = self._compaction.instance_rows(instance.series)
@@ -112,8 +122,13 @@ class Delete:
 
     def _empty(self, group: Sequence[SeriesResource]) -> None:
         # One series at a time is held in memory.
-        self._remove_all((tuple(self._compaction.instance_rows(each)), ()) for each in group)
+        found = self._remove_all(
+            (tuple(self._compaction.instance_rows(each)), ()) for each in group
+        )
         self._compact(group)
+        if not found:
+            # Whoever asks again may mean what he was not told the end of.
+            self._belongings.finish()
 
     def _compact(self, group: Sequence[SeriesResource]) -> None:
         """Have searches know at once."""
@@ -125,26 +140,34 @@ class Delete:
 
     def _remove_all(
         self, groups: Iterable[tuple[Sequence[InstanceRow], Iterable[InstanceRow]]]
-    ) -> None:
+    ) -> int:
         """Remove the first rows of each group; one that cannot be deleted keeps no other.
 
         Args:
             groups: Rows to remove, and the rows of their series that stay.
+
+        Returns:
+            How many rows there were.
 
         Raises:
             DicomulusError: What stood in the way of the first one that is left.
         """
         deadline_ms = self._clock_ms() + 1000 * self._seconds if self._seconds else None
         failures: list[DicomulusError] = []
+        found = 0
         for rows, staying in groups:
+            found += len(rows)
             for start in range(0, len(rows), _BATCH):
                 if deadline_ms is not None and self._clock_ms() > deadline_ms:
                     raise UnavailableError("more is left than can be deleted at once")
                 end = start + _BATCH
-                failure = self._remove(rows[start:end], chain(rows[end:], staying))
+                batch = rows[start:end]
+                with self._belongings.going_with(row.instance for row in batch):
+                    failure = self._remove(batch, chain(rows[end:], staying))
                 failures += [failure] if failure else []
         if failures:
             raise failures[0]
+        return found
 
     # a batch
 

@@ -68,7 +68,7 @@ def _holds_rows(index: Index, series: SeriesResource) -> bool:
 def studies_of(index: Index, patient: PatientResource) -> Iterator[StudyRow]:
     """Go through the studies of a patient that have instances, newest first."""
     batch: list[str] = []
-    for entry in _entries_of(index, patient):
+    for entry in entries_of_patient(index, patient):
         batch.append(entry.study_instance_uid)
         if len(batch) == _STUDIES_READ:
             yield from _read(index, patient, batch)
@@ -84,7 +84,8 @@ def _read(index: Index, patient: PatientResource, uids: list[str]) -> Iterator[S
             yield row
 
 
-def _entries_of(index: Index, patient: PatientResource) -> Iterator[StudyEntry]:
+def entries_of_patient(index: Index, patient: PatientResource) -> Iterator[StudyEntry]:
+    """Go through the entries of studies that may be a patient's, those without instances too."""
     # A leading space is part of the value in the index, and as rare as a value of spaces alone.
     if not patient.patient_id:
         return studies_without_id(index)

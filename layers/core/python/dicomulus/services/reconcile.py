@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         StudyRow,
     )
     from dicomulus.services.announcements import Announcements
+    from dicomulus.services.own_objects import OwnObjects
     from dicomulus.services.verify import Verify
     from dicomulus.services.verify_documents import VerifyDocuments
     from dicomulus.services.wishes import Cursor, Wishes
@@ -96,6 +97,7 @@ class Reconcile:
         run_all: RunAll,
         verify: Verify,
         verify_documents: VerifyDocuments,
+        own_objects: OwnObjects,
         lists: bool,
         counts: bool = False,
     ) -> None:
@@ -113,6 +115,7 @@ class Reconcile:
         self._run_all = run_all
         self._verify = verify
         self._verify_documents = verify_documents
+        self._own_objects = own_objects
         self._lists = lists
         self._counts = counts
         self._fragments = FragmentReader(index, cache, queue=Nobody())
@@ -121,7 +124,7 @@ class Reconcile:
 
     def compare_objects(self, listed: Sequence[ObjectInfo], wishes: Wishes) -> Findings:
         """Compare some objects of a listing, however old, with their rows."""
-        findings = Findings()
+        findings = self._own_objects.compare(listed, wishes)
         listed = [info for info in listed if has_rows(info.key)]
         due = self._to_compare(listed, wishes)
         findings.checked[Checked.OBJECTS] = len(due)
