@@ -235,7 +235,15 @@ def compose(
         queue=queue,
         documents=documents,
         user_metadata=deferred(
-            partial(_user_metadata, settings, index, storage, documents, retrieve.frame_tables)
+            partial(
+                _user_metadata,
+                settings,
+                documents,
+                index=index,
+                storage=storage,
+                fragments=fragments,
+                frame_tables=retrieve.frame_tables,
+            )
         ),
         fragments=fragments,
         attachments=attachments,
@@ -377,9 +385,11 @@ def _derived(
 
 def _user_metadata(
     settings: Settings,
+    documents: Documents,
+    *,
     index: Index,
     storage: ObjectStore,
-    documents: Documents,
+    fragments: FragmentReader,
     frame_tables: FrameTables,
 ) -> UserMetadata:
     from dicomulus.services.system_metadata import SystemMetadata
@@ -388,7 +398,7 @@ def _user_metadata(
     return UserMetadata(
         index,
         documents,
-        system=SystemMetadata(index, storage, frame_tables=frame_tables),
+        system=SystemMetadata(index, storage, fragments=fragments, frame_tables=frame_tables),
         checks_revisions=settings.check_revisions,
     )
 

@@ -142,6 +142,14 @@ def test_what_rows_tell_is_metadata_below_1024(small: Small) -> None:
         assert told["LastUpdate"] == "20231114T221320"
 
 
+def test_how_many_instances_a_series_should_have_is_told_if_they_say_so(small: Small) -> None:
+    assert "ExpectedNumberOfInstances" not in small.orthanc_json(path_of(Level.SERIES))
+    said = {"ImagesInAcquisition": 4, "NumberOfTemporalPositions": 3}
+    small.take({canonical_key(INSTANCE): object_of(attributes=said)})
+    small.compact()
+    assert small.orthanc(path_of(Level.SERIES) + "/ExpectedNumberOfInstances").body == b"12"
+
+
 @pytest.mark.parametrize(
     "changes",
     [

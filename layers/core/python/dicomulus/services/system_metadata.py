@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.frame_table import EncapsulatedFrames
-from dicomulus.dicom.json_model import text_of
-from dicomulus.dicom.level_json import parse_json_object
 from dicomulus.dicom.metadata_names import (
+    EXPECTED_INSTANCES,
     INDEX_IN_SERIES,
     LAST_UPDATE,
     ORIGIN,
@@ -19,6 +18,8 @@ from dicomulus.dicom.metadata_names import (
     SOP_CLASS_UID,
     TRANSFER_SYNTAX,
 )
+from dicomulus.dicom.orthanc_tags import parse_exactly
+from dicomulus.dicom.place_in_series import expected_instances, index_in_series
 from dicomulus.dicom.resource import InstanceResource, PatientResource, SeriesResource
 from dicomulus.errors import FrameNotFoundError, UnavailableError
 from dicomulus.services.folds import chosen
@@ -30,10 +31,8 @@ if TYPE_CHECKING:
     from dicomulus.dicom.frame_table import FrameTable
     from dicomulus.dicom.resource import Resource
     from dicomulus.ports import Index, InstanceRow, ObjectStore
+    from dicomulus.services.fragments import FragmentReader
     from dicomulus.services.frame_tables import FrameTables
-
-_INSTANCE_NUMBER: Final = "00200013"
-_IMAGE_INDEX: Final = "00541330"
 
 _IMPLICIT_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2"
 _LONG_HEADER_BYTES: Final = 12
@@ -52,10 +51,18 @@ between, of four bytes a frame."""
 class SystemMetadata:
     """Gives what rows tell, as texts by number."""
 
-    def __init__(self, index: Index, storage: ObjectStore, *, frame_tables: FrameTables) -> None:
+    def __init__(
+        self,
+        index: Index,
+        storage: ObjectStore,
+        *,
+        fragments: FragmentReader,
+        frame_tables: FrameTables,
+    ) -> None:
         """Read the rows of an index, and a little of the objects."""
         self._index = index
         self._storage = storage
+        self._fragments = fragments
         self._frame_tables = frame_tables
 
     def __call__(self, resource: Resource) -> dict[int, str]:
@@ -65,13 +72,21 @@ class SystemMetadata:
             return self._of_instance(rows[0]) if rows else {}
         newest_ms = max(self._times(resource), default=0)
         told = {LAST_UPDATE: format_time(newest_ms)} if newest_ms else {}
-        return told | ({REMOTE_AET: ""} if isinstance(resource, SeriesResource) else {})
+        return told | (self._of_series(resource) if isinstance(resource, SeriesResource) else {})
+
+    def _of_series(self, series: SeriesResource) -> dict[int, str]:
+        # Instances that disagree on how many there should be are as good as none that tell.
+        rows = self._index.query_instances(series, limit=1).items
+        told = {REMOTE_AET: ""}
+        for row in rows:
+            expected = expected_instances(parse_exactly(self._fragments.text(row)))
+            if expected is not None:
+                told[EXPECTED_INSTANCES] = str(expected)
+        return told
 
     def _of_instance(self, row: InstanceRow) -> dict[int, str]:
-        attributes = parse_json_object(row.attributes) | parse_json_object(row.further)
         told = {
-            INDEX_IN_SERIES: text_of(attributes, _INSTANCE_NUMBER)
-            or text_of(attributes, _IMAGE_INDEX),
+            INDEX_IN_SERIES: index_in_series(parse_exactly(self._fragments.text(row))),
             RECEPTION_DATE: format_time(row.object_modified_ms),
             TRANSFER_SYNTAX: row.transfer_syntax_uid,
             SOP_CLASS_UID: row.sop_class_uid,

@@ -15,6 +15,13 @@ from dicomulus.dicom.orthanc_tags import (
     parse_exactly,
     tags_json,
 )
+from dicomulus.dicom.place_in_series import (
+    IMAGE_INDEX,
+    INSTANCE_NUMBER,
+    expected_instances,
+    index_in_series,
+    series_status,
+)
 from dicomulus.dicom.resource import InstanceResource, PatientResource, SeriesResource
 from dicomulus.services.hierarchy import object_uuid
 from dicomulus.services.identifier_notes import patient_id_in
@@ -31,61 +38,12 @@ if TYPE_CHECKING:
     from dicomulus.services.resource_document import ResourceDocument
 
 _PATIENT_ID: Final = "00100020"
-_IMAGE_INDEX: Final = "00541330"
-_INSTANCE_NUMBER: Final = "00200013"
-
-# Two attributes whose product is the number of instances that a series should have.
-_EXPECTED: Final = (
-    ("00201002", "00200105"),  # ImagesInAcquisition, NumberOfTemporalPositions
-    ("00540081", "00540101"),  # NumberOfSlices, NumberOfTimeSlices
-)
-_CARDIAC_IMAGES: Final = "00181090"
 
 # What metadata of a resource says in place of what follows from the index, by number.
 _OF_DOCUMENT: Final = {"ModifiedFrom": 5, "AnonymizedFrom": 6, "LastUpdate": 7}
 
 # What a request may ask for that no object says.
 _OF_STUDY: Final = ("00080056", "00080061", "00080062", "00201206", "00201208")
-
-
-def index_in_series(elements: Mapping[str, Element]) -> str:
-    """Give the place of an instance in its series, as the instance says it; empty for none."""
-    return text_of(elements, _INSTANCE_NUMBER) or text_of(elements, _IMAGE_INDEX)
-
-
-def expected_instances(elements: Mapping[str, Element]) -> int | None:
-    """Give how many instances a series should have, if one of them says so."""
-    for names in _EXPECTED:
-        said = [text_of(elements, tag) for tag in names]
-        if all(said):
-            return _product(said)
-    cardiac = text_of(elements, _CARDIAC_IMAGES)
-    return _product([cardiac]) if cardiac else None
-
-
-def _product(said: Sequence[str]) -> int | None:
-    product = 1
-    for text in said:
-        if not (text.isascii() and text.strip().isdigit()):
-            return None
-        product *= int(text)
-    return product or None
-
-
-def series_status(indexes: Iterable[str], expected: int | None) -> str:
-    """Tell whether a series has the instances that it should have."""
-    if expected is None:
-        return "Unknown"
-    found: set[int] = set()
-    for text in filter(None, indexes):
-        try:
-            index = int(text)
-        except ValueError:
-            return "Unknown"
-        if not 0 < index <= expected or index in found:
-            return "Inconsistent"
-        found.add(index)
-    return "Complete" if len(found) == expected else "Missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +211,8 @@ def _state(series: Sequence[SeriesRow]) -> dict[str, Any]:
 
 def _index_of(row: InstanceRow) -> str:
     attributes = parse_json_object(row.attributes)
-    found = "".join(texts(attributes, _INSTANCE_NUMBER)[:1])
-    return found or text_of(parse_json_object(row.further), _IMAGE_INDEX)
+    found = "".join(texts(attributes, INSTANCE_NUMBER)[:1])
+    return found or text_of(parse_json_object(row.further), IMAGE_INDEX)
 
 
 def _number(count: int) -> Element:
