@@ -33,6 +33,7 @@ def document_row(
     labels: Iterable[str] = (),
     content: bytes = b"{}",
     etag: str = "",
+    attached: tuple[int, int] = (0, 0),
 ) -> DocumentRow:
     """Give a row; its entity tag is that of its version."""
     return DocumentRow(
@@ -42,6 +43,8 @@ def document_row(
         version=version,
         labels=frozenset(labels),
         content=content,
+        attached_bytes=attached[0],
+        attached_stored_bytes=attached[1],
     )
 
 
@@ -171,6 +174,27 @@ class DocumentContract:
             list(pool.map(index.put_document, rows))
         assert index.get_documents([rows[0].object_key]) == {rows[0].object_key: rows[-1]}
         assert index.used_labels() == ("all", "l8")
+
+    def test_what_is_attached_is_counted(self, index: Index) -> None:
+        def counts() -> tuple[int, int]:
+            found = index.count_archive()
+            return found.attached_bytes, found.attached_stored_bytes
+
+        row = document_row("1.2", version=1, attached=(2**40, 100))
+        assert index.put_document(row)
+        assert index.put_document(document_row("1.3", version=1, labels=["a"], attached=(7, 7)))
+        assert counts() == (2**40 + 7, 107)
+        assert dict(index.get_documents([row.object_key])) == {row.object_key: row}
+        assert index.put_document(row)
+        assert not index.put_document(document_row("1.2", version=0, attached=(5, 5)))
+        assert counts() == (2**40 + 7, 107)
+        assert index.put_document(document_row("1.2", version=2, attached=(3, 2)))
+        assert counts() == (10, 9)
+        assert not index.forget_document(row.object_key, 1)
+        assert counts() == (10, 9)
+        assert index.forget_document(row.object_key, 2)
+        assert index.forget_document(row.object_key, 2)
+        assert counts() == (7, 7)
 
 
 def _part(index: Index, number: int) -> list[object]:

@@ -154,6 +154,31 @@ def test_the_archive_tells_how_much_there_is(tmp_path: Path) -> None:
     }
 
 
+def test_what_is_attached_is_told_of_all_above_it(tmp_path: Path) -> None:
+    small = small_archive(tmp_path, orthanc_path="/orthanc", attachment_compression=True)
+    small.take(THREE)
+    small.compact()
+    study = f"/studies/{orthanc_id('P1', '1')}"
+    instance_path = f"/instances/{orthanc_id('P1', InstanceResource('1', '1.1', '1.1.1'))}"
+    before = {path: small.orthanc_json(f"{path}/statistics") for path in (study, instance_path)}
+    archive = small.orthanc_json("/statistics")
+    for path in before:
+        small.orthanc(f"{path}/attachments/1024", method="PUT", body=b"x" * 10_000)
+    stored = small.index.count_archive().attached_stored_bytes
+    assert 0 < stored < 1_000
+    for path, count in ((study, 2), (instance_path, 1)):
+        told = small.orthanc_json(f"{path}/statistics")
+        assert told["DicomDiskSize"] == before[path]["DicomDiskSize"]
+        assert int(told["UncompressedSize"]) == int(told["DicomDiskSize"]) + count * 10_000
+        assert int(told["DiskSize"]) == int(told["DicomDiskSize"]) + stored * count // 2
+    told = small.orthanc_json("/statistics")
+    assert int(told["TotalUncompressedSize"]) == int(archive["TotalDiskSize"]) + 20_000
+    assert int(told["TotalDiskSize"]) == int(archive["TotalDiskSize"]) + stored
+    for path in before:
+        small.orthanc(f"{path}/attachments/1024", method="DELETE")
+    assert small.orthanc_json("/statistics") == archive
+
+
 def test_a_fold_that_changes_nothing_of_the_counts_moves_none() -> None:
     row = counted(study_row(answer=b"{}"), [series_row(series_of())])
     assert counts_move(row, row) is None

@@ -218,6 +218,9 @@ class ArchiveCounts:
     series: int = 0
     instances: int = 0
     total_bytes: int = 0
+    attached_bytes: int = 0
+    """Of attachments, which rows of documents move."""
+    attached_stored_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +263,10 @@ class DocumentRow:
     labels: frozenset[str] = frozenset()
     content: bytes
     """The document itself, at most 262,144 bytes."""
+    attached_bytes: int = 0
+    """Bytes of the resource's attachments."""
+    attached_stored_bytes: int = 0
+    """The same as they lie, compressed or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -490,7 +497,7 @@ class Index(Protocol):
         """Put the row of a document, unless there is one of a newer version.
 
         One of the version ``instead_of`` is replaced, however new it is. The entries of labels
-        change with the row, in one step.
+        change with the row, in one step, and so do the counts of what is attached.
 
         Returns:
             Whether the row is there now.
@@ -499,6 +506,8 @@ class Index(Protocol):
 
     def forget_document(self, object_key: str, version: int) -> bool:
         """Remove the row of a document that is still of that version, and its entries of labels.
+
+        What it counted of attachments is counted no more.
 
         Returns:
             Whether it was removed, or is absent.

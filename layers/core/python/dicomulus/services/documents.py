@@ -312,4 +312,6 @@ def _row(document: ResourceDocument, info: ObjectInfo, text: bytes) -> DocumentR
         version=document.version,
         labels=document.labels,
         content=text,
+        attached_bytes=sum(each.size for each in document.attachments.values()),
+        attached_stored_bytes=sum(each.stored_size for each in document.attachments.values()),
     )

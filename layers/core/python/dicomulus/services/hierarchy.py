@@ -139,6 +139,27 @@ class Hierarchy:
         for row in self.series_within(resource):
             yield from self.instances_of(row.series)
 
+    def resources_within(self, resource: Resource) -> Iterator[Resource]:
+        """Go through a resource and all resources below it."""
+        yield resource
+        if isinstance(resource, InstanceResource):
+            return
+        if isinstance(resource, PatientResource):
+            yield from (study.study_instance_uid for study in self.studies_within(resource))
+        for row in self.series_within(resource):
+            if row.series != resource:
+                yield row.series
+            yield from self._instances_named(row.series)
+
+    def _instances_named(self, series: SeriesResource) -> Iterator[InstanceResource]:
+        after: str | None = None
+        while True:
+            page = self.index.query_stored_objects(series, after)
+            yield from dict.fromkeys(row.instance for row in page.items)
+            if page.next is None:
+                return
+            after = page.next
+
     def within(self, resource: Resource, level: Level) -> Iterator[Known]:
         """Go through what is of a lower level within a resource, with the Patient ID of each."""
         for study in self.studies_within(resource):

@@ -53,7 +53,7 @@ class Listing:
 
     def _studies(self, *, skip: int = 0) -> Iterator[StudyRow]:
         entries = islice(entries_along(self.hierarchy.index, SearchPath.DATE), skip, None)
-        for batch in _batches((entry.study_instance_uid for entry in entries), _ROWS_READ):
+        for batch in batches((entry.study_instance_uid for entry in entries), _ROWS_READ):
             uids = dict.fromkeys(batch)
             rows = self.hierarchy.index.get_studies(uids)
             yield from (rows[uid] for uid in uids if uid in rows and rows[uid].instance_count)
@@ -110,7 +110,8 @@ class Listing:
             )
 
 
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Give items some at a time, in their order."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

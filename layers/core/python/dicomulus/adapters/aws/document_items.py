@@ -20,12 +20,13 @@ from pynamodb.attributes import (
 from dicomulus.adapters.aws.dynamodb_table import key_of
 from dicomulus.adapters.aws.keys import (
     DOCUMENT_PREFIX,
+    counts_key,
     document_item_key,
     label_key,
     label_name_key,
 )
 from dicomulus.adapters.aws.packing import deflate, inflate
-from dicomulus.adapters.aws.table import Item
+from dicomulus.adapters.aws.table import CountsItem, Item
 from dicomulus.dicom.orthanc_id import level_of
 from dicomulus.dicom.own_keys import names_of, resource_of_level
 from dicomulus.errors import UnavailableError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from pynamodb.expressions.condition import Condition
+    from pynamodb.expressions.update import Action
 
     from dicomulus.adapters.aws.dynamodb_table import DynamoDbTable
     from dicomulus.adapters.aws.keys import ItemKey
@@ -58,6 +60,8 @@ class DocumentItem(Item):
     version = NumberAttribute(attr_name="v")
     writes = NumberAttribute(attr_name="x")
     labels = UnicodeSetAttribute(null=True, attr_name="k")
+    attached_bytes = NumberAttribute(null=True, attr_name="y")
+    attached_stored_bytes = NumberAttribute(null=True, attr_name="z")
     content = BinaryAttribute(legacy_encoding=False, attr_name="b")
 
 
@@ -182,7 +186,30 @@ class DocumentItems:
         return self._table.write_together(
             (written, unchanged),
             [*(Item(key.partition, key.sort, uids=names) for key in put), *gone],
+            added=_moved_counts(row.object_key, found, written),
         )
+
+
+def _moved_counts(
+    object_key: str, found: DocumentItem | None, written: DocumentItem | ItemKey
+) -> tuple[ItemKey, list[Action]] | None:
+    """Give what is to be added to the counts of attachments; nothing where they stay."""
+    after = written if isinstance(written, DocumentItem) else None
+    more, stored = (
+        _number(after, name) - _number(found, name)
+        for name in ("attached_bytes", "attached_stored_bytes")
+    )
+    if not (more or stored):
+        return None
+    added: list[Action] = [
+        CountsItem.attached_bytes.add(more),
+        CountsItem.attached_stored_bytes.add(stored),
+    ]
+    return counts_key(object_key), added
+
+
+def _number(item: DocumentItem | None, name: str) -> int:
+    return 0 if item is None else int(getattr(item, name) or 0)
 
 
 def _item(row: DocumentRow, found: DocumentItem | None) -> DocumentItem:
@@ -195,6 +222,8 @@ def _item(row: DocumentRow, found: DocumentItem | None) -> DocumentItem:
         version=row.version,
         writes=1 if found is None else int(found.writes) + 1,
         labels=set(row.labels) or None,
+        attached_bytes=row.attached_bytes or None,
+        attached_stored_bytes=row.attached_stored_bytes or None,
         content=deflate(row.content),
     )
 
@@ -208,4 +237,6 @@ def _row(item: DocumentItem) -> DocumentRow:
         version=int(item.version),
         labels=frozenset(item.labels or ()),
         content=inflate(item.content),
+        attached_bytes=int(item.attached_bytes or 0),
+        attached_stored_bytes=int(item.attached_stored_bytes or 0),
     )

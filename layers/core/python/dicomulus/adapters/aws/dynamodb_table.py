@@ -192,9 +192,15 @@ class DynamoDbTable:
         return True
 
     def write_together(
-        self, guarded: tuple[Item | ItemKey, Condition], others: Sequence[Item | ItemKey]
+        self,
+        guarded: tuple[Item | ItemKey, Condition],
+        others: Sequence[Item | ItemKey],
+        *,
+        added: tuple[ItemKey, Sequence[Action]] | None = None,
     ) -> bool:
         """Put items, and delete keys, in one transaction if the first one's condition is met.
+
+        What is ``added`` is added to an item in the same transaction.
 
         Returns:
             Whether that was done; not where the condition is not met, or others were at an item.
@@ -211,7 +217,9 @@ class DynamoDbTable:
         ]
         try:
             with self._failures():
-                self.connection.connection.transact_write_items([], deletes, puts, [])
+                self.connection.connection.transact_write_items(
+                    [], deletes, puts, [] if added is None else [self._update_arguments(*added)]
+                )
         except TransactWriteError as exc:
             codes = {reason.code if reason else "" for reason in exc.cancellation_reasons}
             if not _CONTENTION & codes:
@@ -230,21 +238,23 @@ class DynamoDbTable:
             Nothing if it was done, else for each put whether its condition was not met; that none
             was not says that others were at one of the items.
         """
-        key, actions = added
-        connection = self.connection.connection
-        update = connection.get_operation_kwargs(
-            self._table_name, key.partition, key.sort, key="Key", actions=actions
-        )
         arguments = [self._put_arguments(item, condition) for item, condition in puts]
+        updates = [self._update_arguments(*added)]
         try:
             with self._failures():
-                connection.transact_write_items([], [], arguments, [update])
+                self.connection.connection.transact_write_items([], [], arguments, updates)
         except TransactWriteError as exc:
             codes = [reason.code if reason else "" for reason in exc.cancellation_reasons]
             if not _CONTENTION.intersection(codes):
                 raise
             return tuple(code == "ConditionalCheckFailed" for code in codes[: len(puts)])
         return None
+
+    def _update_arguments(self, key: ItemKey, actions: Sequence[Action]) -> dict[str, Any]:
+        arguments: dict[str, Any] = self.connection.connection.get_operation_kwargs(
+            self._table_name, key.partition, key.sort, key="Key", actions=actions
+        )
+        return arguments
 
     def _put_arguments(self, item: Item, condition: Condition | None) -> dict[str, Any]:
         arguments: dict[str, Any] = self.connection.connection.get_operation_kwargs(

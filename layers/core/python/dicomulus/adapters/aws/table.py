@@ -173,6 +173,8 @@ class CountsItem(Item):
     series = NumberAttribute(null=True, attr_name="e")
     instances = NumberAttribute(null=True, attr_name="f")
     total_bytes = NumberAttribute(null=True, attr_name="z")
+    attached_bytes = NumberAttribute(null=True, attr_name="k")
+    attached_stored_bytes = NumberAttribute(null=True, attr_name="y")
 
 
 class PatientItem(Item):

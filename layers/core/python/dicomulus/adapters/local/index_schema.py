@@ -150,6 +150,8 @@ INDEX_SCHEMA: Final = Schema(
             level TEXT NOT NULL,
             names TEXT NOT NULL,
             version INTEGER NOT NULL,
+            attached_bytes INTEGER NOT NULL,
+            attached_stored_bytes INTEGER NOT NULL,
             content BLOB NOT NULL
         )
         """,
@@ -285,10 +287,12 @@ INDEX_SCHEMA: Final = Schema(
             studies INTEGER NOT NULL,
             series INTEGER NOT NULL,
             instances INTEGER NOT NULL,
-            total_bytes INTEGER NOT NULL
+            total_bytes INTEGER NOT NULL,
+            attached_bytes INTEGER NOT NULL,
+            attached_stored_bytes INTEGER NOT NULL
         )
         """,
-        "INSERT INTO archive_counts VALUES (1, 0, 0, 0, 0, 0)",
+        "INSERT INTO archive_counts VALUES (1, 0, 0, 0, 0, 0, 0, 0)",
         """
         CREATE TABLE patient_studies (
             patient_id TEXT PRIMARY KEY,

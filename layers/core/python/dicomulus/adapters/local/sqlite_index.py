@@ -270,7 +270,9 @@ READ_STUDIES: Final = f"""
     WHERE study_instance_uid IN (SELECT value FROM json_each(?))
 """
 READ_COUNTS: Final = """
-    SELECT patients, studies, series, instances, total_bytes FROM archive_counts WHERE id = 1
+    SELECT patients, studies, series, instances, total_bytes, attached_bytes,
+        attached_stored_bytes
+    FROM archive_counts WHERE id = 1
 """
 MOVE_COUNTS: Final = """
     UPDATE archive_counts SET patients = patients + ?, studies = studies + ?, series = series + ?,
@@ -704,14 +706,8 @@ class SqliteIndex:
         """Give the counts."""
         with self._database.reading() as connection:
             found = connection.execute(READ_COUNTS).fetchone()
-        patients, studies, series, instances, total_bytes = found
-        return ArchiveCounts(
-            patients=patients,
-            studies=studies,
-            series=series,
-            instances=instances,
-            total_bytes=total_bytes,
-        )
+        names = ArchiveCounts.__dataclass_fields__
+        return ArchiveCounts(**dict(zip(names, found, strict=True)))
 
     # search
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 from dicomulus.api.orthanc.answers import json_response
 from dicomulus.api.orthanc.resources import hierarchy_of, resource_of_path
 from dicomulus.dicom.orthanc_id import Level
+from dicomulus.dicom.own_keys import document_key
 from dicomulus.dicom.resource import InstanceResource
+from dicomulus.services.listing import batches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from dicomulus.services.archive import Archive
     from dicomulus.services.hierarchy import Hierarchy
     from dicomulus.wire.message import Request, Response
+
+_DOCUMENTS_READ: Final = 500
+"""Documents looked for in one call."""
 
 _MEGABYTE: Final = 1_048_576
 
@@ -35,8 +40,8 @@ def statistics(archive: Archive, _: Request, __: Mapping[str, str]) -> Response:
             "CountPatients": counts.patients,
             "CountSeries": counts.series,
             "CountStudies": counts.studies,
-            **sizes(counts.total_bytes, prefix="TotalDisk"),
-            **sizes(counts.total_bytes, prefix="TotalUncompressed"),
+            **sizes(counts.total_bytes + counts.attached_stored_bytes, prefix="TotalDisk"),
+            **sizes(counts.total_bytes + counts.attached_bytes, prefix="TotalUncompressed"),
         }
     )
 
@@ -46,12 +51,18 @@ def resource_statistics(level: Level) -> Handler:
 
     def answer(archive: Archive, _: Request, variables: Mapping[str, str]) -> Response:
         resource = resource_of_path(archive, level, variables)
-        counts, size = _counted(hierarchy_of(archive), resource, level)
-        prefixes = ("DicomDisk", "DicomUncompressed", "Disk", "Uncompressed")
-        told: dict[str, object] = dict(counts)
-        for prefix in prefixes:
-            told |= sizes(size, prefix=prefix)
-        return json_response(dict(sorted(told.items())))
+        hierarchy = hierarchy_of(archive)
+        counts, size = _counted(hierarchy, resource, level)
+        attached, stored = _attached(archive, hierarchy, resource)
+        return json_response(
+            {
+                **counts,
+                **sizes(size, prefix="DicomDisk"),
+                **sizes(size, prefix="DicomUncompressed"),
+                **sizes(size + stored, prefix="Disk"),
+                **sizes(size + attached, prefix="Uncompressed"),
+            }
+        )
 
     return answer
 
@@ -68,3 +79,15 @@ def _counted(
     if level is Level.PATIENT:
         counts["CountStudies"] = len({row.series.study_instance_uid for row in series})
     return counts, sum(row.total_size for row in series)
+
+
+def _attached(archive: Archive, hierarchy: Hierarchy, resource: Resource) -> tuple[int, int]:
+    """Give the bytes of what is attached to a resource and to all below it, and as they lie."""
+    if not archive.index.count_archive().attached_bytes:
+        return 0, 0
+    attached = stored = 0
+    for batch in batches(hierarchy.resources_within(resource), _DOCUMENTS_READ):
+        for row in archive.index.get_documents([document_key(each) for each in batch]).values():
+            attached += row.attached_bytes
+            stored += row.attached_stored_bytes
+    return attached, stored
