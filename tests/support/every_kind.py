@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from dicomulus.adapters.local.statistics import IndexCounts
     from dicomulus.dicom.resource import Resource
     from dicomulus.services.archive import Archive
     from dicomulus.services.findings import Findings
@@ -111,6 +112,10 @@ class Folder:
             opened.seek(offset)
             opened.write(bytes([byte ^ 1 << offset % 8]))
         os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    def counts(self) -> IndexCounts:
+        """Give what ``dicomulus status`` counts."""
+        return local_runtime(self.settings).statistics.counts()
 
     def lose(self, *, index: bool, cache: bool) -> None:
         data = self.root / "data"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from dicomulus.errors import (
     ObjectChangedError,
     ObjectNotFoundError,
     PreconditionFailedError,
+    StoreForbiddenError,
     UnavailableError,
 )
 from dicomulus.ports import ObjectInfo
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from dicomulus.ports import DocumentRow, Index, ObjectStore, RunAll
     from dicomulus.services.damage import Damages
     from dicomulus.services.resource_document import AttachmentEntry, ResourceDocument
+
+logger = logging.getLogger(__name__)
 
 _READS: Final = 2
 """Times that something is read before it counts as damaged: the fault may lie on the way."""
@@ -125,6 +129,10 @@ class VerifyDocuments:
         try:
             self._storage.put(row.object_key, row.content, if_match=info.etag)
         except (PreconditionFailedError, ObjectNotFoundError):
+            return False
+        except (UnavailableError, ConfigurationError, StoreForbiddenError):
+            # Not everybody who verifies may write; it stays damaged, and is known to be.
+            logger.warning("document not restored", extra={"object_key": row.object_key})
             return False
         findings.checked[Checked.REPAIRS] += 1
         return True
