@@ -247,6 +247,7 @@ series_rows = st.builds(
     compact_due_ms=st.none() | counts,
     instance_count=counts,
     total_size=counts,
+    saved_bytes=counts,
     modified_ms=counts,
     answer=json_texts,
     attributes=json_texts,
@@ -269,6 +270,8 @@ study_rows = st.builds(
     answer=json_texts,
     attributes=json_texts,
     search_keys=st.none() | search_key_values,
+    counted_bytes=st.none() | counts,
+    counted_saved_bytes=counts,
 )
 
 

@@ -774,6 +774,7 @@ class IndexContract(ChangeContract, DocumentContract):
             folded_version=version,
             instance_count=450,
             total_size=2**40,
+            saved_bytes=2**39,
             modified_ms=NOW_MS,
             answer=b'{"a":1}',
             attributes=b'{"b":1}',
@@ -1456,7 +1457,7 @@ class IndexContract(ChangeContract, DocumentContract):
         for uid, moved in moves:
             assert index.fold_study(study_row(uid, version=1), expected_version=0, moved=moved)
         assert index.count_archive() == ArchiveCounts(
-            patients=2, studies=3, series=6, instances=15, total_bytes=3 * 2**40
+            patients=2, studies=3, series=6, instances=15, total_bytes=3 * 2**40, saved_bytes=21
         )
 
     def test_a_fold_that_is_not_written_moves_nothing(self, index: Index) -> None:
@@ -1479,9 +1480,10 @@ class IndexContract(ChangeContract, DocumentContract):
 
     def test_a_row_tells_with_how_many_bytes_it_is_counted(self, index: Index) -> None:
         for version, size in enumerate((None, 0, 2**41), start=1):
-            row = study_row(version=version, counted_bytes=size)
+            row = study_row(version=version, counted_bytes=size, counted_saved_bytes=version)
             assert index.fold_study(row, expected_version=version - 1)
-            assert index.get_studies(["1.2.1"])["1.2.1"].counted_bytes == size
+            found = index.get_studies(["1.2.1"])["1.2.1"]
+            assert (found.counted_bytes, found.counted_saved_bytes) == (size, version)
 
     def test_concurrent_folds_all_count(self, index: Index) -> None:
         workers = 4
@@ -1531,7 +1533,9 @@ class IndexContract(ChangeContract, DocumentContract):
 
 
 def counts_move(patient_id: str) -> CountsMove:
-    return CountsMove(series=2, instances=5, total_bytes=2**40, studies={patient_id: 1})
+    return CountsMove(
+        series=2, instances=5, total_bytes=2**40, saved_bytes=7, studies={patient_id: 1}
+    )
 
 
 def in_threads(work: Callable[[int], T], workers: int) -> list[T]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
 
 from dicomulus.dicom.orthanc_id import orthanc_id
 from dicomulus.dicom.resource import InstanceResource
+from dicomulus.dicom.store_report import Stored
 from dicomulus.ports import ArchiveCounts
 from dicomulus.services.counts import counted, counts_move
 from tests.support.archives import small_archive
@@ -54,6 +56,7 @@ def expected(small: Small) -> ArchiveCounts:
         series=len(series),
         instances=sum(row.instance_count for row in series),
         total_bytes=sum(row.total_size for row in series),
+        saved_bytes=sum(row.saved_bytes for row in series),
     )
 
 
@@ -133,6 +136,27 @@ def test_studies_of_an_index_that_was_built_without_are_counted_later(tmp_path: 
         for uid in ("1", "2", "3", "4"):
             second.archive.compaction.count_study(uid)
     assert second.index.count_archive() == expected(second)
+
+
+def test_what_compression_saves_is_told_apart(tmp_path: Path) -> None:
+    small = small_archive(tmp_path, orthanc_path="/orthanc")
+    instance = ct_instance(study_instance_uid="1", rows=64, columns=64)
+    (outcome,) = small.archive.store.store([BytesIO(instance)])
+    assert isinstance(outcome, Stored)
+    small.compact()
+    for change in (small.archive.at_rest.compress, small.archive.at_rest.uncompress):
+        assert change(outcome.instance)
+        small.compact()
+        stored = sum(info.size for info in small.storage.list())
+        told = small.orthanc_json("/statistics")
+        assert told["TotalDiskSize"] == str(stored)
+        assert told["TotalUncompressedSize"] == str(len(instance))
+        (study,) = small.orthanc_json("/studies")
+        told = small.orthanc_json(f"/studies/{study}/statistics")
+        assert (told["DiskSize"], told["DicomDiskSize"]) == (str(stored), str(stored))
+        assert told["UncompressedSize"] == str(len(instance))
+        assert small.index.count_archive() == expected(small)
+        assert small.index.count_archive().saved_bytes == len(instance) - stored
 
 
 def test_the_archive_tells_how_much_there_is(tmp_path: Path) -> None:

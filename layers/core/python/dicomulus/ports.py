@@ -137,6 +137,8 @@ class SeriesRow:
     total_size: int = 0
     modified_ms: int = 0
     """When the newest of its objects was written; 0 where that is not known."""
+    saved_bytes: int = 0
+    """Bytes fewer that its objects take, since some are compressed where they are stored."""
     answer: bytes = b"{}"
     """What a search without ``includefield`` answers, ready: one DICOM JSON object."""
     attributes: bytes = b"{}"
@@ -207,6 +209,8 @@ class StudyRow:
 
     Of a study that has them, or ``NOT_YET_COUNTED``, all instances are found by their identifiers.
     """
+    counted_saved_bytes: int = 0
+    """With how many fewer, since some are compressed where they are stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +225,8 @@ class ArchiveCounts:
     attached_bytes: int = 0
     """Of attachments, which rows of documents move."""
     attached_stored_bytes: int = 0
+    saved_bytes: int = 0
+    """How many fewer these are where they are stored, since some are compressed there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +236,7 @@ class CountsMove:
     series: int
     instances: int
     total_bytes: int
+    saved_bytes: int = 0
     studies: Mapping[str, int]
     """How many studies more or fewer, by Patient ID."""
 

@@ -206,6 +206,7 @@ def fold_series(
         folded_version=row.version,
         compact_due_ms=row.compact_due_ms,
         total_size=sum(each.object_size for each in rows),
+        saved_bytes=sum(map(saved_bytes_of, rows)),
         modified_ms=max((each.object_modified_ms for each in rows), default=0),
         sop_class_uids=tuple(sorted({each.sop_class_uid for each in rows})),
     )
@@ -216,11 +217,17 @@ def _levels_of(text: bytes, tags: MainTags) -> dict[str, Element]:
     return parse_json_object(levels_text(tagged_members(text), tags))
 
 
+def saved_bytes_of(row: InstanceRow) -> int:
+    """Give how many bytes fewer an object takes, since it is compressed where it is stored."""
+    return 0 if row.compressed_size is None else row.object_size - row.compressed_size
+
+
 def first_series_row(row: InstanceRow, instance_json: Mapping[str, Element]) -> SeriesRow:
     """Give the row of a series that holds nothing but this instance."""
     return replace(
         _series_row(row.instance.series, [instance_json], count=1, tags=BUILT_IN),
         total_size=row.object_size,
+        saved_bytes=saved_bytes_of(row),
         modified_ms=row.object_modified_ms,
         sop_class_uids=(row.sop_class_uid,),
     )

@@ -45,7 +45,13 @@ from dicomulus.ports import (
     Rejection,
 )
 from dicomulus.services.cache_keys import pointed_prefix
-from dicomulus.services.folds import instance_answer, instance_text, level_rows, levels_text
+from dicomulus.services.folds import (
+    instance_answer,
+    instance_text,
+    level_rows,
+    levels_text,
+    saved_bytes_of,
+)
 from dicomulus.services.identifier_notes import patient_id_in
 from dicomulus.services.row_tags import further_of
 
@@ -300,7 +306,10 @@ class Ingest:
         )
         row = self._row(info, converted, levels)
         series = replace(
-            levels.series, total_size=row.object_size, modified_ms=row.object_modified_ms
+            levels.series,
+            total_size=row.object_size,
+            saved_bytes=saved_bytes_of(row),
+            modified_ms=row.object_modified_ms,
         )
         study = levels.study
         if self._identifiers is not None:

@@ -538,7 +538,7 @@ def _place(row: InstanceRow) -> tuple[str, ...]:
 
 def _fold_of_series(row: SeriesRow) -> tuple[object, ...]:
     texts = row.answer, row.attributes, row.study_attributes
-    return (*texts, row.instance_count, row.total_size, row.sop_class_uids)
+    return (*texts, row.instance_count, row.total_size, row.saved_bytes, row.sop_class_uids)
 
 
 def _same_study(row: StudyRow, folded: StudyRow) -> bool:

@@ -862,6 +862,7 @@ def _additions(moved: CountsMove, *, patients: int) -> list[Action]:
         CountsItem.series.add(moved.series),
         CountsItem.instances.add(moved.instances),
         CountsItem.total_bytes.add(moved.total_bytes),
+        CountsItem.saved_bytes.add(moved.saved_bytes),
     ]
 
 

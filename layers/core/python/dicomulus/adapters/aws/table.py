@@ -175,6 +175,7 @@ class CountsItem(Item):
     total_bytes = NumberAttribute(null=True, attr_name="z")
     attached_bytes = NumberAttribute(null=True, attr_name="k")
     attached_stored_bytes = NumberAttribute(null=True, attr_name="y")
+    saved_bytes = NumberAttribute(null=True, attr_name="g")
 
 
 class PatientItem(Item):
@@ -225,7 +226,8 @@ def study_item(row: StudyRow, *, shards: int) -> StudyItem:
     """Write a study row."""
     uid = row.study_instance_uid
     key = study_key(uid)
-    facts = [row.series_count, row.instance_count, row.counted_bytes]
+    saved_bytes = row.counted_saved_bytes or None
+    facts = [row.series_count, row.instance_count, row.counted_bytes, saved_bytes]
     sections = join_sections(facts, row.answer, row.attributes)
     return StudyItem(
         key.partition,
@@ -243,8 +245,8 @@ def study_row(item: StudyItem) -> StudyRow:
     """Read a study row."""
     uid = _study_uid(item)
     content = inflate_known(item.body, study_path(uid))
-    facts, (answer, attributes) = split_sections(content, facts=3, texts=2)
-    series_count, instance_count, counted_bytes = facts
+    facts, (answer, attributes) = split_sections(content, facts=4, texts=2)
+    series_count, instance_count, counted_bytes, saved_bytes = facts
     return StudyRow(
         study_instance_uid=uid,
         version=int(item.version),
@@ -254,6 +256,7 @@ def study_row(item: StudyItem) -> StudyRow:
         attributes=attributes,
         search_keys=_search_keys(item),
         counted_bytes=counted_bytes,
+        counted_saved_bytes=saved_bytes or 0,
     )
 
 
@@ -319,6 +322,7 @@ def series_body(row: SeriesRow) -> bytes:
         list(row.sop_class_uids),
         row.main_tags or None,
         row.modified_ms or None,
+        row.saved_bytes or None,
     ]
     texts = (row.answer, row.attributes, row.study_attributes)
     return deflate_known(join_sections(facts, *texts), _known_of_series(row.series))
@@ -328,8 +332,9 @@ def series_row(item: SeriesItem) -> SeriesRow:
     """Read a series row."""
     series = _series(item)
     content = inflate_known(item.body, _known_of_series(series))
-    facts, (answer, attributes, study_attributes) = split_sections(content, facts=6, texts=3)
-    folded_version, instance_count, total_size, sop_class_uids, main_tags, modified_ms = facts
+    facts, (answer, attributes, study_attributes) = split_sections(content, facts=7, texts=3)
+    folded_version, instance_count, total_size, sop_class_uids, *rest = facts
+    main_tags, modified_ms, saved_bytes = rest
     return SeriesRow(
         series=series,
         version=int(item.version),
@@ -340,6 +345,7 @@ def series_row(item: SeriesItem) -> SeriesRow:
         instance_count=instance_count,
         total_size=total_size,
         modified_ms=modified_ms or 0,
+        saved_bytes=saved_bytes or 0,
         answer=answer,
         attributes=attributes,
         study_attributes=study_attributes,

@@ -48,6 +48,7 @@ SERIES_COLUMNS: Final = (
     "stable_version",
     "stable_due_ms",
     "modified_ms",
+    "saved_bytes",
 )
 """Columns of ``series`` besides its key, in the order of their values everywhere."""
 
@@ -70,13 +71,14 @@ STUDY_COLUMNS: Final = (
     "attributes",
     "answer",
     "counted_bytes",
+    "counted_saved_bytes",
     *SEARCH_KEY_COLUMNS,
 )
 """Columns of ``study``, in the order of their values everywhere."""
 
 INDEX_SCHEMA: Final = Schema(
     purpose="an index",
-    version=7,
+    version=8,
     remedy="Remove the data folder: everything in it is made again from the DICOM files.",
     statements=(
         # A series without version has a number and rows, but was never committed.
@@ -90,6 +92,7 @@ INDEX_SCHEMA: Final = Schema(
             compact_due_ms INTEGER,
             instance_count INTEGER NOT NULL DEFAULT 0,
             total_size INTEGER NOT NULL DEFAULT 0,
+            saved_bytes INTEGER NOT NULL DEFAULT 0,
             answer BLOB NOT NULL DEFAULT x'7b7d',
             attributes BLOB NOT NULL DEFAULT x'7b7d',
             study_attributes BLOB NOT NULL DEFAULT x'7b7d',
@@ -197,6 +200,7 @@ INDEX_SCHEMA: Final = Schema(
             attributes BLOB NOT NULL,
             answer BLOB NOT NULL,
             counted_bytes INTEGER,
+            counted_saved_bytes INTEGER NOT NULL,
             by_date TEXT,
             by_patient_id TEXT,
             by_accession_number TEXT,
@@ -289,10 +293,11 @@ INDEX_SCHEMA: Final = Schema(
             instances INTEGER NOT NULL,
             total_bytes INTEGER NOT NULL,
             attached_bytes INTEGER NOT NULL,
-            attached_stored_bytes INTEGER NOT NULL
+            attached_stored_bytes INTEGER NOT NULL,
+            saved_bytes INTEGER NOT NULL
         )
         """,
-        "INSERT INTO archive_counts VALUES (1, 0, 0, 0, 0, 0, 0, 0)",
+        "INSERT INTO archive_counts VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0)",
         """
         CREATE TABLE patient_studies (
             patient_id TEXT PRIMARY KEY,

@@ -271,12 +271,13 @@ READ_STUDIES: Final = f"""
 """
 READ_COUNTS: Final = """
     SELECT patients, studies, series, instances, total_bytes, attached_bytes,
-        attached_stored_bytes
+        attached_stored_bytes, saved_bytes
     FROM archive_counts WHERE id = 1
 """
 MOVE_COUNTS: Final = """
     UPDATE archive_counts SET patients = patients + ?, studies = studies + ?, series = series + ?,
-        instances = instances + ?, total_bytes = total_bytes + ?
+        instances = instances + ?, total_bytes = total_bytes + ?,
+        saved_bytes = saved_bytes + ?
     WHERE id = 1
 """
 MOVE_PATIENT: Final = """
@@ -905,12 +906,13 @@ def _series_values(row: SeriesRow) -> tuple[object, ...]:
         row.stable_version,
         row.stable_due_ms,
         row.modified_ms,
+        row.saved_bytes,
     )
 
 
 def _series_row(series: SeriesResource, values: Any) -> SeriesRow:
     version, folded_version, due, count, size, *texts = values[:8]
-    main_tags, classes, stable_version, stable_due, modified_ms = values[8:]
+    main_tags, classes, stable_version, stable_due, modified_ms, saved_bytes = values[8:]
     answer, attributes, study_attributes = texts
     return SeriesRow(
         series=series,
@@ -922,6 +924,7 @@ def _series_row(series: SeriesResource, values: Any) -> SeriesRow:
         instance_count=count,
         total_size=size,
         modified_ms=modified_ms,
+        saved_bytes=saved_bytes,
         answer=answer,
         attributes=attributes,
         study_attributes=study_attributes,
@@ -1045,9 +1048,8 @@ def _move_counts(connection: sqlite3.Connection, moved: CountsMove) -> None:
         patients += (studies > 0) - (studies - more > 0)
         connection.execute(FORGET_PATIENTS, (patient_id,))
     more = sum(moved.studies.values())
-    connection.execute(
-        MOVE_COUNTS, (patients, more, moved.series, moved.instances, moved.total_bytes)
-    )
+    sizes = moved.total_bytes, moved.saved_bytes
+    connection.execute(MOVE_COUNTS, (patients, more, moved.series, moved.instances, *sizes))
 
 
 def _study_values(row: StudyRow) -> tuple[object, ...]:
@@ -1059,6 +1061,7 @@ def _study_values(row: StudyRow) -> tuple[object, ...]:
         row.attributes,
         row.answer,
         row.counted_bytes,
+        row.counted_saved_bytes,
         *_search_key_values(row.search_keys),
     )
 
@@ -1070,7 +1073,8 @@ def _search_key_values(keys: SearchKeys | None) -> tuple[str | None, ...]:
 
 
 def _study_row(values: Any) -> StudyRow:
-    uid, version, series_count, instance_count, attributes, answer, counted, *search_keys = values
+    uid, version, series_count, instance_count, attributes, answer, *rest = values
+    counted, counted_saved, *search_keys = rest
     return StudyRow(
         study_instance_uid=uid,
         version=version,
@@ -1079,6 +1083,7 @@ def _study_row(values: Any) -> StudyRow:
         attributes=attributes,
         answer=answer,
         counted_bytes=counted,
+        counted_saved_bytes=counted_saved,
         search_keys=_search_keys(*search_keys),
     )
 

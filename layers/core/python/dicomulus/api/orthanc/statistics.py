@@ -9,6 +9,7 @@ from dicomulus.api.orthanc.resources import hierarchy_of, resource_of_path
 from dicomulus.dicom.orthanc_id import Level
 from dicomulus.dicom.own_keys import document_key
 from dicomulus.dicom.resource import InstanceResource
+from dicomulus.services.folds import saved_bytes_of
 from dicomulus.services.listing import batches
 
 if TYPE_CHECKING:
@@ -34,13 +35,14 @@ def sizes(size_bytes: int, *, prefix: str) -> dict[str, str | int]:
 def statistics(archive: Archive, _: Request, __: Mapping[str, str]) -> Response:
     """Answer ``GET /statistics``: the whole archive, as of the last fold of each study."""
     counts = archive.index.count_archive()
+    total_stored = counts.total_bytes - counts.saved_bytes + counts.attached_stored_bytes
     return json_response(
         {
             "CountInstances": counts.instances,
             "CountPatients": counts.patients,
             "CountSeries": counts.series,
             "CountStudies": counts.studies,
-            **sizes(counts.total_bytes + counts.attached_stored_bytes, prefix="TotalDisk"),
+            **sizes(total_stored, prefix="TotalDisk"),
             **sizes(counts.total_bytes + counts.attached_bytes, prefix="TotalUncompressed"),
         }
     )
@@ -52,14 +54,14 @@ def resource_statistics(level: Level) -> Handler:
     def answer(archive: Archive, _: Request, variables: Mapping[str, str]) -> Response:
         resource = resource_of_path(archive, level, variables)
         hierarchy = hierarchy_of(archive)
-        counts, size = _counted(hierarchy, resource, level)
+        counts, size, saved = _counted(hierarchy, resource, level)
         attached, stored = _attached(archive, hierarchy, resource)
         return json_response(
             {
                 **counts,
-                **sizes(size, prefix="DicomDisk"),
+                **sizes(size - saved, prefix="DicomDisk"),
                 **sizes(size, prefix="DicomUncompressed"),
-                **sizes(size + stored, prefix="Disk"),
+                **sizes(size - saved + stored, prefix="Disk"),
                 **sizes(size + attached, prefix="Uncompressed"),
             }
         )
@@ -69,16 +71,19 @@ def resource_statistics(level: Level) -> Handler:
 
 def _counted(
     hierarchy: Hierarchy, resource: Resource, level: Level
-) -> tuple[Mapping[str, int], int]:
+) -> tuple[Mapping[str, int], int, int]:
+    """Give counts, bytes, and how many of these are saved by compression."""
     if isinstance(resource, InstanceResource):
-        return {}, hierarchy.instance(resource).object_size
+        row = hierarchy.instance(resource)
+        return {}, row.object_size, saved_bytes_of(row)
     series = list(hierarchy.series_within(resource))
     counts = {"CountInstances": sum(row.instance_count for row in series)}
     if level in (Level.PATIENT, Level.STUDY):
         counts["CountSeries"] = len(series)
     if level is Level.PATIENT:
         counts["CountStudies"] = len({row.series.study_instance_uid for row in series})
-    return counts, sum(row.total_size for row in series)
+    saved = sum(row.saved_bytes for row in series)
+    return counts, sum(row.total_size for row in series), saved
 
 
 def _attached(archive: Archive, hierarchy: Hierarchy, resource: Resource) -> tuple[int, int]:
