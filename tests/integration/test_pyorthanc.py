@@ -316,6 +316,24 @@ def test_resources_have_metadata(client: Orthanc) -> None:
         client.get_studies_id_metadata_name(study.id_, "1030")
 
 
+def test_resources_have_attachments(client: Orthanc) -> None:
+    study = instance_of(client, content_of(1)).parent_study
+    content = bytes(range(256)) * 100
+    client.put_studies_id_attachments_name(study.id_, "1040", content)
+    assert client.get_studies_id_attachments(study.id_) == ["1040"]
+    assert client.get_studies_id_attachments_name_data(study.id_, "1040") == content
+    assert int(client.get_studies_id_attachments_name_size(study.id_, "1040")) == len(content)
+    assert client.post_studies_id_attachments_name_verify_md5(study.id_, "1040") == {}
+    client.post_studies_id_attachments_name_compress(study.id_, "1040")
+    assert client.get_studies_id_attachments_name_is_compressed(study.id_, "1040") == "1"
+    assert client.get_studies_id_attachments_name_data(study.id_, "1040") == content
+    client.delete_studies_id_attachments_name(study.id_, "1040")
+    assert client.get_studies_id_attachments(study.id_) == []
+    instance = study.series[0].instances[0]
+    file = client.get_instances_id_attachments_name_data(instance.id_, "dicom")
+    assert file == instance.get_dicom_file_content()
+
+
 def test_changes_are_told_in_pages(client: Orthanc) -> None:
     found, since = [], 0
     while True:

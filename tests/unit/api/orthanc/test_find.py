@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import random
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -19,10 +20,12 @@ from dicomulus.errors import (
 from dicomulus.wire.message import Request
 from tests.support.archives import body_of, small_archive
 from tests.support.datasets import ct_instance
+from tests.support.disturbed import Disturbance, DisturbedIndex
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dicomulus.ports import Index
     from tests.support.archives import Small
 
 # Name of the instance -> what it is made of. Study 1 has two series, of which one has two instances.
@@ -281,6 +284,23 @@ def test_a_query_that_breaks_rules_is_refused(small: Small, query: dict[str, str
 
 def test_a_member_that_is_not_known_is_ignored(small: Small) -> None:
     assert len(find(small, "Study", Foo=5)) == 4
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pages_of_the_index_may_end_anywhere(tmp_path: Path, seed: int) -> None:
+    def disturbed(index: Index) -> Index:
+        disturbance = Disturbance(lag=0, short_page=0.7)
+        return cast("Index", DisturbedIndex(index, random.Random(seed), disturbance))
+
+    made = small_archive(tmp_path, orthanc_path="/orthanc", index=disturbed)
+    made.take({name: content(name) for name in FILES})
+    made.compact()
+    for number in range(1, 5):
+        put_label(made, f"1.{number}", "all")
+    assert set(find(made, "Study", {"PatientID": "pat-1\\PAT-2"})) == {"1", "2", "3"}
+    assert set(find(made, "Instance", {"PatientID": "pat*"})) == set(FILES) - {"4.1.1"}
+    assert set(find(made, "Patient", {"Modality": "SR"})) == {"Pat-1"}
+    assert set(find(made, "Study", Labels=["all"])) == {"1", "2", "3", "4"}
 
 
 def test_a_value_in_either_case_is_looked_up_and_not_looked_for(small: Small) -> None:
