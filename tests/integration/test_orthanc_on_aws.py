@@ -1,120 +1,100 @@
-"""Orthanc's REST API answers from a deployment what it answers from a folder of the same files."""
+"""Orthanc's REST API over a table and a bucket: taken in, found, given and deleted."""
 
 from __future__ import annotations
 
+import io
 import json
-from dataclasses import dataclass
-from functools import partial
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dicomulus.api.routes import answer
-from dicomulus.composition import local_archive
+from dicomulus.composition import aws_archive
 from dicomulus.settings import Settings
-from dicomulus.wire.message import Request, parse_query
+from dicomulus.wire.message import Headers, Request
 from tests.support.archives import body_of
-from tests.support.datasets import ct_instance, generated_study
-from tests.support.deployed import BASE_URL, deployed
+from tests.support.aws import moto_aws
+from tests.support.datasets import ct_instance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from dicomulus.wire.message import Response
+    from dicomulus.services.archive import Archive
 
-LEVELS = ("patients", "studies", "series", "instances")
-
-
-def objects() -> dict[str, bytes]:
-    """A study of two series, one of another patient, one of nobody, one that says two things."""
-    files = {
-        f"{at}": each.content for at, each in enumerate(generated_study(series=2, instances=2))
-    }
-    files["other"] = ct_instance(patient_id="P 2")
-    files["nobody"] = ct_instance(patient_id="", study_instance_uid="1.2.3")
-    files["mixed"] = ct_instance(
-        patient_id="P 3",
-        study_instance_uid="1.2.3",
-        series_instance_uid="1.2.3.9",
-        sop_instance_uid="1.2.3.9.1",
+FILES = {
+    f"{number}.dcm": ct_instance(
+        patient_id=f"PAT-{number % 2}",
+        study_instance_uid=f"1.{number % 3}.{number % 2}",
+        series_instance_uid=f"1.{number % 3}.{number % 2}.1",
+        sop_instance_uid=f"1.{number % 3}.{number % 2}.1.{number}",
+        instance_number=number,
     )
-    return files
-
-
-@dataclass(frozen=True, slots=True)
-class Both:
-    """Two archives of the same objects."""
-
-    deployed: Callable[[Request], Response]
-    local: Callable[[Request], Response]
-
-    def json(self, path: str) -> Any:
-        """Give the answer, which both must give."""
-        target, _, query = path.partition("?")
-        request = Request("GET", f"/orthanc{target}", parse_query(query), base_url=BASE_URL)
-        one, other = (
-            _without_what_is_each_ones_own(json.loads(body_of(answering(request))))
-            for answering in (self.deployed, self.local)
-        )
-        assert one == other
-        return one
-
-
-def _without_what_is_each_ones_own(told: Any) -> Any:
-    if isinstance(told, list):
-        return [_without_what_is_each_ones_own(each) for each in told]
-    if isinstance(told, dict):
-        own = ("FileUuid", "LastUpdate")
-        return {
-            name: sorted(each) if name == "Instances" else _without_what_is_each_ones_own(each)
-            for name, each in told.items()
-            if name not in own
-        }
-    return told
+    for number in range(1, 8)
+}
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    source, data = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("data")
-    for name, content in objects().items():
-        (source / name).write_bytes(content)
-    settings = Settings(source_folder=str(source), data_folder=str(data))
-    local = local_archive(settings)
-    local.ingest.look_at(list(objects()))
-    local.compaction.compact(local.index.overdue_series(2**62))
-    with deployed(orthanc_path="/orthanc") as system:
-        for key, content in objects().items():
-            system.put(key, content)
-        system.settle()
-        yield Both(system.reader(), partial(answer, local))
+def archive() -> Iterator[Archive]:
+    with moto_aws() as aws:
+        settings = Settings(
+            table_name=aws.table_name,
+            storage_bucket=aws.storage_bucket,
+            cache_bucket=aws.cache_bucket,
+            ingest_queue_url=aws.ingest_queue_url,
+            compact_queue_url=aws.compact_queue_url,
+            allow_store=True,
+            allow_delete=True,
+            orthanc_path="/orthanc",
+        )
+        yield aws_archive(settings)
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_lists_are_the_same(both: Both, level: str) -> None:
-    found = both.json(f"/{level}")
-    assert found
-    expanded = both.json(f"/{level}?expand")
-    assert [each["ID"] for each in expanded] == found
-    assert both.json(f"/{level}?since=1&limit=1") == found[1:2]
+def ask(archive: Archive, method: str, path: str, body: bytes = b"") -> bytes:
+    headers = Headers.of({"Content-Length": str(len(body))})
+    request = Request(method, f"/orthanc{path}", headers=headers, body=io.BytesIO(body))
+    response = answer(archive, request)
+    assert response.status == 200
+    return body_of(response)
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_each_is_found_by_its_identifier(both: Both, level: str) -> None:
-    for each in both.json(f"/{level}"):
-        assert both.json(f"/{level}/{each}")["ID"] == each
-        both.json(f"/{level}/{each}/statistics")
+def find(archive: Archive, level: str, **query: str) -> list[str]:
+    body = json.dumps({"Level": level, "Query": query}).encode()
+    found: list[str] = json.loads(ask(archive, "POST", "/tools/find", body))
+    return found
 
 
-def test_counts_are_the_same(both: Both) -> None:
-    counts = both.json("/statistics")
-    assert counts["CountInstances"] == len(objects())
-    assert counts["CountStudies"] == len(both.json("/studies"))
-    assert counts["CountPatients"] == len(both.json("/patients"))
+def test_what_is_uploaded_is_found_given_and_deleted(archive: Archive) -> None:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as zipped:
+        for name, content in FILES.items():
+            zipped.writestr(name, content)
+    told: list[dict[str, Any]] = json.loads(ask(archive, "POST", "/instances", body.getvalue()))
+    assert [each["Status"] for each in told] == ["Success"] * len(FILES)
+    archive.compaction.compact(archive.index.overdue_series(2**62))
 
+    patients = {each["ParentPatient"] for each in told}
+    assert set(find(archive, "Patient")) == patients
+    assert set(find(archive, "Study", PatientID="pat-1")) == {
+        each["ParentStudy"] for each in told[0::2]
+    }
+    assert set(find(archive, "Instance", PatientID="pat-0", InstanceNumber="4")) == {told[3]["ID"]}
+    (patient,) = json.loads(ask(archive, "POST", "/tools/lookup", b"Pat-0"))
+    assert patient["ID"] == told[1]["ParentPatient"]
 
-def test_tags_are_the_same(both: Both) -> None:
-    for each in both.json("/instances"):
-        both.json(f"/instances/{each}/tags")
-        both.json(f"/instances/{each}/header")
-    for each in both.json("/studies"):
-        both.json(f"/studies/{each}/shared-tags")
+    given = zipfile.ZipFile(io.BytesIO(ask(archive, "GET", f"{patient['Path']}/archive")))
+    files = sorted(given.read(name) for name in given.namelist())
+    assert files == sorted(FILES[f"{number}.dcm"] for number in (2, 4, 6))
+    assert ask(archive, "GET", f"{told[0]['Path']}/file") == FILES["1.dcm"]
+
+    study = told[1]["ParentStudy"]
+    label = {"Level": "Study", "Query": {}, "Labels": ["seen"]}
+    ask(archive, "PUT", f"/studies/{study}/labels/seen")
+    assert json.loads(ask(archive, "POST", "/tools/find", json.dumps(label).encode())) == [study]
+
+    remaining = json.loads(ask(archive, "DELETE", f"/studies/{study}"))
+    assert remaining["RemainingAncestor"]["ID"] == patient["ID"]
+    nothing = {"RemainingAncestor": None}
+    assert json.loads(ask(archive, "DELETE", f"/patients/{patient['ID']}")) == nothing
+    assert set(find(archive, "Patient")) == patients - {patient["ID"]}
+    assert set(find(archive, "Instance")) == {each["ID"] for each in told[0::2]}
