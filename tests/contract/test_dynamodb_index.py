@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
 from pynamodb.exceptions import PynamoDBException, TransactWriteError
 
-from dicomulus.adapters.aws import dynamodb_index
+from dicomulus.adapters.aws import document_items, dynamodb_index
 from dicomulus.adapters.aws.dynamodb_index import DynamoDbIndex
 from dicomulus.adapters.aws.dynamodb_table import DynamoDbTable
 from dicomulus.adapters.aws.keys import ItemKey, dictionary_key, instance_key, shard_of
@@ -51,6 +51,7 @@ from tests.support.builders import (
     series_row,
     study_row,
 )
+from tests.support.document_contract import document_row
 from tests.support.emulators import only_with
 from tests.support.index_contract import IndexContract, add_studies, carrying_studies, pages_of
 
@@ -862,3 +863,45 @@ def test_the_item_of_an_instance_is_where_its_key_says(
     key = instance_key(row.instance, row.object_key)
     assert table.get(key) is not None
     assert table.get(ItemKey(key.partition, "nothing")) is None
+
+
+# --- documents -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", ["put", "forget"])
+def test_a_document_whose_labels_change_in_many_steps_is_whole_after_a_crash_anywhere(
+    index: DynamoDbIndex, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(document_items, "LABELS_AT_ONCE", 2)
+    names = ["a", "b", "c", "d", "e", "f"]
+    for requests in range(30):
+        old = document_row(version=10 * requests + 1, labels=names[:3])
+        new = document_row(version=10 * requests + 2, labels=names[3:])
+        index.put_document(old)
+        change = (
+            partial(index.put_document, new)
+            if operation == "put"
+            else partial(index.forget_document, old.object_key, old.version)
+        )
+        with crash_after(requests, index.table.client):
+            finished = is_finished(change)
+        assert change()
+        rows = index.get_documents([old.object_key])
+        assert rows == ({new.object_key: new} if operation == "put" else {})
+        assert index.used_labels() == (tuple(sorted(new.labels)) if operation == "put" else ())
+        if finished:
+            return
+    raise AssertionError("it never comes to its end")
+
+
+def test_a_document_with_few_labels_is_a_read_and_a_transaction(index: DynamoDbIndex) -> None:
+    index.put_document(document_row(version=1, labels=["a", "b"]))
+    with counted_requests(index.table.client) as requests:
+        index.put_document(document_row(version=2, labels=["a", "b"]))
+    assert requests.counts == {"GetItem": 1, "TransactWriteItems": 1}
+    with counted_requests(index.table.client) as requests:
+        index.put_document(document_row(version=2, labels=["a", "b"]))
+    assert requests.counts == {"GetItem": 1}
+    with counted_requests(index.table.client) as requests:
+        index.put_document(document_row(version=3, labels=["a", "c"]))
+    assert requests.counts == {"GetItem": 1, "BatchWriteItem": 1, "TransactWriteItems": 1}

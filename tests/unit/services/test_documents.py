@@ -206,6 +206,21 @@ def test_revisions_rise_and_go_on_after_a_deletion() -> None:
     assert made.without_metadata(6) is made
 
 
+def test_numbers_that_come_and_go_do_not_fill_the_document() -> None:
+    made = ResourceDocument(resource="1.2")
+    for number in range(1024, 2200):
+        made = made.with_metadata(number, "a").stamped(number, "w")
+        made = made.without_metadata(number).stamped(number, "w")
+    assert set(made.gone_metadata) == set(range(1200, 2200))
+    assert len(format_document(made)) < 65_536
+
+
+def test_texts_of_any_script_take_the_room_that_they_have_as_utf_8() -> None:
+    value = "患者" * 10_000
+    made = ResourceDocument(resource="1.2").with_metadata(1024, value)
+    assert len(format_document(made)) < len(value.encode()) + 1_000
+
+
 # --- changes -------------------------------------------------------------------------------------
 
 

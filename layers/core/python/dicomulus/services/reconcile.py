@@ -498,8 +498,9 @@ class Reconcile:
     def _compare_object_row(self, row: ObjectRow, wishes: Wishes, findings: Findings) -> None:
         """Announce a gone object's rejection, or forget what no row is left of."""
         held = [each for instance in row.instances for each in self._index.get_instance(instance)]
-        is_document = row.object_key in self._index.get_documents([row.object_key])
-        is_of_row = is_document or any(each.object_key == row.object_key for each in held)
+        is_of_row = any(each.object_key == row.object_key for each in held) or (
+            is_document_key(row.object_key) and bool(self._index.get_documents([row.object_key]))
+        )
         if row.rejection is not None or is_of_row:
             findings.add(Finding.ORPHAN, [row.object_key])
             if wishes.repair:

@@ -32,6 +32,9 @@ MAX_DOCUMENT_BYTES: Final = 262_144
 MAX_LABELS: Final = 1_000
 """Labels of one resource."""
 
+MAX_GONE: Final = 1_000
+"""Numbers of one kind whose last revision is kept after their deletion: the newest ones."""
+
 MAX_NUMBER: Final = 65_535
 """The highest number of a kind of attachment or metadata, as Orthanc has them."""
 
@@ -161,8 +164,8 @@ class ResourceDocument:
             write=write,
             attachments=_stamped(self.attachments, version),
             metadata=_stamped(self.metadata, version),
-            gone_attachments=_stamped(self.gone_attachments, version),
-            gone_metadata=_stamped(self.gone_metadata, version),
+            gone_attachments=_newest(_stamped(self.gone_attachments, version)),
+            gone_metadata=_newest(_stamped(self.gone_metadata, version)),
         )
 
     def with_label(self, label: str) -> ResourceDocument:
@@ -185,6 +188,12 @@ def _stamped(entries: Mapping[int, E], version: int) -> dict[int, E]:
         number: entry if entry.version else replace(entry, version=version)
         for number, entry in entries.items()
     }
+
+
+def _newest(gone: Mapping[int, Gone]) -> dict[int, Gone]:
+    """Leave out what went long before others, lest it take the room of what is there."""
+    by_version = sorted(gone.items(), key=lambda item: item[1].version)
+    return dict(by_version[-MAX_GONE:])
 
 
 def _without(entries: Mapping[int, T], number: int) -> dict[int, T]:
@@ -214,7 +223,9 @@ def format_document(document: ResourceDocument) -> bytes:
         "gone_attachments": _members(document.gone_attachments),
         "gone_metadata": _members(document.gone_metadata),
     }
-    body = json.dumps(content, separators=(",", ":")).encode()[:-1]
+    # Half a character, as UIDs of broken files may have it, is written as well.
+    text_of_all = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+    body = text_of_all.encode("utf-8", "surrogatepass")[:-1]
     text = b'%s,"sha256":"%s"}\n' % (body, hashlib.sha256(body).hexdigest().encode())
     if len(text) > MAX_DOCUMENT_BYTES:
         raise PayloadTooLargeError(
@@ -238,7 +249,7 @@ def parse_document(text: bytes) -> ResourceDocument:
     if seal is None or hashlib.sha256(body).hexdigest().encode() != seal[1]:
         raise DamagedDocumentError("a document of a resource does not have its checksum")
     try:
-        return _document(json.loads(body + b"}"))
+        return _document(json.loads(body.decode("utf-8", "surrogatepass") + "}"))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
         raise DamagedDocumentError("a document of a resource is not of a form known here") from exc
 

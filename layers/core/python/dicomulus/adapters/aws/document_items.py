@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _ATTEMPTS: Final = 40
 """Times that an item is written which others write to as well."""
 
-_LABELS_AT_ONCE: Final = 90
+LABELS_AT_ONCE: Final = 90
 """Entries of labels of one transaction, which has at most 100 items (DynamoDB quotas)."""
 
 
@@ -110,8 +110,8 @@ class DocumentItems:
             # Many labels come and go in several steps, under the version that was.
             before = replace(row, version=0, labels=frozenset()) if old is None else old
             changes = sorted(row.labels ^ before.labels)
-            step = frozenset(changes[:_LABELS_AT_ONCE])
-            is_last = len(changes) <= _LABELS_AT_ONCE
+            step = frozenset(changes[:LABELS_AT_ONCE])
+            is_last = len(changes) <= LABELS_AT_ONCE
             after = row if is_last else replace(before, labels=before.labels ^ step)
             added, removed = step - before.labels, step & before.labels
             self._note_names(level_of(row.resource), added)
@@ -130,7 +130,7 @@ class DocumentItems:
             row = _row(found)
             if row.version != version:
                 return False
-            step = frozenset(sorted(row.labels)[:_LABELS_AT_ONCE])
+            step = frozenset(sorted(row.labels)[:LABELS_AT_ONCE])
             is_last = step == row.labels
             after = _item(replace(row, labels=row.labels - step), found)
             key = document_item_key(object_key)
