@@ -16,7 +16,7 @@ from dicomulus.dicom.own_keys import (
     document_key,
 )
 from dicomulus.dicom.resource import InstanceResource, PatientResource, SeriesResource
-from dicomulus.errors import ObjectChangedError
+from dicomulus.errors import ConfigurationError, ObjectChangedError
 from dicomulus.services.belongings import NOTE_LIVES_MS, UNDER_WAY_MS
 from dicomulus.services.findings import Checked, Finding
 from dicomulus.services.own_objects import CONTENT_AGE_MS
@@ -155,6 +155,51 @@ def test_deletion_of_what_has_nothing_attached_writes_no_note(tmp_path: Path) ->
     _, calls = small.ledger.of(lambda: small.archive.delete.study(STUDY))
     writes = [c for c in calls if c.port == "storage" and c.operation in ("put", "list")]
     assert writes == []
+
+
+class Forbidding:
+    """A store that may not be written to, or not be deleted from."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.refused: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.refused:
+            raise ConfigurationError("S3: AccessDenied")
+        return getattr(self._store, name)
+
+
+def forbidding(folder: Path) -> tuple[Small, dict[str, Resource], Forbidding]:
+    held: list[Forbidding] = []
+
+    def around(store: Any) -> Any:
+        held.append(Forbidding(store))
+        return held[0]
+
+    return *filled(folder, storage=around), held[0]
+
+
+def test_who_may_delete_and_not_write_deletes_all_the_same(tmp_path: Path) -> None:
+    small, resources, store = forbidding(tmp_path)
+    store.refused = {"put"}
+    small.archive.delete.study(STUDY)
+    assert documented(small, resources) == {"patient", "other study", "4"}
+
+
+def test_who_may_not_delete_replaces_attachments_and_leaves_contents_to_others(
+    tmp_path: Path,
+) -> None:
+    small, resources, store = forbidding(tmp_path)
+    store.refused = {"delete"}
+    attach(small, STUDY, b"new")
+    small.archive.attachments.delete(SERIES, 1024)
+    age(small, CONTENT_AGE_MS + 1)
+    assert run(small).counts[Finding.UNNAMED] == 2
+    store.refused = set()
+    assert run(small).counts[Finding.UNNAMED] == 2
+    assert run(small).counts[Finding.UNNAMED] == 0
+    assert len(own(small, ATTACHMENT_PREFIX)) == len(resources) - 1
 
 
 # --- deletions that are cut off ------------------------------------------------------------------

@@ -20,6 +20,7 @@ from dicomulus.dicom.resource import InstanceResource, is_compressed_key
 from dicomulus.errors import (
     AttachmentNotFoundError,
     AttachmentReservedError,
+    ConfigurationError,
     DamagedContentError,
     ObjectNotFoundError,
     RevisionMismatchError,
@@ -425,7 +426,7 @@ class Attachments:
         except RevisionMismatchError:
             # Where it is less clear what became of a put, its content is left to whoever looks for
             # what no document names.
-            with suppress(UnavailableError):
+            with suppress(UnavailableError, ConfigurationError):
                 self._let_go({*replaced, entry.uuid}, self._documents.read(resource))
             raise
         if self._clock_ms() - put_ms > CONTENT_LIVES_MS:
@@ -440,8 +441,8 @@ class Attachments:
         """Delete contents that the document no longer names."""
         named = {entry.uuid for entry in document.attachments.values()}
         for uuid in sorted(replaced - named):
-            # One that stays is left over, which somebody finds.
-            with suppress(UnavailableError):
+            # One that stays is left over, which somebody finds; not everybody may delete.
+            with suppress(UnavailableError, ConfigurationError):
                 self._storage.delete(attachment_key(uuid))
 
     def forget_contents(self, document: ResourceDocument) -> None:

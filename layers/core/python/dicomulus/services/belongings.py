@@ -23,7 +23,12 @@ from dicomulus.dicom.own_keys import (
     resource_of_level,
 )
 from dicomulus.dicom.resource import InstanceResource, PatientResource, SeriesResource
-from dicomulus.errors import DicomulusError, ObjectNotFoundError
+from dicomulus.errors import (
+    ConfigurationError,
+    DicomulusError,
+    ObjectNotFoundError,
+    StoreForbiddenError,
+)
 from dicomulus.services.identifier_notes import patient_id_in
 from dicomulus.services.identifiers import entries_of_patient
 
@@ -89,7 +94,8 @@ class Belongings:
                 self._remove_gone(held)
             raise
         self._remove_gone(held)
-        self._storage.delete(key)
+        if key is not None:
+            self._storage.delete(key)
 
     def finish(self) -> int:
         """Finish deletions that were interrupted; give how many resources that was about."""
@@ -132,10 +138,15 @@ class Belongings:
 
     # notes
 
-    def _note(self, resources: Collection[Resource]) -> str:
+    def _note(self, resources: Collection[Resource]) -> str | None:
         key = f"{DELETION_PREFIX}{uuid4()}.json"
         named = [[level_of(each).value, *names_of(each)] for each in resources]
-        self._storage.put(key, json.dumps(named).encode(), if_none_match=True)
+        try:
+            self._storage.put(key, json.dumps(named).encode(), if_none_match=True)
+        except (ConfigurationError, StoreForbiddenError) as exc:
+            # Who may delete need not be allowed to write; then nobody goes on where he ends.
+            logger.warning("deletion not noted", extra={"reason": str(exc)})
+            return None
         return key
 
     def _noted(self, info: ObjectInfo) -> list[Resource]:
@@ -150,9 +161,14 @@ class Belongings:
         """Remove what belongs to resources that are gone, and give how many these are."""
         removed = 0
         for resource in resources:
-            if self.is_there(resource):
+            try:
+                if self.is_there(resource):
+                    continue
+                self._attachments.forget_contents(self._documents.remove(resource))
+            except ConfigurationError as exc:
+                # What may not be looked at or removed keeps nothing else.
+                logger.warning("document left", extra={"reason": str(exc)})
                 continue
-            self._attachments.forget_contents(self._documents.remove(resource))
             removed += 1
         return removed
 

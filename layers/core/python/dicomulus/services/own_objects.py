@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.content_uuids import documents_of
 from dicomulus.dicom.own_keys import DELETION_PREFIX, attachment_of_key
-from dicomulus.errors import DamagedDocumentError, ObjectNotFoundError, PreconditionFailedError
+from dicomulus.errors import (
+    ConfigurationError,
+    DamagedDocumentError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    UnavailableError,
+)
 from dicomulus.services.belongings import UNDER_WAY_MS
 from dicomulus.services.findings import Checked, Finding, Findings
 from dicomulus.services.resource_document import MAX_DOCUMENT_BYTES, parse_document
@@ -68,6 +74,9 @@ class OwnObjects:
             self._storage.delete(info.key, if_match=info.etag)
         except PreconditionFailedError:
             return False
+        except (UnavailableError, ConfigurationError) as exc:
+            logger.warning("content left", extra={"reason": str(exc)})
+            return False
         logger.info("content that no document names removed", extra={"object_key": info.key})
         return True
 
@@ -102,4 +111,11 @@ class OwnObjects:
         ]
         findings.add(Finding.UNFINISHED, (info.key for info in notes))
         if wishes.repair:
-            findings.checked[Checked.REPAIRS] += sum(map(self._belongings.finish_noted, notes))
+            findings.checked[Checked.REPAIRS] += sum(map(self._finished, notes))
+
+    def _finished(self, note: ObjectInfo) -> int:
+        try:
+            return self._belongings.finish_noted(note)
+        except (UnavailableError, ConfigurationError) as exc:
+            logger.warning("deletion not finished", extra={"reason": str(exc)})
+            return 0
