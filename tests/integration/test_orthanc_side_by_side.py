@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.support.orthanc_comparison import Server, differences
-from tests.support.orthanc_corpus import compared_files
+from tests.support.orthanc_corpus import broken_files, compared_files
 from tests.support.orthanc_differences import differences_of
 from tests.support.orthanc_questions import Question, groups
 from tests.support.real_orthanc import ABSENT, PROGRAM, real_orthanc
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from tests.support.orthanc_comparison import Difference
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason=ABSENT)
 
-COMPARED: Final = ("system", "lists", "resources", "tags", "metadata")
-"""Groups of requests."""
+GROUPS: Final = (
+    *("changes", "system", "lists", "resources", "tags", "files", "frames", "archives", "find"),
+    *("lookup", "bulk", "metadata", "attachments", "statistics", "labels", "wrong", "deletion"),
+)
+"""Groups of requests, in the order in which they are asked; the last one deletes."""
 
 _SETTINGS: Final = {
     "DICOMULUS_STABLE_AGE_SECONDS": "1",
@@ -80,7 +83,24 @@ def _is_settled(server: Server, uploaded: Mapping[str, Mapping[str, str]]) -> bo
     return all(answer.status == 200 and answer.body["IsStable"] for answer in answers)
 
 
-@pytest.mark.parametrize("group", COMPARED)
+def has_labels(server: Server) -> bool:
+    return "HasLabels" in server.ask(Question("/system")).body
+
+
+def test_all_groups_are_asked(uploaded: Mapping[str, Mapping[str, str]]) -> None:
+    assert set(groups(uploaded)) == set(GROUPS)
+
+
+def test_both_refuse_what_is_no_instance(
+    theirs: Server, ours: Server, rules: Sequence[Difference]
+) -> None:
+    for name, content in broken_files().items():
+        question = Question("/instances", "POST", content)
+        answers = theirs.ask(question), ours.ask(question)
+        assert not differences(*answers, question, rules=rules), name
+
+
+@pytest.mark.parametrize("group", GROUPS)
 def test_both_answer_alike(
     theirs: Server,
     ours: Server,
@@ -88,7 +108,12 @@ def test_both_answer_alike(
     rules: Sequence[Difference],
     group: str,
 ) -> None:
-    """Each group leaves what it found, but for the last, which deletes."""
+    """Each group leaves what it found, but for the last, which deletes.
+
+    A failure is mended here, or is a rule of ``orthanc_differences`` with its reason.
+    """
+    if group == "labels" and not has_labels(theirs):
+        pytest.skip("this Orthanc is older than 1.12, and has no labels")
     found: list[str] = []
     for question in groups(uploaded)[group]:
         places = differences(theirs.ask(question), ours.ask(question), question, rules=rules)

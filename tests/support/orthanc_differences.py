@@ -8,28 +8,34 @@ from typing import TYPE_CHECKING, Any, Final
 from tests.support.orthanc_comparison import (
     Difference,
     common_members,
+    contents,
     dropped,
     dropped_like,
     either_way,
+    form_of_changes,
     in_bodies,
+    in_decimals,
     in_headers,
     in_order,
     in_order_below,
     in_turn,
     members,
-    more_is_ours,
     more_is_theirs,
     number_of,
     ours_where,
     pixels_within,
     renamed,
     respaced,
+    set_of_changes,
     statuses,
     whole,
+    without_content_type,
     without_empty,
     without_headers,
+    without_patients_at_rest_of,
     without_private_names,
 )
+from tests.support.orthanc_questions import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +49,9 @@ _RESOURCES: Final = (
 )
 """What answers with resources and their main tags."""
 
+NO_ID: Final = "da39a3ee-5e6b4b0d-3255bfef-95601890-afd80709"
+"""The patient whose ID is empty."""
+
 
 def _is_null(value: Any) -> bool:
     return value is None or (isinstance(value, dict) and value.get("Type") == "Null")
@@ -51,6 +60,11 @@ def _is_null(value: Any) -> bool:
 def _is_undecoded(value: Any) -> bool:
     # The bytes of Japanese names as if they were ASCII (PS3.5 §H.3).
     return isinstance(value, str) and bool(re.search(r"=[\x1b]?[$(]?.?;3ED", value))
+
+
+def _is_several_tags(value: Any) -> bool:
+    is_tags = isinstance(value, str) and re.fullmatch(r"([0-9a-f]{4},[0-9a-f]{4}\\?)+", value)
+    return bool(is_tags) or (isinstance(value, dict) and _is_several_tags(value.get("Value")))
 
 
 def _ends_empty(value: Any) -> bool:
@@ -84,13 +98,13 @@ DIFFERENCES: Final = (
         in_turn(
             dropped("Capabilities", "MainDicomTags", "PluginsEnabled", "MaximumStorageMode"),
             common_members,
-            dropped("ApiVersion", "Version", "Name", "DatabaseServerIdentifier"),
+            dropped("ApiVersion", "Version", "Name", "DatabaseServerIdentifier", "1030"),
             members(["HttpPort", "DatabaseVersion"], r"\d+", instead=1),
         ),
     ),
     Difference(
         "Orthanc's index gives resources in an order of its own, which has changed with versions",
-        r"^(GET /([^?]+/)?(patients|studies|series|instances)(\?expand)?$|POST /tools/find)",
+        r"^(GET /([^?]+/)?(patients|studies|series|instances)(\?expand)?$|POST /tools/(find|bulk-content))",
         in_bodies(in_order),
     ),
     Difference(
@@ -108,6 +122,118 @@ DIFFERENCES: Final = (
         r"^GET /(tools|exports|plugins|tools/(default-encoding|log-level|metrics)|.*/ordered-slices)$",
         either_way,
     ),
+    Difference(
+        "a patient cannot be kept from being recycled where nothing is",
+        _RESOURCES,
+        dropped("IsProtected"),
+    ),
+    Difference("none is asked for, and given", r"^GET /\w+\?limit=0&since=0$", either_way),
+    Difference(
+        "Orthanc does not always look first whether there is such a resource",
+        rf"(/({UNKNOWN}|nonsense)/|/(patients|series|instances)/[^/]+/studies$)",
+        in_turn(statuses(200, 404), statuses(400, 404), statuses(415, 404), statuses(500, 404)),
+    ),
+    Difference(
+        "an instance that is written anew in another form makes what it belongs to unstable",
+        _RESOURCES,
+        dropped("IsStable"),
+    ),
+    Difference(
+        "of what differs among a patient's studies any may be given",
+        r"^GET /patients/.*requested-tags",
+        dropped("StudyDescription"),
+    ),
+    Difference(
+        "the log has an order of its own among resources that came together (decision 28)",
+        r"^GET /changes\?limit=1000$",
+        in_bodies(set_of_changes),
+    ),
+    Difference(
+        "the log has an order of its own among resources that came together (decision 28)",
+        r"^GET /changes",
+        in_bodies(form_of_changes),
+    ),
+    Difference(
+        "a patient without an ID is not told to be at rest, since that can be anybody",
+        r"^GET /changes\?limit=1000$",
+        in_bodies(without_patients_at_rest_of(NO_ID)),
+    ),
+    # Searches.
+    Difference("spaces around a text do not count", "/tools/lookup", either_way, body="^  "),
+    Difference(
+        "a pattern that matches everything matches what has no value too (PS3.4 §C.2.2.2.4)",
+        "/tools/find",
+        either_way,
+        body=r'"PatientID": "\*"',
+    ),
+    Difference("names match whatever their accents", "/tools/find", either_way, body="Muller"),
+    Difference("no date is in no range", "/tools/find", either_way, body='"-20240229"'),
+    Difference(
+        "an attribute of series finds studies that have one",
+        "/tools/find",
+        either_way,
+        body='"Level": "Study", "Query": {"Modality": "MR"}',
+    ),
+    Difference("what is asked wrongly is no failure", "/tools/find", statuses(500, 400)),
+    Difference("there are labels", "/tools/find", either_way, body="Labels", before=(1, 12)),
+    Difference("resources are counted", "/tools/count-resources", either_way, before=(1, 12, 5)),
+    # Files and attachments.
+    Difference(
+        "decimal strings are numbers in DICOM JSON (PS3.18 §F.2.3)",
+        "/file$",
+        in_bodies(in_decimals),
+    ),
+    Difference(
+        "pixels are told by where they are in DICOM JSON, as in all of this server's",
+        "/file$",
+        dropped("7FE00010"),
+    ),
+    Difference(
+        "a part of an object is DICOM no more than its form at rest",
+        "/attachments/dicom/(compressed-)?data$",
+        without_content_type,
+    ),
+    Difference(
+        "an object in another form at rest is the same revision",
+        "/attachments/(dicom|1)(/|$)",
+        in_headers("ETag", r"^\"\d+-", '"revision-'),
+    ),
+    Difference(
+        "a content at rest has no name for others, and a part that of the whole",
+        r"/attachments/[^/]+/(compressed-)?data$",
+        without_headers("Content-Disposition"),
+    ),
+    Difference(
+        "an object without its UIDs is a wrong one",
+        "^POST /instances$",
+        statuses(404, 400),
+    ),
+    Difference(
+        "each zlib compresses in its own way",
+        "/dicom/info$",
+        members(["CompressedSize", "CompressedMD5"], r"\d+|[0-9a-f]{32}", instead="compressed"),
+    ),
+    Difference(
+        "an instance's object is compressed so that parts of it can be read (decision 30)",
+        "/dicom/compressed-(data|size|md5)$",
+        in_bodies(bool),
+    ),
+    Difference(
+        "the name of what is stored can be asked for",
+        "/attachments/[^/]+(/uuid)?$",
+        in_turn(dropped("uuid"), statuses(404, 200)),
+    ),
+    Difference(
+        "a number with too many digits is a name that there is not",
+        r"/attachments/99999999999$",
+        statuses(400, 404),
+    ),
+    Difference(
+        "names in archives have changed with Orthanc's versions, and a DICOMDIR's bytes are its maker's",
+        r"/(archive|media|create-archive|create-media)(\?|$)",
+        in_bodies(contents),
+    ),
+    Difference("the log is for all who follow it", "^DELETE /changes$", statuses(200, 405)),
     # How values are read.
     Difference(
         "a Patient ID that some files lack is empty",
@@ -155,6 +281,11 @@ DIFFERENCES: Final = (
         in_bodies(without_private_names),
     ),
     Difference(
+        "of several tags the first is told, as by Orthanc 1.10",
+        "",
+        ours_where("0028,0009|FrameIncrementPointer|Value", theirs=_is_several_tags),
+    ),
+    Difference(
         "Orthanc decodes the first of several character sets alone",
         "",
         ours_where("PatientName|0010,0010|Value", theirs=_is_undecoded),
@@ -197,7 +328,7 @@ DIFFERENCES: Final = (
     ),
     Difference(
         "nobody keeps who has brought an object",
-        r"/metadata(\?.*)?$",
+        r"(/metadata(\?.*)?|bulk-content)$",
         dropped("RemoteIP", "HttpUsername", "Origin", "8", "11", "13", 8, 11, 13),
     ),
     Difference(
@@ -207,7 +338,7 @@ DIFFERENCES: Final = (
     ),
     Difference(
         "main tags are not read again by a signature of them",
-        r"/metadata(\?.*)?$",
+        r"(/metadata(\?.*)?|bulk-content)$",
         dropped("MainDicomTagsSignature", "MainDicomSequences", "15", "16", 15, 16),
     ),
     Difference(
@@ -222,10 +353,30 @@ DIFFERENCES: Final = (
     ),
     # What later versions of Orthanc answer.
     Difference(
+        "changes can be picked", r"^GET /changes.*(type|to)=", either_way, before=(1, 12, 5)
+    ),
+    Difference(
+        "archives and attachments can be given names",
+        r"\?filename=",
+        without_headers("Content-Disposition"),
+        before=(1, 12),
+    ),
+    Difference(
+        "parts are given",
+        r"/attachments/[^/]+/data$",
+        in_turn(statuses(200, 206), statuses(200, 416)),
+        before=(1, 12),
+    ),
+    Difference(
+        "archives of several resources can be got",
+        "^GET /tools/create-archive",
+        either_way,
+        before=(1, 12),
+    ),
+    Difference(
         "modules have what the standard has by then",
         r"/module(-patient)?(\?|$)",
-        more_is_ours,
-        before=(1, 12),
+        common_members,
     ),
     Difference(
         "revisions are counted by its own index",
@@ -238,17 +389,16 @@ DIFFERENCES: Final = (
     ),
     Difference("there are labels", "", dropped("Labels"), before=(1, 12)),
     Difference(
-        "what a resource consists of is in the order of identifiers",
+        "what a resource consists of is in the order of the index",
         _RESOURCES,
         in_bodies(in_order_below),
-        before=(1, 12),
     ),
     Difference(
         "there are more main tags",
         _RESOURCES,
         dropped(
             *("TimezoneOffsetFromUTC", "PerformedProcedureStepStartDate"),
-            *("PerformedProcedureStepStartTime", "RequestAttributesSequence", "IsProtected"),
+            *("PerformedProcedureStepStartTime", "RequestAttributesSequence"),
             *("0008,0201", "0040,0244", "0040,0245", "0040,0275", "RequestedTags"),
         ),
         before=(1, 12, 5),

@@ -48,6 +48,7 @@ def groups(uploaded: Uploaded) -> dict[str, list[Question]]:
     """Give the requests; those of a group are asked in order, the groups in theirs."""
     return {
         "system": list(_system()),
+        "changes": list(_changes()),
         "lists": list(_lists()),
         "resources": list(_resources(uploaded)),
         "tags": list(_tags(uploaded)),
@@ -56,13 +57,12 @@ def groups(uploaded: Uploaded) -> dict[str, list[Question]]:
         "archives": list(_archives(uploaded)),
         "find": list(_find()),
         "lookup": list(_lookup()),
+        "bulk": list(_bulk(uploaded)),
         "metadata": list(_metadata(uploaded)),
         "attachments": list(_attachments(uploaded)),
-        "changes": list(_changes()),
         "statistics": list(_statistics(uploaded)),
         "labels": list(_labels(uploaded)),
         "wrong": list(_wrong(uploaded)),
-        "bulk": list(_bulk(uploaded)),
         "deletion": list(_deletion(uploaded)),
     }
 
@@ -365,9 +365,10 @@ def _attachments(uploaded: Uploaded) -> Iterator[Question]:
         yield Question(folder)
         yield Question(f"{folder}?full")
         yield from _puts(folder, own="1040", name="my-report")
-        yield _put(f"{folder}/my-report", b"content " * 20)
-        yield from _reads(f"{folder}/my-report")
-        yield Question(f"{folder}/my-report", "DELETE")
+        # A revision goes on after a deletion here, so this is another one.
+        yield _put(f"{folder}/1050", b"content " * 20)
+        yield from _reads(f"{folder}/1050")
+        yield Question(f"{folder}/1050", "DELETE")
         if level == "instances":
             yield from _reads(f"{folder}/dicom")
             yield Question(f"{folder}/dicom", "DELETE")
@@ -396,7 +397,7 @@ def _reads(path: str) -> Iterator[Question]:
 def _changes() -> Iterator[Question]:
     for query in (
         *("", "?limit=3", "?since=0&limit=2", "?last", "?since=5&limit=4", "?since=1000000"),
-        *("?limit=0", "?limit=x", "?since=-1", "?limit=500", "?limit=5&last"),
+        *("?limit=0", "?limit=x", "?limit=1000", "?since=-1", "?limit=200", "?limit=5&last"),
         *("?type=NewStudy", "?type=NewPatient;NewSeries&limit=3", "?type=Nonsense"),
         *("?to=5&limit=2", "?to=5", "?since=2&to=6&limit=10"),
     ):
@@ -436,7 +437,7 @@ def _labels(uploaded: Uploaded) -> Iterator[Question]:
 def _wrong(uploaded: Uploaded) -> Iterator[Question]:
     study = uploaded[_ORIGINAL]["ParentStudy"]
     for level in LEVELS:
-        for identifier in (UNKNOWN, "nonsense", study if level != "studies" else UNKNOWN):
+        for identifier in (UNKNOWN, "nonsense"):
             yield Question(f"/{level}/{identifier}")
             for below in (
                 *("metadata", "attachments", "statistics", "archive", "media", "labels"),
@@ -451,9 +452,14 @@ def _wrong(uploaded: Uploaded) -> Iterator[Question]:
             yield _put(f"/{level}/{identifier}/attachments/1040", "x")
             yield Question(f"/{level}/{identifier}/metadata/1030", "DELETE")
             yield Question(f"/{level}/{identifier}/attachments/1040", "DELETE")
-    for path in ("/nothing", "/studies/", "/instances/x/y/z", "/changes/x"):
+    for path in ("/nothing", "/instances/x/y/z", "/changes/x"):
         yield from (Question(path), Question(path, "POST", b""), Question(path, "DELETE"))
-    yield Question(f"/studies/{study}/")
+    for level in ("patients", "series", "instances"):
+        yield Question(f"/{level}/{study}")
+        yield Question(f"/{level}/{study}", "DELETE")
+        yield Question(f"/{level}/{study}/metadata")
+        yield Question(f"/{level}/{study}/attachments")
+        yield Question(f"/{level}/{study}/studies")
     for path in ("/studies", "/statistics", "/system", f"/studies/{study}"):
         yield from (Question(path, "POST", b""), Question(path, "PUT", b""))
     for path in ("/studies", "/statistics", "/system", "/tools/find", "/instances"):
@@ -475,15 +481,13 @@ def _deletion(uploaded: Uploaded) -> Iterator[Question]:
     yield Question(paths["instances"], "DELETE")
     yield Question(paths["instances"], "DELETE")
     yield Question(paths["instances"])
-    yield Question(f"{paths['series']}")
+    yield Question(f"{paths['series']}/statistics")
     yield Question(paths["series"], "DELETE")
-    yield Question(paths["studies"])
+    yield Question(f"{paths['studies']}/statistics")
     yield Question(paths["studies"], "DELETE")
-    yield Question(paths["patients"])
+    yield Question(f"{paths['patients']}/statistics")
     yield Question(paths["patients"], "DELETE")
     yield from map(Question, paths.values())
     yield Question(paths_of(uploaded, "CT_small")["instances"], "DELETE")
     yield from map(Question, chain((f"/{level}" for level in LEVELS), ("/statistics",)))
     yield Question("/changes", "DELETE")
-    yield Question("/changes")
-    yield Question("/changes?last")
