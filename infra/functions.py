@@ -15,6 +15,7 @@ from constructs import Construct
 
 from dicomulus.adapters.aws.limits import COMPACT_BATCH, INGEST_BATCH, function_settings
 from dicomulus.adapters.aws.metrics import service_name
+from dicomulus.dicom.own_keys import OWN_PREFIX
 from infra import limits
 from infra.access_logs import log_group
 from infra.checks import accept, accept_wildcard
@@ -278,12 +279,15 @@ class Functions(Construct):
         rights = replace(rights, storage=self._granted(name, rights))
         storage, table = self._stateful.storage, self._stateful.index.table
         prefix = self._deployment.storage_prefix + rights.storage_keys
+        own = rights.own if self._deployment.stores else ()
+        own_prefix = self._deployment.storage_prefix + OWN_PREFIX
         statements = [
             _allow(("logs:CreateLogStream", "logs:PutLogEvents"), log.log_group_arn),
             _allow(TRACE, "*"),
             _allow(rights.table, table.table_arn),
             _allow(rights.indexes, f"{table.table_arn}/index/*"),
             *_allow_bucket(rights.storage, storage.bucket, prefix=prefix),
+            *_allow_bucket(own, storage.bucket, prefix=own_prefix),
             *_allow_bucket(rights.cache, storage.cache_bucket),
             *(_allow(("sqs:SendMessage",), self._queue(each).queue_arn) for each in rights.send_to),
             *(
@@ -323,6 +327,11 @@ class Functions(Construct):
                 set(rights.storage) - BUCKET_ACTIONS,
                 storage.bucket.arn_for_objects(prefix + "*"),
                 "The archive's objects in one bucket, whose names nobody knows beforehand",
+            ),
+            (
+                own,
+                storage.bucket.arn_for_objects(own_prefix + "*"),
+                "What clients attach, whose names nobody knows beforehand",
             ),
             (
                 rights.cache,

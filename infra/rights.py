@@ -59,13 +59,16 @@ class Rights:
     """Queues whose numbers of messages it reads."""
     stack: tuple[str, ...] = ()
     """Actions on the stack that the functions are of."""
+    own: tuple[str, ...] = ()
+    """Actions on what clients attach, in the storage bucket, where clients may store."""
     storage_keys: str = ""
     """Keys of the storage bucket, below the archive's prefix, that it is confined to."""
 
 
 RIGHTS: Final[dict[str, Rights]] = {
     "ingest": Rights(
-        table=_INDEX_OBJECTS,
+        # Of documents: whether the log of changes tells of them, and labels that they no longer have.
+        table=(*_INDEX_OBJECTS, "dynamodb:DeleteItem", "dynamodb:GetItem"),
         storage=_FIND_OBJECTS,
         cache=("s3:PutObject",),
         send_to=("compact", "ingest_dead_letters"),
@@ -154,9 +157,11 @@ RIGHTS: Final[dict[str, Rights]] = {
 ORTHANC_RIGHTS: Final[dict[str, Rights]] = {
     # It reads, shows, stores and deletes.
     "orthanc": Rights(
-        table=(*_INDEX_OBJECTS, "dynamodb:GetItem"),
+        table=(*_INDEX_OBJECTS, "dynamodb:DeleteItem", "dynamodb:GetItem"),
         indexes=("dynamodb:Query",),
         storage=(*_FIND_OBJECTS, DELETE_OBJECTS, STORE_OBJECTS),
+        # An attachment that is replaced goes, and a document that says nothing any more.
+        own=(DELETE_OBJECTS,),
         cache=_KEEP_OBJECTS,
         send_to=("ingest", "compact"),
     ),

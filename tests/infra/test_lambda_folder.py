@@ -38,7 +38,7 @@ BASE_URL = f"https://{HOST}/prod/dicom-web"
 PREFIX = "archive/"
 """Prefix of the storage bucket that the stage of these tests keeps to."""
 
-SERVED = ("read", "render", "store", "manage")
+SERVED = ("read", "render", "store", "manage", "orthanc")
 """Functions that are HTTP servers; the others handle events."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from dicomulus.dicom.own_keys import OWN_PREFIX
 from infra.rights import BUCKET_ACTIONS, CHANGES_FORMS, ORTHANC_RIGHTS, RIGHTS
 from tests.infra.conftest import HARDENED
 from tests.infra.test_template import actions, statements
@@ -92,6 +93,7 @@ def needed(name: str, *, prefix: str = "", deletes: bool = False) -> set[tuple[s
             if (action, kind, name) == ("s3:DeleteObject", "storage", "manage") and not deletes:
                 continue
             found.add((action, kind if action in BUCKET_ACTIONS else of_objects[kind]))
+    found |= {(action, f"storage/{prefix}{OWN_PREFIX}*") for action in rights.own}
     found |= {("sqs:SendMessage", queue) for queue in rights.send_to}
     found |= {(action, queue) for queue in rights.receive_from for action in BY_LAMBDA}
     found |= {("sqs:GetQueueAttributes", queue) for queue in rights.looks_at}

@@ -60,7 +60,7 @@ def test_every_method_but_preflights_asks_the_authorizer(templates: Synthesised)
     methods = [
         each["Properties"] for each in templates.resources("AWS::ApiGateway::Method").values()
     ]
-    assert len({method["HttpMethod"] for method in methods}) == 5
+    assert len({method["HttpMethod"] for method in methods}) == 6
     for method in methods:
         if method["HttpMethod"] == "OPTIONS":
             assert method["AuthorizationType"] == "NONE"

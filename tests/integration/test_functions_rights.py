@@ -25,6 +25,7 @@ from dicomulus.cli.emulate.event_source import Context
 from dicomulus.composition import aws_archive, aws_probe
 from dicomulus.dicom.byte_source import whole
 from dicomulus.dicom.dataset_json import convert
+from dicomulus.dicom.own_keys import DOCUMENT_PREFIX
 from dicomulus.dicom.resource import InstanceResource
 from dicomulus.errors import DicomulusError, InstanceNotFoundError, UnavailableError
 from dicomulus.imaging import decoder_process
@@ -63,6 +64,12 @@ def recorded(system: Deployed) -> AbstractContextManager[Used]:
 
 def check(name: FunctionName, used: Used) -> None:
     """Compare what a function needed with what it may; keep it for the last test."""
+    rights = (RIGHTS | ORTHANC_RIGHTS | NOTIFY_RIGHTS)[name]
+    # What may be done to all objects may be done to those that clients attach.
+    used = {
+        (action, "storage" if kind == "own" and action not in rights.own else kind)
+        for action, kind in used
+    }
     assert used <= allowed(name)
     SEEN.setdefault(name, set()).update(used)
 
@@ -73,6 +80,7 @@ def allowed(name: FunctionName) -> Used:
     granted = {(action, "table") for action in rights.table}
     granted |= {(action, "indexes") for action in rights.indexes}
     granted |= {(action, "storage") for action in rights.storage}
+    granted |= {(action, "own") for action in rights.own}
     granted |= {(action, "cache") for action in rights.cache}
     granted |= {("sqs:GetQueueAttributes", queue) for queue in rights.looks_at}
     granted |= {("sqs:SendMessage", queue) for queue in rights.send_to}
@@ -297,6 +305,9 @@ def test_manage_does_what_it_may() -> None:
     check("manage", used)
 
 
+LABELLED = json.dumps({"Level": "Study", "Query": {}, "Labels": ["seen"]}).encode()
+
+
 def orthanc_answers(
     answering: Callable[[Request], Response], method: str, path: str, body: bytes = b""
 ) -> Any:
@@ -312,7 +323,7 @@ def orthanc_answers(
     )
     assert response.status == 200
     content = response.body if isinstance(response.body, bytes) else b"".join(response.body)
-    is_json = dict(response.headers).get("Content-Type") == "application/json"
+    is_json = dict(response.headers)["Content-Type"].startswith("application/json")
     return json.loads(content) if is_json else content
 
 
@@ -320,8 +331,8 @@ def test_orthanc_does_what_it_may() -> None:
     with deployed(max_row_fragment_bytes=1, allow_delete=True, orthanc_path="/orthanc") as system:
         fill(system)
         for _ in range(2):
-            for name in ("ingest", "compact"):
-                assert handed_over(system, name) <= allowed(name)
+            check("ingest", handed_over(system, "ingest"))
+            check("compact", handed_over(system, "compact"))
         with recorded(system) as used:
             ask = partial(orthanc_answers, system.answering("orthanc"))
             stored = ask("POST", "/instances", ct_instance())
@@ -330,13 +341,31 @@ def test_orthanc_does_what_it_may() -> None:
             for each in ("preview", "frames/0/raw"):
                 assert ask("GET", f"{path}/{each}")
             study = stored["ParentStudy"]
+            (other,) = set(ask("GET", "/studies")) - {study}
             assert ask("GET", f"/studies/{study}/archive")
+            for each in ("attachments/1024", "metadata/1024", "labels/seen"):
+                for content in (b"one", b"two"):
+                    ask("PUT", f"/studies/{study}/{each}", content)
+                assert ask("GET", f"/studies/{study}/{each}") is not None
+            assert ask("POST", "/tools/find", LABELLED) == [study]
+            assert ask("GET", "/statistics")["CountStudies"] == 1
+            assert ask("GET", "/changes")["Changes"]
             remove_metadata(system)
             with pytest.raises(UnavailableError):
                 ask("GET", f"/studies/{study}/media")
-        system.settle()
+            ask("DELETE", f"/studies/{study}/attachments/1024")
+        for _ in range(2):
+            check("ingest", handed_over(system, "ingest"))
+            check("compact", handed_over(system, "compact"))
         with recorded(system) as later:
             assert ask("DELETE", f"/studies/{study}")
+            ask("PUT", f"/studies/{other}/labels/seen")
+        for held in system.clients.s3.list_objects_v2(
+            Bucket=system.settings.storage_bucket, Prefix=DOCUMENT_PREFIX
+        )["Contents"]:
+            # By whoever has the right to, past the archive.
+            system.clients.s3.delete_object(Bucket=system.settings.storage_bucket, Key=held["Key"])
+        check("ingest", handed_over(system, "ingest"))
     decoder_process.close()
     check("orthanc", used | later)
 

@@ -9,6 +9,8 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
+from dicomulus.dicom.own_keys import OWN_PREFIX
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -70,6 +72,9 @@ def kind_of(parameters: Mapping[str, Any], settings: Settings) -> str:
     if "StackName" in parameters:
         return "stack"
     target = parameters.get("Bucket") or parameters.get("QueueUrl")
+    own = settings.storage_prefix + OWN_PREFIX
+    if target == settings.storage_bucket and parameters.get("Key", "").startswith(own):
+        return "own"
     if target is not None:
         return kinds[target]
     return "indexes" if "IndexName" in parameters else "table"

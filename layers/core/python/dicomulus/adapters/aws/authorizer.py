@@ -28,13 +28,19 @@ METHODS: Final[Mapping[Scope, tuple[str, ...]]] = {
 """Methods that a scope is for, whatever the path but for ``EXCEPTIONS``."""
 
 EXCEPTIONS: Final[Mapping[str, Scope]] = {
+    "DELETE/orthanc/*/attachments/*": "write",
     "DELETE/orthanc/*/labels/*": "write",
     "DELETE/orthanc/*/metadata/*": "write",
     "POST/orthanc/*/archive": "read",
     "POST/orthanc/*/media": "read",
+    "POST/orthanc/*/verify-md5": "read",
+    "POST/orthanc/tools/bulk-content": "read",
     "POST/orthanc/tools/bulk-delete": "delete",
+    "POST/orthanc/tools/count-resources": "read",
     "POST/orthanc/tools/create-archive": "read",
     "POST/orthanc/tools/create-media": "read",
+    "POST/orthanc/tools/find": "read",
+    "POST/orthanc/tools/lookup": "read",
 }
 """What is for another scope than its method is: routes of Orthanc's REST API, with ``*`` for any
 characters, slashes too (IAM)."""
