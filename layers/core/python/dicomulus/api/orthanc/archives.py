@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 DEFAULT_NAME: Final = "Archive.zip"
 
-_Variables = "Mapping[str, str]"
-
 
 def patient_archive(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
     """Answer ``/patients/{id}/archive``."""
@@ -145,8 +143,7 @@ def _zip(
     syntax = wishes.get("Transcode")
     files = _files(archive, resources, has_rows=has_dicomdir or syntax is not None)
     if has_dicomdir:
-        ids = media_ids(len(files))
-        names = ["/".join(each) for each in ids]
+        names = ["/".join(each) for each in media_ids(len(files))]
     else:
         names = archive_names(archive.index, files)
     is_sized = syntax is None and len(files) + has_dicomdir != MISCOUNTED_FILES
@@ -157,13 +154,8 @@ def _zip(
     for file, file_name in zip(files, names, strict=True):
         stream.add(_next(contents), file_name, size=file.object_size if is_sized else None)
     if has_dicomdir:
-        rows = [archive.retrieve.row_of(each) for each in files]
-        if is_sized:
-            syntaxes = [row.transfer_syntax_uid for row in rows]
-            stream.add(archive.file_sets.dicomdir(rows, syntaxes, file_ids=ids), DICOMDIR)
-        else:
-            made = (archive.file_sets.dicomdir(rows, each, file_ids=ids) for each in (syntaxes,))
-            stream.add(made, DICOMDIR)
+        written = _dicomdir(archive, files, None if is_sized else syntaxes)
+        stream.add(b"".join(written) if is_sized else written, DICOMDIR)
     length = len(stream) if is_sized else None
     if length is not None:
         check_length(archive, length)
@@ -173,6 +165,15 @@ def _zip(
         content_disposition(name),
     )
     return Response(200, headers, iter(stream), length)
+
+
+def _dicomdir(
+    archive: Archive, files: Sequence[HeldObject], syntaxes: Sequence[str] | None
+) -> Iterator[bytes]:
+    """Write the DICOMDIR when it is asked for: what was written anew tells its syntax by then."""
+    rows = [archive.retrieve.row_of(each) for each in files]
+    told = [row.transfer_syntax_uid for row in rows] if syntaxes is None else syntaxes
+    yield archive.file_sets.dicomdir(rows, told, file_ids=media_ids(len(rows)))
 
 
 def _files(
