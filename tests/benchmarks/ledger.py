@@ -29,6 +29,7 @@ from dicomulus.adapters.aws.s3_store import S3Store
 from dicomulus.adapters.aws.schema import TABLE_SCHEMA
 from dicomulus.adapters.aws.sqs_queue import SqsQueue
 from dicomulus.adapters.aws.table import item_size_bytes
+from dicomulus.adapters.compressed_store import CompressedStore
 from dicomulus.api.routes import answer
 from dicomulus.cli.cost import ledger as names
 from dicomulus.cli.cost.ledger import (
@@ -496,7 +497,9 @@ def _clients_of(archive: Archive) -> list[object]:
     if not isinstance(archive.index, DynamoDbIndex):
         raise TypeError("not the archive of a table")
     clients: list[object] = [archive.index.table.client]
-    for adapter in (archive.storage, archive.cache, archive.queue):
+    storage = archive.storage
+    inner = storage.store if isinstance(storage, CompressedStore) else storage
+    for adapter in (inner, archive.cache, archive.queue):
         if not isinstance(adapter, S3Store | SqsQueue):
             raise TypeError("not the archive of buckets and queues")
         clients.append(adapter.client)

@@ -68,19 +68,19 @@ class CompressedStore:
 
     def __init__(self, store: ObjectStore, *, held_bytes: int = HELD_BYTES) -> None:
         """Keep at most ``held_bytes`` of the tables of objects that were read last."""
-        self._store = store
+        self.store: Final = store
         self._tables = _Tables(held_bytes)
 
     @property
     def near_bytes(self) -> int:
         """See ``ObjectStore``."""
-        return self._store.near_bytes
+        return self.store.near_bytes
 
     # reading
 
     def head(self, key: str) -> ObjectInfo | None:
         """See ``ObjectStore``; of a compressed object its table is read, unless it is known."""
-        info = self._store.head(key)
+        info = self.store.head(key)
         if info is None or info.is_archived or not is_compressed_key(key):
             return info
         table = self._tables.of(key, info.etag)
@@ -94,7 +94,7 @@ class CompressedStore:
                 opened = self._open(key, info.etag)
                 return info if opened.table is None else _told(info, opened.table)
             except ObjectChangedError:
-                again = self._store.head(key)
+                again = self.store.head(key)
                 if again is None:
                     return None
                 info = again
@@ -109,7 +109,7 @@ class CompressedStore:
             CorruptObjectError: It is not as it was written.
         """
         if not is_compressed_key(key):
-            return self._store.get(key, start=start, length=length, if_match=if_match)
+            return self.store.get(key, start=start, length=length, if_match=if_match)
         for _ in range(1 if if_match else _ATTEMPTS):
             opened = self._begun(key, if_match)
             try:
@@ -128,7 +128,7 @@ class CompressedStore:
             CorruptObjectError: It is not as it was written; maybe only after its first pieces.
         """
         if not is_compressed_key(key):
-            yield from self._store.stream(key, start=start, length=length, if_match=if_match)
+            yield from self.store.stream(key, start=start, length=length, if_match=if_match)
         elif start == 0 and self._is_all(key, length, if_match):
             yield from self._stream_all(key, if_match)
         else:
@@ -140,11 +140,11 @@ class CompressedStore:
 
     def stream_stored(self, key: str, *, if_match: str) -> Iterator[bytes]:
         """Give an object as it is stored, as ``stream`` gives its content."""
-        return self._store.stream(key, if_match=if_match)
+        return self.store.stream(key, if_match=if_match)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """See ``ObjectStore``."""
-        return self._store.list(prefix)
+        return self.store.list(prefix)
 
     def presigned_get(
         self,
@@ -156,7 +156,7 @@ class CompressedStore:
         content_encoding: str | None = None,
     ) -> PresignedRequest | None:
         """See ``ObjectStore``; a compressed object is sent as gzip, to be decoded by its client."""
-        return self._store.presigned_get(
+        return self.store.presigned_get(
             key,
             expires_seconds=expires_seconds,
             if_match=if_match,
@@ -177,14 +177,14 @@ class CompressedStore:
     ) -> ObjectInfo:
         """See ``ObjectStore``; what is to be compressed is so in a temporary file first."""
         if not is_compressed_key(key):
-            return self._store.put(
+            return self.store.put(
                 key, body, if_match=if_match, if_none_match=if_none_match, durable=durable
             )
         content = BytesIO(body) if isinstance(body, bytes) else body
         with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
             with spooling():
                 table = compress(content, spool)
-            info = self._store.put(
+            info = self.store.put(
                 key, spool, if_match=if_match, if_none_match=if_none_match, durable=durable
             )
         self._tables.keep(key, info.etag, table)
@@ -192,7 +192,7 @@ class CompressedStore:
 
     def make_durable(self, keys: Collection[str]) -> None:
         """See ``ObjectStore``."""
-        self._store.make_durable(keys)
+        self.store.make_durable(keys)
 
     def presigned_put(
         self,
@@ -210,7 +210,7 @@ class CompressedStore:
         """
         if is_compressed_key(key):
             raise InvalidResourceError(f"{key!r} is written by the archive alone")
-        return self._store.presigned_put(
+        return self.store.presigned_put(
             key,
             size=size,
             sha256=sha256,
@@ -220,7 +220,7 @@ class CompressedStore:
 
     def delete(self, key: str, *, if_match: str | None = None) -> None:
         """See ``ObjectStore``."""
-        self._store.delete(key, if_match=if_match)
+        self.store.delete(key, if_match=if_match)
 
     # one compressed object
 
@@ -234,7 +234,7 @@ class CompressedStore:
         return _Opened(info, table)
 
     def _open(self, key: str, if_match: str | None) -> _Opened:
-        read = self._store.get(key, length=FIRST_READ_BYTES, if_match=if_match)
+        read = self.store.get(key, length=FIRST_READ_BYTES, if_match=if_match)
         table = parse(read.data, read.info.size)
         if table is not None:
             self._tables.keep(key, read.info.etag, table)
@@ -246,12 +246,12 @@ class CompressedStore:
             return self._get_stored(opened, start, length)
         end = table.length if length is None else min(start + length, table.length)
         if end <= start:
-            read = self._store.get(info.key, length=0, if_match=info.etag)
+            read = self.store.get(info.key, length=0, if_match=info.etag)
             return ObjectRead(_told(read.info, table), b"")
         span = table.span(start, end)
         stored = prefix[span.offset : span.offset + span.length]
         if len(stored) < span.length:
-            read = self._store.get(
+            read = self.store.get(
                 info.key,
                 start=span.offset + len(stored),
                 length=span.length - len(stored),
@@ -268,12 +268,12 @@ class CompressedStore:
         end = info.size if length is None else min(start + length, info.size)
         if end <= len(prefix):
             return ObjectRead(info, prefix[start:end])
-        return self._store.get(info.key, start=start, length=length, if_match=info.etag)
+        return self.store.get(info.key, start=start, length=length, if_match=info.etag)
 
     def _stream(self, opened: _Opened, start: int, length: int | None) -> Iterator[bytes]:
         info, table, _ = opened
         if table is None:
-            yield from self._store.stream(info.key, start=start, length=length, if_match=info.etag)
+            yield from self.store.stream(info.key, start=start, length=length, if_match=info.etag)
             return
         end = table.length if length is None else min(start + length, table.length)
         if end <= start:
@@ -289,7 +289,7 @@ class CompressedStore:
         if held:
             yield held
         if len(held) < span.length:
-            yield from self._store.stream(
+            yield from self.store.stream(
                 opened.info.key,
                 start=span.offset + len(held),
                 length=span.length - len(held),
@@ -298,7 +298,7 @@ class CompressedStore:
 
     def _stream_all(self, key: str, if_match: str | None) -> Iterator[bytes]:
         """Read an object from its first bit to its last, whatever is known of it."""
-        stored = _Stored(self._store.stream(key, if_match=if_match))
+        stored = _Stored(self.store.stream(key, if_match=if_match))
         header = stored.take(SHORTEST_BYTES)
         header += stored.take(told_header_bytes(header) - len(header))
         table = parse(header, None)
