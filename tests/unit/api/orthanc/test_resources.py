@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dicomulus.api.orthanc.answers import array_response
+from dicomulus.api.orthanc.answers import array_response, object_response
 from dicomulus.dicom.orthanc_id import orthanc_id, patient_of
 from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.errors import IdentifierNotFoundError, InvalidQueryError
@@ -295,6 +295,13 @@ def test_a_list_of_any_length_is_one_array(count: int) -> None:
     response = array_response(iter(range(count)))
     assert not isinstance(response.body, bytes)
     assert json.loads(body_of(response)) == list(range(count))
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_an_object_of_any_length_is_one_object(count: int) -> None:
+    members = {f'"{at}': [at] for at in range(count)}
+    response = object_response(iter(members.items()))
+    assert json.loads(body_of(response)) == members
 
 
 def test_what_cannot_be_listed_is_told_before_the_answer_begins() -> None:

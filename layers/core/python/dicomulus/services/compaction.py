@@ -28,20 +28,28 @@ from dicomulus.metadata.bundle import (
     format_bundle,
     parse_bundle,
 )
+from dicomulus.ports import NOT_YET_COUNTED
 from dicomulus.services.bundles import Wanted, build_bundles
 from dicomulus.services.cache_keys import pointed_prefix, thumbnail_prefix
-from dicomulus.services.counts import counted, counts_move, is_counted
 from dicomulus.services.folds import chosen, fold_series, fold_study
 from dicomulus.services.identifier_notes import SaidPatientIds
 from dicomulus.services.tidings import Seen, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from dicomulus.dicom.main_tags import MainTags
     from dicomulus.dicom.resource import SeriesResource
     from dicomulus.metadata.bundle import Bundle
-    from dicomulus.ports import Index, InstanceRow, ObjectInfo, ObjectStore, SeriesRow, StudyRow
+    from dicomulus.ports import (
+        CountsMove,
+        Index,
+        InstanceRow,
+        ObjectInfo,
+        ObjectStore,
+        SeriesRow,
+        StudyRow,
+    )
     from dicomulus.services.fragments import FragmentReader
     from dicomulus.services.identifier_notes import IdentifierNotes
 
@@ -229,17 +237,32 @@ class Compaction:
             after = fold_study(study_instance_uid, rows, version=version + 1)
             if self._identifiers is not None:
                 self._identifiers.note_fold(before, after, series=rows, said=said)
-                after = counted(after, rows)
-            # What changes while nobody asks for the counts leaves them, and comes back as new.
-            moved = counts_move(before, after)
+            after, moved = self._counted(before, after, rows)
             if self._index.fold_study(after, expected_version=version, moved=moved):
                 return after
         raise UnavailableError("a study changes faster than it can be folded")
 
+    def _counted(
+        self, before: StudyRow | None, after: StudyRow, series: Sequence[SeriesRow]
+    ) -> tuple[StudyRow, CountsMove | None]:
+        """Have a fold in the counts of the archive, and tell by how much it moves them.
+
+        What changes while nobody asks for the counts leaves them, and comes back as new.
+        """
+        is_asked_for = self._identifiers is not None
+        if not is_asked_for and (before is None or before.counted_bytes is None):
+            return after, None
+        from dicomulus.services.counts import counted, counts_move  # for who has them alone
+
+        after = counted(after, series) if is_asked_for else after
+        return after, counts_move(before, after)
+
     def count_study(self, study_instance_uid: str) -> None:
         """Have a study in the counts, and found by identifiers, that was folded without them."""
         row = self._index.get_studies([study_instance_uid]).get(study_instance_uid)
-        if self._identifiers is not None and row is not None and not is_counted(row):
+        if self._identifiers is None or row is None:
+            return
+        if row.counted_bytes in (None, NOT_YET_COUNTED):
             self.fold_study(study_instance_uid)
 
     def _publish(self, row: SeriesRow, rows: list[InstanceRow]) -> bool:

@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from dicomulus.ports import SeriesRow, StudyRow
 
 
-def is_counted(row: StudyRow) -> bool:
-    """Whether a study is in the counts."""
-    return row.counted_bytes is not None and row.counted_bytes != NOT_YET_COUNTED
-
-
 def counted(row: StudyRow, series: Iterable[SeriesRow]) -> StudyRow:
     """Give a fold of a study that is in the counts, with the bytes of its series."""
     held = tuple(series)
@@ -48,7 +43,7 @@ def counts_move(before: StudyRow | None, after: StudyRow) -> CountsMove | None:
 
 
 def _part(row: StudyRow | None) -> tuple[int, int, int, int, dict[str, int]]:
-    if row is None or not is_counted(row) or not row.instance_count:
+    if row is None or row.counted_bytes in (None, NOT_YET_COUNTED) or not row.instance_count:
         return 0, 0, 0, 0, {}
     patient = patient_of(patient_id_in(row.answer)).patient_id
     sizes = row.counted_bytes or 0, row.counted_saved_bytes

@@ -44,6 +44,20 @@ def array_response(items: Iterator[object]) -> Response:
     return Response(HTTPStatus.OK, _HEADERS, _begun(_array(items)))
 
 
+def object_response(members: Iterator[tuple[str, object]]) -> Response:
+    """Answer with a JSON object, as ``array_response`` does with an array."""
+    return Response(HTTPStatus.OK, _HEADERS, _begun(_object(members)))
+
+
+def _object(members: Iterator[tuple[str, object]]) -> Iterator[bytes]:
+    before = b"{"
+    for name, value in members:
+        text = f"{_ENCODER.encode(name)}:{_ENCODER.encode(value)}"
+        yield before + text.encode("utf-8", "replace")
+        before = b","
+    yield b"{}" if before == b"{" else b"}"
+
+
 def _array(items: Iterator[object]) -> Iterator[bytes]:
     before = b"["
     while batch := list(islice(items, _ITEMS_PER_CHUNK)):

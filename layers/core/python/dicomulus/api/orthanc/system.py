@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from dicomulus import __version__
@@ -28,7 +29,7 @@ FOLLOWED_VERSION: Final = "1.12.5"
 """The version of Orthanc that has it; scripts ask for it to know what they may call."""
 
 
-def system(archive: Archive, _: Request, __: Mapping[str, str]) -> Response:
+def system(archive: Archive, request: Request, _: Mapping[str, str]) -> Response:
     """Answer ``GET /system``; what belongs to a DICOM server is left out, as there is none."""
     settings = archive.settings
     return json_response(
@@ -36,9 +37,12 @@ def system(archive: Archive, _: Request, __: Mapping[str, str]) -> Response:
             "ApiVersion": API_VERSION,
             "Capabilities": {"HasExtendedChanges": True, "HasExtendedFind": True},
             "CheckRevisions": settings.check_revisions,
+            "DatabaseBackendPlugin": None,
             "DicomulusVersion": __version__,
             "HasLabels": True,
+            "HttpPort": urlsplit(request.base_url).port or settings.port,
             "IngestTranscoding": "",
+            "IsHttpServerSecure": request.base_url.startswith("https:"),
             "MainDicomTags": {
                 level.value: ";".join(sorted(str(keyword_from_tag(tag)) for tag in tags))
                 for level, tags in sorted(MAIN_TAGS.items())
@@ -50,6 +54,7 @@ def system(archive: Archive, _: Request, __: Mapping[str, str]) -> Response:
             "OverwriteInstances": settings.store_policy == "replace",
             "PluginsEnabled": False,
             "ReadOnly": not (settings.allow_store or settings.allow_delete),
+            "StorageAreaPlugin": None,
             "StorageCompression": settings.storage_compression,
             "UserMetadata": {
                 name: number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from dicomulus.api.orthanc.answers import OCTETS, bytes_response, json_response
+from dicomulus.api.orthanc.answers import OCTETS, bytes_response, json_response, object_response
 from dicomulus.api.orthanc.asked import parse_tags, tag_format
 from dicomulus.api.orthanc.expanded import Expanded
 from dicomulus.api.orthanc.resources import hierarchy_of, resource_of_path
@@ -177,13 +177,12 @@ def instances_tags(level: Level) -> Handler:
         described, as_asked = Expanded(archive), tag_format(request, TagFormat.FULL)
         whole = _whole(request)
         hierarchy = described.hierarchy
-        return json_response(
-            {
-                orthanc_id(patient_id, row.instance): data_set_json(
-                    described.elements(row), as_asked, whole=whole
-                )
-                for row, patient_id in hierarchy.instances_with_patient_id(resource)
-            }
+        return object_response(
+            (
+                orthanc_id(patient_id, row.instance),
+                data_set_json(described.elements(row), as_asked, whole=whole),
+            )
+            for row, patient_id in hierarchy.instances_with_patient_id(resource)
         )
 
     return answer
