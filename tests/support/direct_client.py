@@ -33,6 +33,8 @@ class DirectClient:
 
     small: Small
     alter: Callable[[Asked, Answer], Answer] = lambda asked, answer: answer
+    refuses: Callable[[Asked], bool] = lambda asked: False
+    """Which requests are too large for the way there."""
     base_url: str = "http://archive.example/orthanc"
     stopped: threading.Event = field(default_factory=threading.Event)
     meter: Meter = field(default_factory=Meter)
@@ -57,6 +59,9 @@ class DirectClient:
             body = body.read()
         asked = Asked(method, url)
         lines = {name.replace("-", "_"): value for name, value in (headers or {}).items()}
+        if self.refuses(asked):
+            self.asked.append(asked)
+            return Answer(413, {}, b"")
         # The archive of a test is for one at a time.
         with self._lock:
             self.asked.append(asked)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +12,7 @@ from dicomulus.client import orthanc_import
 from dicomulus.client.journal import Journal
 from dicomulus.client.orthanc import OrthancServer
 from dicomulus.client.orthanc_import import ImportReport, take_over
+from dicomulus.client.send import Outcome, Sent
 from dicomulus.dicom.orthanc_id import Level, orthanc_id
 from dicomulus.dicom.resource import (
     InstanceResource,
@@ -25,10 +26,11 @@ from tests.support.datasets import ct_instance
 from tests.support.direct_client import Asked, DirectClient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from dicomulus.client.http_client import Answer
+    from dicomulus.client.send import Parcel
     from dicomulus.dicom.resource import Resource
 
 INSTANCES = [InstanceResource("1.2", f"1.2.{1 + n // 2}", f"1.2.9.{n}") for n in range(4)]
@@ -235,6 +237,48 @@ def test_an_attachment_that_the_archive_has_otherwise_is_replaced_by_its_revisio
     write(target, path, b"older")
     assert imported(source, target, journal).succeeded
     assert bytes_of(target, f"{path}/data") == bytes_of(source, f"{path}/data")
+
+
+@dataclass
+class LargeSender:
+    """Stores by another way what is too large for the first one."""
+
+    small: Small
+    outcome: Outcome = Outcome.SENT
+    sizes: list[int] = field(default_factory=list)
+
+    def send(self, parcels: Sequence[Parcel]) -> Iterator[Sent]:
+        for parcel in parcels:
+            with parcel.source.open() as content:
+                held = content.read()
+            self.sizes.append(len(held))
+            if self.outcome is Outcome.SENT:
+                self.small.take({canonical_key(parcel.identity.instance): held})
+            yield Sent(parcel.source, self.outcome, "there is no room")
+
+
+def too_large(asked: Asked) -> bool:
+    return asked.path == "/instances"
+
+
+def test_what_is_too_large_goes_the_way_of_large_instances(
+    source: Small, target: Small, journal: Journal
+) -> None:
+    sender = LargeSender(target)
+    client = DirectClient(target, refuses=too_large)
+    report = imported(source, client, journal, large=sender)
+    assert report.succeeded
+    assert held_by(target) == held_by(source)
+    assert len(sender.sizes) == 4
+    refused = [each for each in client.asked if too_large(each)]
+    assert len(refused) < 4, "what is as large is not tried again"
+
+
+def test_what_no_way_takes_is_a_failure(source: Small, target: Small, journal: Journal) -> None:
+    sender = LargeSender(target, Outcome.REFUSED)
+    report = imported(source, DirectClient(target, refuses=too_large), journal, large=sender)
+    assert {note.reason for note in report.failed} >= {"there is no room"}
+    assert report.counts["instances"] == 0
 
 
 # --- meanwhile ------------------------------------------------------------------------------------

@@ -17,10 +17,11 @@ from dicomulus.cli.folders import default_data_folder, user_folder
 from dicomulus.cli.notes import listed
 from dicomulus.cli.progress import TransferBar
 from dicomulus.cli.text import counted, format_size, printable
-from dicomulus.client.http_client import ClientOptions, HttpClient, headers_of
+from dicomulus.client.http_client import ClientOptions, HttpClient, headers_of, origin_of
 from dicomulus.client.journal import Journal
 from dicomulus.client.orthanc import OrthancServer
 from dicomulus.client.orthanc_import import take_over
+from dicomulus.client.send import Sender
 from dicomulus.errors import ConfigurationError
 from dicomulus.settings import PREFIX
 
@@ -67,6 +68,10 @@ def import_orthanc(parsed: argparse.Namespace) -> int:
         )
         target = HttpClient(place.url, options, default_path=_PATH, stopped=source.stopped)
         stack.callback(target.close)
+        dicom_web = HttpClient(
+            origin_of(target.base_url), options, default_path=_DICOM_WEB, stopped=source.stopped
+        )
+        stack.callback(dicom_web.close)
         journal = Journal(place.journal_folder, f"{source.base_url}#{place.name}")
         stack.callback(journal.close)
         bar = stack.enter_context(TransferBar("Taking over", source.meter))
@@ -76,6 +81,7 @@ def import_orthanc(parsed: argparse.Namespace) -> int:
             journal=journal,
             again=parsed.again,
             keeps_origin=parsed.keeps_origin,
+            large=Sender(dicom_web),
             jobs=jobs,
             progress=bar,
         )

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import sys
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
+from dicomulus.client.identity import Unfit
 from dicomulus.client.orthanc import Digest, attachment_path
 from dicomulus.client.parallel import Parallel
 from dicomulus.client.progress import Note, Quiet
+from dicomulus.client.send import TAKEN, Outcome, parcel_of
 from dicomulus.dicom.metadata_names import ORIGIN_NUMBERS, RESERVED_NAMES, USER_NUMBERS
 from dicomulus.errors import (
     ConfigurationError,
@@ -27,6 +32,7 @@ from dicomulus.errors import (
     RemoteError,
     RemoteRefusedError,
     RemoteUnavailableError,
+    SourceFileError,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
     from dicomulus.client.journal import Fingerprint, Journal
     from dicomulus.client.orthanc import Changed, HeldAttachment, ListedInstance, OrthancServer
     from dicomulus.client.progress import Progress
+    from dicomulus.client.send import Sender
 
 MAX_ROUNDS: Final = 20
 """Times that what has changed meanwhile is taken as well; then Orthanc is too busy to catch up."""
@@ -98,6 +105,31 @@ class Taken:
     """Why nothing more can be taken."""
 
 
+@dataclass(frozen=True, slots=True)
+class HeldFile:
+    """A file that is open already, as a source of what is sent."""
+
+    file: IO[bytes]
+    name: str
+    size: int
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Name it: nobody keeps it."""
+        return self.name.encode(), self.size, 0
+
+    def open(self) -> IO[bytes]:
+        """Open it once more, from its start; it stays open when that is closed."""
+        # What was written must be on the disk, and not in memory, to be opened.
+        rollover = getattr(self.file, "rollover", None)
+        if rollover is not None:
+            rollover()
+        self.file.flush()
+        again = os.fdopen(os.dup(self.file.fileno()), "rb")
+        again.seek(0)
+        return again
+
+
 class _UnderWay:
     """Counts things that are under way, and waits until none is."""
 
@@ -133,6 +165,7 @@ def take_over(
     journal: Journal,
     again: bool = False,
     keeps_origin: bool = True,
+    large: Sender | None = None,
     jobs: int = 4,
     progress: Progress | None = None,
 ) -> ImportReport:
@@ -144,6 +177,7 @@ def take_over(
         journal: What it has is left out, unless ``again``; what is taken is noted in it.
         again: Send everything.
         keeps_origin: Keep when and from where Orthanc got each instance.
+        large: Stores what is too large for the archive's REST API of Orthanc's kind.
         jobs: Instances at a time.
         progress: Is told how far it has come.
 
@@ -158,6 +192,7 @@ def take_over(
         journal,
         again=again or not _counted(target),
         keeps_origin=keeps_origin,
+        large=large,
         progress=progress or Quiet(),
     )
     return work.run(jobs)
@@ -178,6 +213,7 @@ class _Import:
         *,
         again: bool,
         keeps_origin: bool,
+        large: Sender | None,
         progress: Progress,
     ) -> None:
         self._source = source
@@ -191,6 +227,8 @@ class _Import:
         self._report = ImportReport(source.url, target.url)
         self._patients: set[str] = set()
         self._under_way = _UnderWay()
+        self._large = large
+        self._too_large_bytes = sys.maxsize
 
     def run(self, jobs: int) -> ImportReport:
         began = time.monotonic()
@@ -312,14 +350,38 @@ class _Import:
             content = cast("IO[bytes]", file)
             dicom = attachment_path("instances", instance.identifier, "dicom")
             digest = self._fetched(f"{path}/file", dicom, content, path)
-            answer = self._target.send("POST", "/instances", content)
-            if answer.status != 200:
-                raise RemoteRefusedError(answer.reason, status=answer.status)
-            is_new = answer.members.get("Status") == "Success"
+            is_new = self._store(content, path, size=digest.size)
             self._compare(dicom, digest)
         self._note(fingerprint)
         taken.counts["instances" if is_new else "instances there"] += 1
         taken.size_bytes += digest.size
+
+    def _store(self, content: IO[bytes], name: str, *, size: int) -> bool:
+        """Store an instance; tell whether it was not there before."""
+        if self._large is not None and size >= self._too_large_bytes:
+            return self._store_large(self._large, HeldFile(content, name, size))
+        try:
+            answer = self._target.send("POST", "/instances", content)
+        except RemoteRefusedError as exc:
+            if exc.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE or self._large is None:
+                raise
+            self._too_large_bytes = min(size, self._too_large_bytes)
+            return self._store_large(self._large, HeldFile(content, name, size))
+        if answer.status != HTTPStatus.OK:
+            raise RemoteRefusedError(answer.reason, status=answer.status)
+        return answer.members.get("Status") == "Success"
+
+    def _store_large(self, large: Sender, file: HeldFile) -> bool:
+        try:
+            parcel = parcel_of(file)
+            if isinstance(parcel, Unfit):
+                raise RemoteRefusedError(parcel.reason)
+            [sent] = large.send([parcel])
+        except SourceFileError as exc:
+            raise RemoteAnswerError(str(exc)) from exc
+        if sent.outcome not in TAKEN:
+            raise RemoteRefusedError(sent.reason)
+        return sent.outcome is not Outcome.PRESENT
 
     def _fetched(self, path: str, attachment: str, file: IO[bytes], resource: str) -> Digest:
         """Read content from Orthanc into a file, and compare it with what Orthanc tells of it."""
