@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ParamValid
 from pynamodb.exceptions import PynamoDBException, TransactWriteError
 
 from dicomulus.adapters.aws import document_items, dynamodb_index
+from dicomulus.adapters.aws.change_log import BUSY_APPENDS
 from dicomulus.adapters.aws.dynamodb_index import DynamoDbIndex
 from dicomulus.adapters.aws.dynamodb_table import DynamoDbTable
 from dicomulus.adapters.aws.keys import ItemKey, dictionary_key, instance_key, shard_of
@@ -520,9 +521,22 @@ def test_a_transaction_cancelled_for_a_defect_is_one(index: DynamoDbIndex) -> No
         index.record_change(CHANGE)
 
 
+@pytest.fixture(params=["quiet", "busy"])
+def either(request: pytest.FixtureRequest, index: DynamoDbIndex) -> DynamoDbIndex:
+    """An index at the end of whose log nobody else is, or many."""
+    return busy(index) if request.param == "busy" else index
+
+
+def busy(index: DynamoDbIndex) -> DynamoDbIndex:
+    """Have an index append as it does where others are at the end of the log as well."""
+    index._log._busy = 10**9
+    return index
+
+
 def test_a_change_that_breaks_off_anywhere_is_recorded_once_when_it_is_repeated(
-    index: DynamoDbIndex,
+    either: DynamoDbIndex,
 ) -> None:
+    index = either
     for requests in range(20):
         change = replace(CHANGE, version=NOW_MS + requests)
         with crash_after(requests, index.table.client):
@@ -536,8 +550,9 @@ def test_a_change_that_breaks_off_anywhere_is_recorded_once_when_it_is_repeated(
 
 
 def test_tidings_that_break_off_anywhere_are_told_once_when_they_are_repeated(
-    index: DynamoDbIndex,
+    either: DynamoDbIndex,
 ) -> None:
+    index = either
     for requests in range(40):
         before = index.log_state().last
         series = series_of(1, requests)
@@ -556,6 +571,7 @@ def test_tidings_that_break_off_anywhere_are_told_once_when_they_are_repeated(
 def test_what_broke_off_before_it_had_its_place_gets_one_from_whoever_comes_next(
     index: DynamoDbIndex,
 ) -> None:
+    busy(index)
     for requests in range(6):
         with crash_after(requests, index.table.client):
             is_finished(
@@ -571,6 +587,7 @@ def test_those_who_write_at_once_take_their_places_together(
     index: DynamoDbIndex, hasty: list[float]
 ) -> None:
     """One transaction for all that wait, however many wait."""
+    busy(index)
     for number in range(8):
         with (
             cancelled_after(index.table.client, 1),
@@ -598,11 +615,24 @@ def test_a_poll_for_a_type_reads_none_of_what_has_no_change_of_it(index: DynamoD
     assert requests.counts == {"Query": 2}
 
 
-def test_tidings_cost_two_transactions_whatever_they_tell(index: DynamoDbIndex) -> None:
+def test_tidings_cost_one_transaction_whatever_they_tell(index: DynamoDbIndex) -> None:
     tell_all(index, series_of(), {"1"})
     with counted_requests(index.table.client) as requests:
         tell_all(index, series_of(), {str(number) for number in range(500)})
-    assert requests.counts == {"GetItem": 1, "Query": 2, "BatchGetItem": 1, "TransactWriteItems": 2}
+    assert requests.counts == {"GetItem": 1, "Query": 2, "BatchGetItem": 1, "TransactWriteItems": 1}
+
+
+def test_after_somebody_was_in_the_way_appends_wait_for_their_places_for_a_while(
+    index: DynamoDbIndex, hasty: list[float]
+) -> None:
+    with cancelled(index.table.client, "TransactionConflict", times=1):
+        index.record_change(CHANGE)
+    costs = []
+    for number in range(BUSY_APPENDS + 1):
+        with counted_requests(index.table.client) as requests:
+            index.record_change(replace(CHANGE, resource=series_of(2, number)))
+        costs.append(requests.counts["TransactWriteItems"])
+    assert costs == [2] * (BUSY_APPENDS - 1) + [1, 1]
 
 
 def test_the_stable_due_time_costs_ingest_no_request_and_no_index_write(

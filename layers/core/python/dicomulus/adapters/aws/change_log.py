@@ -1,9 +1,10 @@
 """The log of changes in a DynamoDB table.
 
-What is told or recorded is written in one transaction with what makes that happen once, together
-with a piece that waits for its place in the log. Then all pieces that wait take the next places in
-one transaction, by whoever comes first. So those who write at the same time wait for one another
-once, not one after the other, and what breaks off in between is put in its place by the next.
+What is told or recorded is written in one transaction with what makes that happen once, and with its
+place at the end of the log. Where others are at the end as well, it is written with a piece that
+waits for a place instead, and then all pieces that wait take the next places in one transaction, by
+whoever comes first. So those who write at the same time wait for one another once, not one after
+the other, and what breaks off in between is put in its place by the next.
 
 A piece is only written when what it follows upon has its place, so two that wait have no order.
 """
@@ -71,6 +72,9 @@ transactions, 4 write units of 1,000."""
 MOST_PIECES: Final = 50
 """Pieces that take their places in one transaction, of whose 100 items each needs one."""
 
+BUSY_APPENDS: Final = 20
+"""Appends by way of pieces that wait, after one that others were in the way of."""
+
 _ATTEMPTS: Final = 20
 """Times that something is tried which others are quicker at."""
 
@@ -98,6 +102,7 @@ class ChangeLog:
     def __init__(self, table: DynamoDbTable) -> None:
         """Use a table."""
         self._table = table
+        self._busy = 0
 
     # told
 
@@ -149,10 +154,8 @@ class ChangeLog:
             puts: list[tuple[Item, Condition]] = [
                 (ToldItem(key.partition, key.sort, body=body), Item.sort.does_not_exist()),
                 *lives.puts(outcome, pending),
-                _pending_put(pending, piece),
             ]
-            if self._table.transact(puts):
-                self._take_places(_Waiting(pending, piece))
+            if self._write(puts, _Waiting(pending, piece)):
                 return True
             if self._table.get(key) is not None:
                 return False
@@ -204,8 +207,7 @@ class ChangeLog:
                 if known is None
                 else VersionItem.version == known.version
             )
-            if self._table.transact([(item, unchanged), _pending_put(pending, piece)]):
-                self._take_places(_Waiting(pending, piece))
+            if self._write([(item, unchanged)], _Waiting(pending, piece)):
                 return True
             self._table.back_off(attempt)
         raise UnavailableError("a resource changes faster than it can be told of")
@@ -221,6 +223,19 @@ class ChangeLog:
         return None if item is None else VersionItem.from_raw_data(item)
 
     # places in the log
+
+    def _write(self, puts: list[tuple[Item, Condition]], mine: _Waiting) -> bool:
+        """Put items with a piece that takes its place; whether nothing was in the way."""
+        if not self._busy:
+            if self._table.transact([*puts, self._at_end([mine])]):
+                return True
+            self._busy = BUSY_APPENDS
+            return False
+        self._busy -= 1
+        if not self._table.transact([*puts, _pending_put(mine.key, mine.piece)]):
+            return False
+        self._take_places(mine)
+        return True
 
     def flush(self) -> None:
         """See ``Index.flush_changes``."""
@@ -267,6 +282,12 @@ class ChangeLog:
         ]
 
     def _append(self, waiting: list[_Waiting]) -> bool:
+        return self._table.transact(
+            [self._at_end(waiting)], [(each.key, Item.sort.exists()) for each in waiting]
+        )
+
+    def _at_end(self, waiting: list[_Waiting]) -> tuple[Item, Condition]:
+        """Give the item of the log that has pieces take the next places, if these are free."""
         last = self._last_sequence()
         if not last:
             name = NameItem(LOG_KEY.partition, LOG_KEY.sort, identity=uuid4().hex)
@@ -278,10 +299,7 @@ class ChangeLog:
             length=sum(each.piece.count for each in waiting),
             body=pack_pieces(each.piece for each in waiting),
         )
-        return self._table.transact(
-            [(item, Item.sort.does_not_exist())],
-            [(each.key, Item.sort.exists()) for each in waiting],
-        )
+        return item, Item.sort.does_not_exist()
 
     def _last_sequence(self) -> int:
         newest = self._table.query(change_key(0).partition, limit=1, descending=True)
