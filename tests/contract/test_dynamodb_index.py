@@ -615,6 +615,16 @@ def test_a_poll_for_a_type_reads_none_of_what_has_no_change_of_it(index: DynamoD
     assert requests.counts == {"Query": 2}
 
 
+def test_a_log_of_many_items_is_read_in_few_requests(index: DynamoDbIndex) -> None:
+    for number in range(60):
+        index.record_change(replace(CHANGE, resource=series_of(1, number)))
+    with counted_requests(index.table.client) as requests:
+        assert len(index.changes(limit=100).items) == 60
+        assert len(index.changes(limit=100, backwards=True).items) == 60
+        assert len(index.changes(10, to=20).items) == 10
+    assert requests.counts == {"Query": 4 + 3 + 2}
+
+
 def test_tidings_cost_one_transaction_whatever_they_tell(index: DynamoDbIndex) -> None:
     tell_all(index, series_of(), {"1"})
     with counted_requests(index.table.client) as requests:

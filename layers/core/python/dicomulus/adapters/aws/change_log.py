@@ -79,7 +79,9 @@ _ATTEMPTS: Final = 20
 """Times that something is tried which others are quicker at."""
 
 _ITEMS_READ: Final = 16
-"""Items of the log that are read in one request."""
+"""Items of the log that the first request reads; each further one reads twice as many."""
+
+_MOST_ITEMS_READ: Final = 1_024
 
 _PIECES_READ: Final = 8
 """Pieces whose entries are read in one request; each has some hundreds, pages mostly as many."""
@@ -371,12 +373,10 @@ class ChangeLog:
         )
         yield from holding
         after = at
-        while True:
-            items = list(
-                self._table.query(after.partition, Item.sort > after.sort, limit=_ITEMS_READ)
-            )
+        for limit in _growing():
+            items = list(self._table.query(after.partition, Item.sort > after.sort, limit=limit))
             yield from items
-            if len(items) < _ITEMS_READ:
+            if len(items) < limit:
                 return
             after = key_of(items[-1])
 
@@ -384,16 +384,16 @@ class ChangeLog:
         """Give the items of the log from the one that holds the last entry asked for, backwards."""
         before = change_key(_LAST_SEQUENCE if bounds.to is None else bounds.to)
         condition = Item.sort <= before.sort
-        while True:
+        for limit in _growing():
             items = list(
-                self._table.query(before.partition, condition, limit=_ITEMS_READ, descending=True)
+                self._table.query(before.partition, condition, limit=limit, descending=True)
             )
             for raw in items:
                 item = LogItem.from_raw_data(raw)
                 if _last_of(item) <= bounds.since:
                     return
                 yield item
-            if len(items) < _ITEMS_READ:
+            if len(items) < limit:
                 return
             condition = Item.sort < key_of(items[-1]).sort
 
@@ -515,6 +515,13 @@ def _entries_of(piece: Piece, told: Mapping[ItemKey, RawItem]) -> tuple[Change, 
         return (piece.change,)
     assert piece.told is not None  # noqa: S101  (one of both is there)
     return unpack_told(ToldItem.from_raw_data(told[piece.told]).body).changes
+
+
+def _growing() -> Iterator[int]:
+    limit = _ITEMS_READ
+    while True:
+        yield limit
+        limit = min(2 * limit, _MOST_ITEMS_READ)
 
 
 def _first_of(item: LogItem) -> int:
