@@ -223,7 +223,9 @@ def compose(
         look_again=_look_again(ingest, queue, index_here=index_here),
     )
     attachments = deferred(
-        partial(_attachments, settings, storage, documents, retrieve, verify, at_rest, clock)
+        partial(
+            _attachments, settings, storage, documents, retrieve, verify, damages, at_rest, clock
+        )
     )
     belongings = deferred(partial(_belongings, index, storage, documents, attachments, clock))
     return Archive(
@@ -409,6 +411,7 @@ def _attachments(
     documents: Documents,
     retrieve: Retrieve,
     verify: Verify,
+    damages: Damages,
     at_rest: AtRest,
     clock: Callable[[], int],
 ) -> Attachments:
@@ -420,6 +423,7 @@ def _attachments(
         documents,
         retrieve=retrieve,
         verify=verify,
+        damages=damages,
         stream_stored=storage.stream_stored,
         types=attachment_types(settings.attachment_names),
         compresses=settings.attachment_compression,

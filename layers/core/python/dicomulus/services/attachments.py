@@ -21,6 +21,7 @@ from dicomulus.errors import (
     AttachmentNotFoundError,
     AttachmentReservedError,
     ConfigurationError,
+    CorruptReadError,
     DamagedContentError,
     ObjectNotFoundError,
     RevisionMismatchError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from dicomulus.dicom.resource import Resource
     from dicomulus.ports import InstanceRow, ObjectStore
     from dicomulus.services.attachment_content import Spooled
+    from dicomulus.services.damage import Damages
     from dicomulus.services.documents import Documents
     from dicomulus.services.resource_document import ResourceDocument
     from dicomulus.services.retrieve import Retrieve
@@ -88,6 +90,7 @@ class Attachments:
         *,
         retrieve: Retrieve,
         verify: Verify,
+        damages: Damages,
         stream_stored: StreamStored,
         types: AttachmentTypes,
         compresses: bool,
@@ -102,6 +105,7 @@ class Attachments:
             documents: Where it is told which there are.
             retrieve: Gives the DICOM objects, which are attachments as well.
             verify: Verifies these.
+            damages: Is told which contents are damaged.
             stream_stored: Gives the bytes of one that is compressed at rest as they lie there.
             types: What the numbers are called.
             compresses: Whether new contents are deflated.
@@ -113,6 +117,7 @@ class Attachments:
         self._documents = documents
         self._retrieve = retrieve
         self._verify = verify
+        self._damages = damages
         self._stream_stored = stream_stored
         self.types = types
         self._compresses = compresses
@@ -252,7 +257,23 @@ class Attachments:
         """
         if number == DICOM_FILE and isinstance(resource, InstanceResource):
             return self._retrieve.of_current(resource, self._is_sound_object)
-        return self.read(resource, number, _is_sound, as_stored=True)
+
+        def check(entry: AttachmentEntry, content: Content) -> bool:
+            is_sound = _is_sound(entry, content)
+            self._note(resource, entry, is_sound=is_sound)
+            return is_sound
+
+        return self.read(resource, number, check, as_stored=True)
+
+    def _note(self, resource: Resource, entry: AttachmentEntry, *, is_sound: bool) -> None:
+        """Have it known whether a content is damaged, as any verification does."""
+        key = attachment_key(entry.uuid)
+        if is_sound:
+            self._damages.is_sound(key)
+            return
+        info = self._storage.head(key)
+        if info is not None:
+            self._damages.found(info, resource)
 
     # writing
 
@@ -505,7 +526,7 @@ def _is_sound(entry: AttachmentEntry, content: Content) -> bool:
     try:
         pieces = inflated(noted(), size=entry.size) if entry.is_compressed else noted()
         size, sums = summed(pieces)
-    except DamagedContentError:
+    except (CorruptReadError, DamagedContentError):
         return False
     return (size, sums, stored_size, stored.hexdigest()) == (
         entry.size,

@@ -61,7 +61,11 @@ class Damages:
             self._held_until_ms = self._clock_ms() + 1000 * _HELD_SECONDS
         damage = self._held.pop(object_key, None)
         if damage is not None:
-            self._index.clear_damage(damage)
+            try:
+                self._index.clear_damage(damage)
+            except ConfigurationError:
+                # Not everybody who verifies may delete; who reconciles does.
+                logger.warning("damage not cleared", extra={"object_key": object_key})
 
     def now(self) -> Iterator[Damage]:
         """Give the objects that are damaged, or gone, and still are in that generation."""
