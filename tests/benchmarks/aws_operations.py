@@ -11,6 +11,7 @@ from dicomulus.adapters.aws.dynamodb_index import DynamoDbIndex
 from dicomulus.adapters.aws.limits import INGEST_BATCH
 from dicomulus.adapters.aws.s3_store import S3Store
 from dicomulus.adapters.aws.sqs_queue import SqsQueue
+from dicomulus.adapters.compressed_store import CompressedStore
 from dicomulus.api.routes import answer
 from dicomulus.composition import aws_archive
 from dicomulus.dicom.resource import SeriesResource
@@ -204,7 +205,10 @@ def _clients_of(archive: Archive) -> Iterable[object]:
     if not isinstance(archive.index, DynamoDbIndex):
         raise TypeError("not the archive of a table")
     clients: list[object] = [archive.index.table.client]
-    for adapter in (archive.storage, archive.cache, archive.queue):
+    storage = archive.storage
+    if isinstance(storage, CompressedStore):
+        storage = storage._store
+    for adapter in (storage, archive.cache, archive.queue):
         if not isinstance(adapter, S3Store | SqsQueue):
             raise TypeError("not the archive of buckets and queues")
         clients.append(adapter.client)
