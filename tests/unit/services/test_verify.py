@@ -10,7 +10,7 @@ import pytest
 from dicomulus.errors import CorruptReadError
 from dicomulus.services.crc64 import Crc64Nvme
 from dicomulus.services.findings import Checked, Finding, Findings
-from dicomulus.services.wishes import Wishes
+from dicomulus.services.wishes import Cursor, Wishes, parse_cursor
 from tests.support.archives import small_archive
 from tests.support.datasets import ct_instance
 from tests.support.reconciling import reconciled
@@ -110,3 +110,22 @@ def test_a_fault_on_the_way_is_no_damage(summing: Summing, fault: str) -> None:
     assert summing.verify().is_clean
     setattr(summing.store, fault, 2)
     assert dict(summing.verify().found) == {Finding.DAMAGED: {"a": None}}
+
+
+def test_documents_are_verified_in_pieces_each_once(tmp_path: Path) -> None:
+    small = small_archive(tmp_path)
+    studies = [f"1.2.{number}" for number in range(10)]
+    small.take({each: ct_instance(study_instance_uid=each) for each in studies})
+    for each in studies:
+        small.archive.user_metadata.put_label(each, "seen")
+    findings, pieces = Findings(), 0
+    cursor: Cursor | None = Cursor()
+    while cursor is not None:
+        part, cursor = small.archive.reconcile.compare_rows(
+            parse_cursor(str(cursor)), Wishes(verify=True), deadline_ms=0
+        )
+        findings.merge(part)
+        pieces += 1
+    assert findings.is_clean
+    assert findings.checked[Checked.VERIFIED] == 2 * len(studies)
+    assert pieces > len(studies)

@@ -77,6 +77,9 @@ some 1 KB of the 4 KB of a read unit, and a key takes one read for each of its t
 _PAGE: Final = 1_000
 """Rows of the index read at a time."""
 
+_DOCUMENTS: Final = 4
+"""Documents verified, with the contents of their attachments, before anybody looks at the time."""
+
 _LONG_KEY_BYTES: Final = 1_000
 """Bytes above which DynamoDB may have a search key only in part."""
 
@@ -261,14 +264,14 @@ class Reconcile:
                 cursor = replace(cursor, study=study, row=last)
                 if is_progress and is_late():
                     return findings, cursor
-            self._compare_object_rows(
-                [row for row in page.items if isinstance(row, ObjectRow)], wishes, findings
+            last_document = self._compare_others(
+                page.items, cursor.document, wishes, findings, deadline_ms
             )
-            if wishes.verify:
-                self._verify_own(page.items, wishes, findings)
+            if last_document:
+                return findings, replace(cursor, document=last_document)
             if page.next is None:
                 return findings, None
-            cursor = replace(cursor, after=page.next)
+            cursor = replace(cursor, after=page.next, document="")
             if is_late():
                 return findings, cursor
 
@@ -458,20 +461,38 @@ class Reconcile:
                 return _place(group[-1])
         return ()
 
-    def _verify_own(
-        self, items: Iterable[SeriesResource | ObjectRow], wishes: Wishes, findings: Findings
-    ) -> None:
-        """Verify documents, and the contents of the attachments that they name."""
-        keys = [each.object_key for each in items if isinstance(each, ObjectRow)]
-        due = [key for key in keys if is_document_key(key) and wishes.has_due(key)]
-        if not due:
-            return
-        found, changed = self._verify_documents.verify(due, repair=wishes.repair)
-        findings.merge(found)
-        if wishes.repair:
-            self._announcements.look_again(changed, findings)
-
     # object rows
+
+    def _compare_others(
+        self,
+        items: Iterable[SeriesResource | ObjectRow],
+        after: str,
+        wishes: Wishes,
+        findings: Findings,
+        deadline_ms: int | None,
+    ) -> str:
+        """Compare the object rows of a page, and verify documents and what they name.
+
+        Returns:
+            The last document that was verified, if the deadline has left others.
+        """
+        rows = [each for each in items if isinstance(each, ObjectRow)]
+        if not after:
+            self._compare_object_rows(rows, wishes, findings)
+        if not wishes.verify:
+            return ""
+        keys = sorted({row.object_key for row in rows if is_document_key(row.object_key)})
+        due = [key for key in keys if key > after and wishes.has_due(key)]
+        for start in range(0, len(due), _DOCUMENTS):
+            group = due[start : start + _DOCUMENTS]
+            found, changed = self._verify_documents.verify(group, repair=wishes.repair)
+            findings.merge(found)
+            if wishes.repair:
+                self._announcements.look_again(changed, findings)
+            is_late = deadline_ms is not None and self._clock_ms() >= deadline_ms
+            if is_late and group[-1] != due[-1]:
+                return group[-1]
+        return ""
 
     def _compare_object_rows(
         self, rows: Sequence[ObjectRow], wishes: Wishes, findings: Findings

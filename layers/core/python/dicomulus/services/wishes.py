@@ -46,6 +46,8 @@ class Cursor:
     """The last study that was begun."""
     row: tuple[str, ...] = ()
     """Within it the last row that was verified; empty: all of it is done."""
+    document: str = ""
+    """Of the page that is being done the last document that was verified, its studies being done."""
 
     def __str__(self) -> str:
         """Write it as a text that ``parse_cursor`` reads."""
@@ -60,7 +62,13 @@ def day_of(seconds: float) -> int:
 def parse_cursor(text: str) -> Cursor:
     """Read what a cursor was written as."""
     members: dict[str, Any] = json.loads(text)
-    return Cursor(after=members["after"], study=members["study"], row=tuple(members["row"]))
+    return Cursor(
+        after=members["after"],
+        study=members["study"],
+        row=tuple(members["row"]),
+        # A version before has no such place.
+        document=members.get("document", ""),
+    )
 
 
 def _share_of(name: str, shares: int) -> int:
