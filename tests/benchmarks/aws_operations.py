@@ -207,7 +207,7 @@ def _clients_of(archive: Archive) -> Iterable[object]:
     clients: list[object] = [archive.index.table.client]
     storage = archive.storage
     if isinstance(storage, CompressedStore):
-        storage = storage._store
+        storage = storage.store
     for adapter in (storage, archive.cache, archive.queue):
         if not isinstance(adapter, S3Store | SqsQueue):
             raise TypeError("not the archive of buckets and queues")
