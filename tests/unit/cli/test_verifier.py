@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dicomulus.cli import verifier as verifier_module
 from dicomulus.cli.pace import Pace
 from dicomulus.cli.reconcile_record import read_records
 from dicomulus.cli.verifier import DAY_MS, Progress, StoppedError, Verifier, read_progress
 from dicomulus.composition import local_archive
+from dicomulus.errors import ConfigurationError
 from dicomulus.ports import ChangeType
 from dicomulus.settings import Settings
 from tests.support.archives import Clock
@@ -131,6 +133,28 @@ def test_it_is_begun_and_ended_with_the_server(settings: Settings) -> None:
     never = Verifier(Settings(verify_days=0, data_folder=settings.data_folder))
     never.start()
     never.stop()
+
+
+def test_what_cannot_be_done_now_is_tried_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(verifier_module, "PAUSE_SECONDS", 0)
+    tries: list[int] = []
+
+    class Failing(Verifier):
+        """The disk is not there at first."""
+
+        def verify_if_due(self) -> bool:
+            tries.append(len(tries))
+            if len(tries) == 1:
+                raise ConfigurationError("source_folder: it is no folder")
+            raise StoppedError
+
+    verifier = Failing(settings, first_seconds=0)
+    verifier.start()
+    verifier._thread.join(10)
+    assert tries == [0, 1]
+    assert "cannot verify just now" in caplog.text
 
 
 def test_who_is_held_to_a_rate_can_be_stopped() -> None:

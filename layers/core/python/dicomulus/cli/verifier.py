@@ -14,7 +14,7 @@ from dicomulus.cli.kept_json import keep_json
 from dicomulus.cli.pace import Pace
 from dicomulus.cli.reconcile_record import ReconcileRecord, read_records, write_records
 from dicomulus.composition import clock_ms, local_archive
-from dicomulus.errors import UnavailableError
+from dicomulus.errors import DicomulusError
 from dicomulus.services.findings import Checked
 from dicomulus.services.wishes import Cursor, Wishes, parse_cursor
 
@@ -111,14 +111,14 @@ class Verifier:
                 self.verify_if_due()
             except StoppedError:
                 return
-            except UnavailableError as exc:
+            except DicomulusError as exc:
                 logger.warning("cannot verify just now", extra={"reason": str(exc)})
 
     def verify_if_due(self) -> bool:
         """Verify the next share to its end, if a day has gone by since the one before was begun.
 
         Raises:
-            UnavailableError: It goes on where it was, the next time.
+            DicomulusError: Something cannot be read or written; it goes on where it was, the next time.
             StoppedError: So it does.
         """
         progress = read_progress(self._data)
