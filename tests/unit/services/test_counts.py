@@ -165,7 +165,7 @@ def test_the_archive_tells_how_much_there_is(tmp_path: Path) -> None:
     small.compact()
     size = small.index.count_archive().total_bytes
     calls = small.ledger.of(lambda: small.orthanc("/statistics"))[1]
-    assert [call.operation for call in calls] == ["count_archive"]
+    assert [call.operation for call in calls] == ["count_archive", "overdue_series"]
     assert small.orthanc_json("/statistics") == {
         "CountInstances": 4,
         "CountPatients": 2,
@@ -176,6 +176,22 @@ def test_the_archive_tells_how_much_there_is(tmp_path: Path) -> None:
         "TotalUncompressedSize": str(size),
         "TotalUncompressedSizeMB": 0,
     }
+
+
+def test_what_was_acknowledged_is_told_before_it_is_folded(tmp_path: Path) -> None:
+    small = small_archive(tmp_path, orthanc_path="/orthanc")
+    small.take(THREE)
+    before = small.orthanc_json("/statistics")
+    small.compact()
+    assert small.orthanc_json("/statistics") == before
+    small.storage.delete("a")
+    small.storage.delete("d")
+    small.take({"e": instance("4"), "f": instance("1", 3)})
+    small.look_at(["a", "d"])
+    before = small.orthanc_json("/statistics")
+    small.compact()
+    assert small.orthanc_json("/statistics") == before
+    assert (before["CountPatients"], before["CountInstances"]) == (1, 4)
 
 
 def test_what_is_attached_is_told_of_all_above_it(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from dicomulus.api.orthanc.resources import hierarchy_of, resource_of_path
 from dicomulus.dicom.orthanc_id import Level
 from dicomulus.dicom.own_keys import document_key
 from dicomulus.dicom.resource import InstanceResource
+from dicomulus.services.counts_now import counts_now
 from dicomulus.services.folds import saved_bytes_of
 from dicomulus.services.listing import batches
 
@@ -33,8 +34,8 @@ def sizes(size_bytes: int, *, prefix: str) -> dict[str, str | int]:
 
 
 def statistics(archive: Archive, _: Request, __: Mapping[str, str]) -> Response:
-    """Answer ``GET /statistics``: the whole archive, as of the last fold of each study."""
-    counts = archive.index.count_archive()
+    """Answer ``GET /statistics``: the whole archive."""
+    counts = counts_now(hierarchy_of(archive))
     total_stored = counts.total_bytes - counts.saved_bytes + counts.attached_stored_bytes
     return json_response(
         {
