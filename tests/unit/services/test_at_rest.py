@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import random
+import zlib
+from array import array
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -24,8 +27,10 @@ from dicomulus.errors import (
     PreconditionFailedError,
     UnavailableError,
 )
+from dicomulus.metadata.seekable_gzip import Table
 from dicomulus.services.at_rest import SETTLED_SECONDS
-from tests.support.archives import small_archive
+from dicomulus.wire.problem import problem
+from tests.support.archives import body_of, small_archive
 from tests.support.compressed import member_of
 from tests.support.crashing import Crashes
 from tests.support.datasets import ct_instance
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     from tests.support.archives import Small
 
 STUDY = "1.2.3"
+OCTETS = 'multipart/related; type="application/octet-stream"'
 SMOOTH = ct_instance(study_instance_uid=STUDY, rows=64, columns=64)
 OTHER = ct_instance(
     study_instance_uid=STUDY, rows=64, columns=64, attributes={"ImageComments": "another one"}
@@ -500,3 +506,66 @@ def test_where_both_forms_are_both_are_replaced(tmp_path: Path) -> None:
     assert given(small, instance) == OTHER
     assert gzip.decompress(small.storage.get(compressed_key(instance)).data) == OTHER
     assert small.storage.get(canonical_key(instance)).data == OTHER
+
+
+# --- what others put there -----------------------------------------------------------------------
+
+
+def lying(content: bytes) -> bytes:
+    """Give a member whose table and checksums are right, of a chunk that is a bomb."""
+    stream = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    bomb = stream.compress(bytes(60_000_000)) + stream.flush(zlib.Z_FULL_FLUSH)
+    table = Table.of(
+        131_072,
+        len(content),
+        zlib.crc32(content),
+        sha256=hashlib.sha256(content).digest(),
+        chunks=array("Q", [len(bomb), zlib.crc32(bomb)]),
+    )
+    return table.header() + bomb + table.end
+
+
+@pytest.mark.parametrize(
+    ("stored_bytes", "reason"),
+    [
+        (member_of(SMOOTH)[:-1], "no DICOM object"),
+        (gzip.compress(SMOOTH), "no DICOM object"),
+        (b"\x1f\x8b", "no DICOM object"),
+        (member_of(b"no DICOM"), "no DICOM object"),
+        (member_of(SMOOTH).replace(b"\0\0\xff\xff\x03\0", b"\0\0\xff\xfe\x03\0"), "chunk 0"),
+        (lying(SMOOTH), "chunk 0"),
+    ],
+    ids=["cut short", "gzip of others", "beginning of gzip", "no DICOM", "damaged", "bomb"],
+)
+def test_what_cannot_be_read_is_rejected_once_and_for_a_reason(
+    small: Small, stored_bytes: bytes, reason: str
+) -> None:
+    key = compressed_key(small_instance(small))
+    report = small.take({key: stored_bytes})
+    assert reason in report.rejected[key]
+    # The rejection holds for that entity tag: nobody looks again at what has not changed.
+    info = small.storage.head(key)
+    assert info is not None
+    assert small.index.indexed_etags([key]) == {key: info.etag}
+    assert small.take({key: member_of(SMOOTH)}).indexed[0].object_key == key
+
+
+def test_a_damaged_chunk_is_a_problem_that_names_it_and_never_other_pixels(
+    small: Small, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = ct_instance(study_instance_uid=STUDY, rows=256, columns=256, frames=4)
+    instance = stored(small, content)
+    key = compressed_key(instance)
+    small.archive.at_rest.compress(instance)
+    damaged = bytearray(small.storage.get(key).data)
+    damaged[-100] ^= 1
+    small.take({key: bytes(damaged)})
+    path = f"{instance.path}/frames"
+    assert small.ask(f"{path}/1", accept=OCTETS).status == 200
+    with pytest.raises(CorruptObjectError) as raised:
+        body_of(small.ask(f"{path}/4", accept=OCTETS))
+    (told,) = [each for each in caplog.records if each.message == "compressed object damaged"]
+    assert told.object_key == key  # type: ignore[attr-defined]
+    answer = problem(raised.value)
+    assert answer.status == 500
+    assert json.loads(body_of(answer))["code"] == "corrupt-object"

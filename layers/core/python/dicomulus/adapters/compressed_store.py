@@ -8,6 +8,7 @@ written here: it is given as it is, which is no DICOM.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections import OrderedDict
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
     from dicomulus.metadata.seekable_gzip import Span, Table
     from dicomulus.ports import ObjectStore, PresignedRequest
+
+logger = logging.getLogger(__name__)
 
 FIRST_READ_BYTES: Final = 262_144
 """Bytes of the read that finds the table: with it comes the first chunk, which has the header."""
@@ -130,7 +133,8 @@ class CompressedStore:
         if not is_compressed_key(key):
             yield from self.store.stream(key, start=start, length=length, if_match=if_match)
         elif start == 0 and self._is_all(key, length, if_match):
-            yield from self._stream_all(key, if_match)
+            with self._telling_damage(_known(key, if_match or "")):
+                yield from self._stream_all(key, if_match)
         else:
             yield from self._stream(self._begun(key, if_match), start, length)
 
@@ -230,8 +234,7 @@ class CompressedStore:
         if table is None or if_match is None:
             return self._open(key, if_match)
         # What else there is to tell of the object comes with its bytes.
-        info = ObjectInfo(key=key, etag=if_match, size=table.stored_length, modified_ms=0)
-        return _Opened(info, table)
+        return _Opened(_known(key, if_match), table)
 
     def _open(self, key: str, if_match: str | None) -> _Opened:
         read = self.store.get(key, length=FIRST_READ_BYTES, if_match=if_match)
@@ -315,6 +318,7 @@ class CompressedStore:
         try:
             yield
         except CorruptObjectError as exc:
+            logger.warning("compressed object damaged", extra={"object_key": info.key})
             # The table may be of other bytes, where two generations have one entity tag.
             self._tables.forget(info.key, info.etag)
             exc.etag, exc.modified_ms = info.etag, info.modified_ms
@@ -358,6 +362,11 @@ def _cut(chunks: Iterator[bytes], start: int, length: int | None) -> Iterator[by
             yield chunk[offset : min(offset + PIECE_BYTES, end)]
         length = None if length is None else length - max(0, end - start)
         start = max(0, start - len(chunk))
+
+
+def _known(key: str, etag: str) -> ObjectInfo:
+    """Name a generation of an object of which nothing else is known."""
+    return ObjectInfo(key=key, etag=etag, size=0, modified_ms=0)
 
 
 def _told(info: ObjectInfo, table: Table) -> ObjectInfo:
