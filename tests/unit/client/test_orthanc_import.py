@@ -302,6 +302,8 @@ def test_what_comes_and_changes_meanwhile_is_taken_too(
     report = imported(DirectClient(source, once), target, journal)
     assert report.succeeded
     assert report.counts["instances"] == 5
+    assert report.counts["instances before"] == 0, "what is looked at again was not there before"
+    assert report.counts["studies again"] == 2
     assert bytes_of(target, note) == b"changed meanwhile"
 
 

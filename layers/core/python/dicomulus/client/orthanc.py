@@ -149,6 +149,8 @@ class OrthancServer:
             Changed(str(each.get("Path", "")).split("/")[1], str(each.get("ID", "")))
             for each in listed
             if str(each.get("Path", "")).count("/") == 2
+            # That nothing has come for a while changes nothing.
+            and not str(each.get("ChangeType", "")).startswith("Stable")
         ]
         return changed, _number(page.get("Last")) or since, bool(page.get("Done", True))
 

@@ -89,6 +89,10 @@ class ImportReport:
         """Add what has become of something."""
         self.counts += taken.counts
         self.size_bytes += taken.size_bytes
+        # What is looked at again may fail again.
+        again = {note.name for note in taken.failed}
+        if again:
+            self.failed = [note for note in self.failed if note.name not in again]
         self.failed += taken.failed
 
 
@@ -343,7 +347,7 @@ class _Import:
         place = f"instance {instance.identifier}"
         fingerprint = _fingerprint(place, instance.size, instance.uuid)
         if self._is_done(fingerprint):
-            taken.counts["instances before"] += 1
+            self._count_before("instances", fingerprint, taken)
             return
         path = f"/instances/{instance.identifier}"
         with SpooledTemporaryFile(max_size=_MEMORY_BYTES) as file:
@@ -457,7 +461,7 @@ class _Import:
             return
         fingerprint = _fingerprint(f"attachment {path}", told.digest.size, told.uuid)
         if self._is_done(fingerprint):
-            taken.counts["attachments before"] += 1
+            self._count_before("attachments", fingerprint, taken)
             return
         held = self._target.attachment(path)
         if held is None or not told.digest.md5 or not told.digest.is_of(held.digest):
@@ -533,6 +537,12 @@ class _Import:
         if self._again and fingerprint[0] not in self._done_now:
             return False
         return self._journal.has(fingerprint)
+
+    def _count_before(self, what: str, fingerprint: Fingerprint, taken: Taken) -> None:
+        """Count what another run has done, once."""
+        if fingerprint[0] not in self._done_now:
+            taken.counts[f"{what} before"] += 1
+            self._done_now.add(fingerprint[0])
 
     def _note(self, fingerprint: Fingerprint) -> None:
         self._journal.add([fingerprint])
