@@ -279,7 +279,8 @@ class Functions(Construct):
         rights = replace(rights, storage=self._granted(name, rights))
         storage, table = self._stateful.storage, self._stateful.index.table
         prefix = self._deployment.storage_prefix + rights.storage_keys
-        own = rights.own if self._deployment.stores else ()
+        attaches = self._deployment.orthanc and self._deployment.stores
+        own = rights.own if attaches else ()
         own_prefix = self._deployment.storage_prefix + OWN_PREFIX
         statements = [
             _allow(("logs:CreateLogStream", "logs:PutLogEvents"), log.log_group_arn),

@@ -60,7 +60,7 @@ class Rights:
     stack: tuple[str, ...] = ()
     """Actions on the stack that the functions are of."""
     own: tuple[str, ...] = ()
-    """Actions on what clients attach, in the storage bucket, where clients may store."""
+    """Actions on what clients attach, in the storage bucket, where clients may attach anything."""
     storage_keys: str = ""
     """Keys of the storage bucket, below the archive's prefix, that it is confined to."""
 
@@ -117,7 +117,11 @@ RIGHTS: Final[dict[str, Rights]] = {
     ),
     "manage": Rights(
         table=(*_INDEX_OBJECTS, "dynamodb:DeleteItem", "dynamodb:GetItem"),
+        # Whether a patient has another study.
+        indexes=("dynamodb:Query",),
         storage=(*_FIND_OBJECTS, DELETE_OBJECTS),
+        # What is to go with what is deleted is noted before.
+        own=(STORE_OBJECTS,),
         cache=_KEEP_OBJECTS,
         send_to=("ingest", "compact"),
     ),
@@ -133,6 +137,8 @@ RIGHTS: Final[dict[str, Rights]] = {
             "dynamodb:UpdateItem",
         ),
         storage=_FIND_OBJECTS,
+        # Contents that no document names.
+        own=(DELETE_OBJECTS,),
         cache=_KEEP_OBJECTS,
         send_to=("ingest", "compact"),
     ),

@@ -9,6 +9,7 @@ import pytest
 
 from dicomulus.adapters.aws.schema import TABLE_SCHEMA, create_table_arguments
 from dicomulus.api.routes import ROUTES
+from dicomulus.dicom.own_keys import OWN_PREFIX
 from dicomulus.services.probe import AT_DEPLOYMENT, KEY_PREFIX
 from dicomulus.services.transcode import MAX_ENCODED_BYTES, MAX_SPOOLED_BYTES
 from dicomulus.settings import PREFIX, Settings
@@ -301,12 +302,16 @@ def test_reading_writes_no_row_and_no_object(synthesised: Synthesised) -> None:
 
 
 def acting_on_objects(synthesised: Synthesised, action: str) -> dict[str, str]:
-    """Give the functions that may do something to objects of the storage bucket, and to which."""
+    """Give the functions that may do something to DICOM objects, and to which of them."""
     return {
-        name: json.dumps(statement["Resource"])
+        name: resource
         for name in FUNCTIONS
         for statement in statements(synthesised, name)
-        if action in actions(statement) and "StorageBucket" in json.dumps(statement["Resource"])
+        for resource in [json.dumps(statement["Resource"])]
+        if action in actions(statement)
+        and "StorageBucket" in resource
+        # What lies there is none.
+        and f"{OWN_PREFIX}*" not in resource
     }
 
 

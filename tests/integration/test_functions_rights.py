@@ -24,13 +24,14 @@ from dicomulus.adapters.aws.s3_store import S3Store
 from dicomulus.cli.emulate.event_source import Context
 from dicomulus.composition import aws_archive, aws_probe
 from dicomulus.dicom.byte_source import whole
+from dicomulus.dicom.content_uuids import new_content_uuid
 from dicomulus.dicom.dataset_json import convert
-from dicomulus.dicom.own_keys import DOCUMENT_PREFIX
+from dicomulus.dicom.own_keys import DOCUMENT_PREFIX, attachment_key
 from dicomulus.dicom.resource import InstanceResource
 from dicomulus.errors import DicomulusError, InstanceNotFoundError, UnavailableError
 from dicomulus.imaging import decoder_process
 from dicomulus.ports import Change, ChangeType
-from dicomulus.services import derived, reconcile
+from dicomulus.services import derived, own_objects, reconcile
 from dicomulus.services.probe import SERIES, Patience
 from dicomulus.settings import Settings
 from dicomulus.wire.message import Headers, Request, parse_query
@@ -188,6 +189,8 @@ def test_notify_does_what_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reconcile_does_what_it_may(system: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconcile, "GRACE_SECONDS", -60)
     monkeypatch.setattr(derived, "DERIVED_AGE_SECONDS", -60)
+    monkeypatch.setattr(own_objects, "CONTENT_AGE_MS", -60_000)
+    system.put(attachment_key(new_content_uuid("1.2")), b"of no document")
     fill(system)
     system.settle()
     s3, settings = system.clients.s3, system.settings
@@ -217,6 +220,7 @@ def test_reconcile_does_what_it_may(system: Deployed, monkeypatch: pytest.Monkey
             handler({"task": task, "wishes": wishes, **event}, Context(function_name="reconcile"))
         used |= now
         system.settle()
+    assert ("s3:DeleteObject", "own") in used
     assert ("dynamodb:DeleteItem", "table") in used
     assert ("s3:DeleteObject", "cache") in used
     check("reconcile", used)
@@ -291,6 +295,10 @@ def test_manage_does_what_it_may() -> None:
         study = f"/dicom-web/studies/{first.study_instance_uid}"
         series = f"{study}/series/{first.series_instance_uid}"
         instances = [f"{series}/instances/{each.sop_instance_uid}" for each in (first, second)]
+        with system.environment_of("manage"):
+            archive = aws_archive(Settings.from_env())
+        for resource in archive.belongings.above(first.study_instance_uid):
+            archive.attachments.put(resource, 1024, BytesIO(b"attached").read)
         with recorded(system) as used:
             manager = system.manager()
             # Of what is gone there is nothing to do, and something to find out.
