@@ -600,6 +600,41 @@ def test_those_who_write_at_once_take_their_places_together(
     assert len(index.changes().items) == 8
 
 
+def test_a_reader_overtaken_between_two_queries_misses_nothing(
+    index: DynamoDbIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = DynamoDbTable.query
+
+    def overtaken(self: DynamoDbTable, *given: Any, **more: Any) -> Iterator[Any]:
+        found = list(query(self, *given, **more))
+        monkeypatch.setattr(DynamoDbTable, "query", query)
+        for number in range(3):
+            index.record_change(replace(CHANGE, resource=series_of(1, number)))
+        return iter(found)
+
+    monkeypatch.setattr(DynamoDbTable, "query", overtaken)
+    early = [each.sequence for each in index.changes().items]
+    late = [each.sequence for each in index.changes(early[-1] if early else 0).items]
+    assert [*early, *late] == [1, 2, 3]
+
+
+def test_a_reader_who_meets_one_item_of_a_transaction_waits_for_the_other(
+    index: DynamoDbIndex, hasty: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Queries read what is committed, item by item (DynamoDB)."""
+    tell_all(index, series_of(), {"1", "2"})
+    whole = index.changes().items
+    batch_get = DynamoDbTable.batch_get
+
+    def late(self: DynamoDbTable, keys: Any) -> Any:
+        monkeypatch.setattr(DynamoDbTable, "batch_get", batch_get)
+        return {}
+
+    monkeypatch.setattr(DynamoDbTable, "batch_get", late)
+    assert index.changes().items == whole
+    assert hasty
+
+
 def test_a_poll_that_finds_nothing_new_costs_two_requests(index: DynamoDbIndex) -> None:
     tell_all(index, series_of(), {"1", "2"})
     with counted_requests(index.table.client) as requests:

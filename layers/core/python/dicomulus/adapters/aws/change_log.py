@@ -356,12 +356,12 @@ class ChangeLog:
 
     def _items_up(self, bounds: _Bounds) -> Iterator[LogItem]:
         """Give the items of the log from the one that holds the first entry asked for."""
-        expected: int | None = None
-        for raw in self._raw_items_up(bounds.since + 1):
+        expected = bounds.since + 1
+        for raw in self._raw_items_up(expected):
             item = LogItem.from_raw_data(raw)
-            # An item that was put only after the query had passed its place may precede one that
-            # the query still comes to. Whoever reads on finds both.
-            if expected not in (None, _first_of(item)) or not bounds.may_hold(item):
+            # An item that was put only after a query had passed its place may precede one that
+            # is found. Whoever reads on finds both.
+            if _first_of(item) > expected or not bounds.may_hold(item):
                 return
             yield item
             expected = _last_of(item) + 1
@@ -415,7 +415,13 @@ class ChangeLog:
 
     def _told_items(self, pieces: Iterable[Piece]) -> Mapping[ItemKey, RawItem]:
         keys = [piece.told for piece in pieces if piece.told is not None]
-        return self._table.batch_get(keys) if keys else {}
+        for attempt in range(_ATTEMPTS):
+            found = self._table.batch_get(keys) if keys else {}
+            if len(found) == len(set(keys)):
+                return found
+            # A reader may meet one item of a transaction before the other (read-committed).
+            self._table.back_off(attempt)
+        raise UnavailableError("an entry of the log of changes cannot be read yet")
 
 
 @dataclass(frozen=True, slots=True)
