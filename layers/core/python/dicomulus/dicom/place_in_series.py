@@ -21,6 +21,9 @@ _EXPECTED: Final = (
 )
 _CARDIAC_IMAGES: Final = "00181090"
 
+_MAX_DIGITS: Final = 12
+"""Characters of an IS (PS3.5 §6.2); objects may have more, and Python refuses to convert thousands."""
+
 
 def index_in_series(elements: Mapping[str, Element]) -> str:
     """Give the place of an instance in its series, as the instance says it; empty for none."""
@@ -40,7 +43,7 @@ def expected_instances(elements: Mapping[str, Element]) -> int | None:
 def _product(said: Sequence[str]) -> int | None:
     product = 1
     for text in said:
-        if not (text.isascii() and text.strip().isdigit()):
+        if not (text.isascii() and text.strip().isdigit() and len(text) <= _MAX_DIGITS):
             return None
         product *= int(text)
     return product or None

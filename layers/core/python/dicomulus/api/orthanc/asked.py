@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _TRUE: Final = frozenset({"", "1", "true"})
 _FALSE: Final = frozenset({"0", "false"})
-_LARGEST: Final = 2**63
+_LARGEST: Final = 2**63 - 1
 
 
 def has_flag(request: Request, name: str, *, default: bool = False) -> bool:
@@ -47,7 +47,7 @@ def requested_tags(request: Request) -> tuple[str, ...]:
     """
     for name in ("requested-tags", "requestedTags"):
         if text := request.parameter(name):
-            return parse_tags(name, text.replace(",", ",").split(";"))
+            return parse_tags(name, text.split(";"))
     return ()
 
 
@@ -81,6 +81,17 @@ def _count(request: Request, name: str) -> int:
     text = request.parameter(name)
     if text is None:
         raise InvalidQueryError(name, "is needed beside the other of since and limit")
-    if not (text.isascii() and text.isdigit()) or int(text[:20]) >= _LARGEST:
+    count = whole_number(text, most=_LARGEST)
+    if count is None:
         raise InvalidQueryError(name, "is no whole number")
-    return int(text)
+    return count
+
+
+def whole_number(text: str, *, most: int) -> int | None:
+    """Read a number from 0 that is written in digits; none for another text, or a larger number."""
+    if not (text.isascii() and text.isdigit()):
+        return None
+    digits = text.lstrip("0") or "0"
+    # Not of any length: Python refuses to convert thousands of digits.
+    is_small = len(digits) <= len(str(most)) and int(digits) <= most
+    return int(digits) if is_small else None

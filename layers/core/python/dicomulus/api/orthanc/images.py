@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from dicomulus.api.direct import direct_response
 from dicomulus.api.orthanc.answers import bytes_response, json_response, text_response
+from dicomulus.api.orthanc.asked import has_flag, whole_number
 from dicomulus.api.orthanc.disposition import content_disposition
 from dicomulus.api.orthanc.resources import resource_of_path
 from dicomulus.api.single import Single, check_length, entity_tag, single_response
@@ -75,6 +76,9 @@ FRAME_OPERATIONS: Final = (
     "rendered",
 )
 """What there is of a frame."""
+
+_MAX_FRAME_INDEX: Final = 2**31 - 2
+"""From 0; Number of Frames is an IS (PS3.5 §6.2)."""
 
 _IMAGES: Final = (Offer("image/png"), Offer("image/jpeg"), Offer(PAM))
 
@@ -276,7 +280,7 @@ def _viewport(request: Request) -> Viewport | None:
     if not any(sides.values()):
         return None
     for name, text in sides.items():
-        if text and not (text.isascii() and text.isdigit() and 0 < int(text) <= MAX_VIEWPORT_SIDE):
+        if text and not whole_number(text, most=MAX_VIEWPORT_SIDE):
             raise InvalidQueryError(name, f"is a number from 1 to {MAX_VIEWPORT_SIDE}")
     width, height = (int(text) if text else MAX_VIEWPORT_SIDE for text in sides.values())
     return Viewport(width, height)
@@ -318,8 +322,8 @@ def frame_array(archive: Archive, request: Request, variables: Variables) -> Res
 def _array(
     archive: Archive, request: Request, variables: Variables, *, numbers: list[int] | None
 ) -> Response:
-    rescaled = _truth(request, "rescale", default=True)
-    compressed = _truth(request, "compress", default=False)
+    rescaled = has_flag(request, "rescale", default=True)
+    compressed = has_flag(request, "compress")
 
     def give(row: InstanceRow) -> bytes:
         from dicomulus.imaging.stored_values import numpy_file
@@ -337,15 +341,6 @@ def _array(
     return _answer(archive, content, OCTET_STREAM)
 
 
-def _truth(request: Request, name: str, *, default: bool) -> bool:
-    text = (request.parameter(name) or "").lower()
-    if not text:
-        return default
-    if text not in ("0", "1", "false", "true"):
-        raise InvalidQueryError(name, "must be true or false")
-    return text in ("1", "true")
-
-
 # --- what a path names ----------------------------------------------------------------------------
 
 
@@ -358,10 +353,10 @@ def _instance(archive: Archive, variables: Variables) -> InstanceResource:
 
 def _frame_number(variables: Variables) -> int:
     """Give the number of a frame from 1, where paths count from 0; the first where none is named."""
-    text = variables.get("frame", "0")
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+    index = whole_number(variables.get("frame", "0"), most=_MAX_FRAME_INDEX)
+    if index is None:
         raise RouteNotFoundError("frames have numbers from 0")
-    return int(text) + 1
+    return index + 1
 
 
 def _answer(archive: Archive, content: bytes, content_type: str) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from dicomulus.api.orthanc.answers import OCTETS, bytes_response, json_response, object_response
-from dicomulus.api.orthanc.asked import parse_tags, tag_format
+from dicomulus.api.orthanc.asked import parse_tags, tag_format, whole_number
 from dicomulus.api.orthanc.expanded import Expanded
 from dicomulus.api.orthanc.resources import hierarchy_of, resource_of_path
 from dicomulus.dicom.orthanc_id import Level, orthanc_id
@@ -137,10 +137,11 @@ def _step(found: Any, part: str, *, is_tag: bool) -> tuple[Any, str]:
         tag = parse_tag(part)
         if tag is not None and tag in found:
             return found[tag], tag
-    elif found["vr"] == "SQ" and part.isascii() and part.isdigit():
+    elif found["vr"] == "SQ":
         items = found.get("Value", ())
-        if int(part[:9]) < len(items):
-            return items[int(part)] or {}, str(int(part) + 1)
+        index = whole_number(part, most=len(items) - 1) if items else None
+        if index is not None:
+            return items[index] or {}, str(index + 1)
     raise BulkDataNotFoundError("there is nothing at this path")
 
 
