@@ -120,6 +120,14 @@ def test_of_orthanc_s_routes_a_token_opens_those_of_its_scopes(
     assert opened == {route for route in routes if route.scope in scopes}
 
 
+def test_no_spelling_of_a_path_lets_who_may_write_delete_many(issuer: Issuer) -> None:
+    token = issuer.token(scope="dicomweb.write")
+    policy = Authorizer(settings_for(issuer))(event(f"Bearer {token}"))["policyDocument"]
+    stage = event(None)["methodArn"].split("/GET/")[0]
+    for path in ("bulk-delete", "bulk-delete/"):
+        assert not allows(policy, f"{stage}/POST/orthanc/tools/{path}")
+
+
 def _filled(template: str) -> str:
     return re.sub(r"\{\w+\+?\}", "ba1e0000-5c0ffee0", template)
 

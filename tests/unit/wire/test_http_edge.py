@@ -266,9 +266,15 @@ def test_the_access_log_has_no_values_of_the_query(caplog: pytest.LogCaptureFixt
         (f"//dicom-web/Patients/{SECRET}/studies/count", "//dicom-web/patients/-/studies/count"),
         ("/dicom-web/patients/count", "/dicom-web/patients/count"),
         ("/dicom-web/patients", "/dicom-web/patients"),
+        (f"/dicom-web/%70atient%73/{SECRET}", "/dicom-web/patients/-"),
+        (f"/orthanc/studies/5-c0/labels/{SECRET}", "/orthanc/studies/5-c0/labels/-"),
+        (f"/orthanc/patients/5-c0/labels/{SECRET}", "/orthanc/patients/-/labels/-"),
+        (f"/studies/5-c0/metadata/{SECRET}/", "/studies/5-c0/metadata/-/"),
+        (f"/studies/5-c0/%61ttachments/{SECRET}/data", "/studies/5-c0/attachments/-/data"),
+        ("/dicom-web/studies/1.2/metadata", "/dicom-web/studies/1.2/metadata"),
     ],
 )
-def test_no_log_has_the_patient_id_of_a_path(
+def test_no_log_has_what_may_tell_of_a_patient_in_a_path(
     caplog: pytest.LogCaptureFixture, path: str, logged: str
 ) -> None:
     with caplog.at_level(logging.INFO, logger="dicomulus.http_server"):
@@ -288,6 +294,33 @@ def test_behind_a_gateway_no_host_is_foreign() -> None:
         HTTP_HOST="abc.execute-api.eu-central-1.amazonaws.com",
     )
     assert (answer.status, answer.body.decode()) == (200, settings.public_base_url)
+
+
+@pytest.mark.parametrize(
+    ("context", "scopes"),
+    [
+        ('{"authorizer": {"scopes": "write", "principalId": "x"}}', ["write"]),
+        ('{"authorizer": {"scopes": "delete read nonsense"}}', ["delete", "read"]),
+        ('{"authorizer": {"scopes": ""}}', []),
+        ('{"authorizer": null, "requestId": "x"}', ["delete", "read", "write"]),
+        ("[" * 9_000, ["delete", "read", "write"]),
+    ],
+)
+def test_behind_a_gateway_a_request_has_the_scopes_that_the_authorizer_found(
+    context: str, scopes: list[str]
+) -> None:
+    """Its policy goes by paths as they are sent, and one route has many of them."""
+
+    def handle(request: Request) -> Response:
+        lines = (("Content-Type", "text/plain"),)
+        return Response(200, lines, " ".join(sorted(request.scopes)).encode())
+
+    settings = Settings(public_base_url="https://pacs.example/dicom-web")
+    asked = ask(handle, settings=settings, behind_gateway=True, HTTP_X_AMZN_REQUEST_CONTEXT=context)
+    assert asked.body.decode().split() == scopes
+    # Nobody else is believed.
+    told = ask(handle, settings=settings, HTTP_X_AMZN_REQUEST_CONTEXT=context)
+    assert told.body.decode() == "delete read write"
 
 
 def test_a_name_of_a_header_is_sent_once() -> None:

@@ -18,7 +18,7 @@ from dicomulus.errors import ConfigurationError, DicomulusError, MethodNotAllowe
 from dicomulus.settings import Settings
 from dicomulus.wire.base_url import Endpoint, base_url, own_origins
 from dicomulus.wire.bearer import Tokens
-from dicomulus.wire.correlation import correlation_id
+from dicomulus.wire.correlation import correlation_id, granted_scopes
 from dicomulus.wire.cors import (
     check_embedding,
     check_origin,
@@ -56,7 +56,13 @@ MAX_REQUEST_LINE_BYTES: Final = 8_190
 MAX_HEADER_BYTES: Final = 32_768
 """Bytes of one header; bearer tokens with many groups come near half of it."""
 
-_PATIENT: Final = re.compile(r"/patients/(?!count$)[^/]*", re.IGNORECASE)
+_NAMED: Final = re.compile(
+    r"/(patients(?=/(?!count$))|labels|metadata|attachments)/[^/]*", re.IGNORECASE
+)
+"""What is named in a path by what may tell of a patient."""
+
+_LETTER: Final = re.compile(r"%(4[1-9a-f]|5[0-9a]|6[1-9a-f]|7[0-9a])", re.IGNORECASE)
+"""A letter that is percent-encoded without need."""
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +132,8 @@ class _Edge:
             check_origin(origin, own=own, allowed=allowed)
             check_embedding(incoming.headers, own=own, allowed=allowed)
             scopes = self.tokens.scopes_of(incoming.headers)
+            if endpoint.behind_gateway:
+                scopes &= granted_scopes(incoming.headers)
             response = opened(self._answer(replace(incoming.request(base), scopes=scopes)))
         except DicomulusError as error:
             _log_problem(incoming, error)
@@ -160,13 +168,19 @@ class _Edge:
 
 
 def _facts(incoming: Incoming) -> dict[str, object]:
-    # The query stays away: what is searched for are names of patients. So does a Patient ID.
+    # The query stays away: what is searched for are names of patients. So do a Patient ID, a label
+    # and whatever somebody takes for the name of metadata or of an attachment.
     known_as = correlation_id(incoming.headers)
     return {
         "method": incoming.method,
-        "path": _PATIENT.sub("/patients/-", incoming.path),
+        "path": _without_names(incoming.path),
         **({} if known_as is None else {"correlation_id": known_as}),
     }
+
+
+def _without_names(path: str) -> str:
+    plain = _LETTER.sub(lambda match: chr(int(match[1], 16)), path)
+    return _NAMED.sub(lambda match: f"/{match[1].lower()}/-", plain)
 
 
 def _log_answer(incoming: Incoming, response: Response, started: float, sent: int) -> None:

@@ -35,7 +35,7 @@ EXCEPTIONS: Final[Mapping[str, Scope]] = {
     "POST/orthanc/*/media": "read",
     "POST/orthanc/*/verify-md5": "read",
     "POST/orthanc/tools/bulk-content": "read",
-    "POST/orthanc/tools/bulk-delete": "delete",
+    "POST/orthanc/tools/bulk-delete*": "delete",
     "POST/orthanc/tools/count-resources": "read",
     "POST/orthanc/tools/create-archive": "read",
     "POST/orthanc/tools/create-media": "read",
@@ -43,7 +43,7 @@ EXCEPTIONS: Final[Mapping[str, Scope]] = {
     "POST/orthanc/tools/lookup": "read",
 }
 """What is for another scope than its method is: routes of Orthanc's REST API, with ``*`` for any
-characters, slashes too (IAM)."""
+characters, slashes too (IAM). What a path hides from them, the function finds out."""
 
 SECRET_SECONDS: Final = 60
 """Seconds between two looks for whether the secret has been replaced."""
