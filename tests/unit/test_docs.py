@@ -136,6 +136,17 @@ def test_tests_and_modules_in_documents_exist(document: Path) -> None:
     assert (tests, modules) == ([], [])
 
 
+def test_the_table_of_functions_has_all_of_them() -> None:
+    told = section(text_of("docs", "architecture.md"), "On AWS")
+    names = {path.parent.name for path in ROOT.glob("functions/*/*") if path.is_file()}
+    listed = {
+        name
+        for row in re.findall(r"^\| (`.+?) \|", told, re.M)
+        for name in re.findall(r"`(\w+)`", row)
+    }
+    assert listed == names - {"__pycache__"}
+
+
 def test_decisions_have_numbers_of_their_own() -> None:
     names = [path.name for path in (ROOT / "docs" / "decisions").glob("*.md")]
     numbers = [found.group(1) for name in names if (found := NUMBERED.fullmatch(name))]

@@ -21,7 +21,6 @@ from dicomulus.errors import (
     ObjectChangedError,
     ObjectNotFoundError,
     PreconditionFailedError,
-    RevisionMismatchError,
     UnavailableError,
 )
 from dicomulus.ports import ChangeType, DocumentRow, Rejection
@@ -79,16 +78,6 @@ class DocumentReport:
     gone: tuple[str, ...] = ()
     failed: Mapping[str, DicomulusError] = field(default_factory=dict)
     """Those that must be looked at again."""
-
-
-def expect_revision(revision: int | None, expected: int) -> None:
-    """Compare the revision that is there, if any, with the one that a change is for.
-
-    Raises:
-        RevisionMismatchError: It is another one.
-    """
-    if revision is not None and revision != expected:
-        raise RevisionMismatchError(f"the revision is {revision} by now, not {expected}")
 
 
 class Documents:

@@ -116,6 +116,16 @@ class Hierarchy:
         """Give the patient that a resource is of."""
         return patient_of(self.patient_id_of(resource))
 
+    def above(self, resource: Resource, level: Level) -> Resource:
+        """Give what a resource lies in at a level over its own."""
+        if level is Level.PATIENT:
+            return self.patient_of(resource)
+        if level is Level.SERIES and isinstance(resource, InstanceResource):
+            return resource.series
+        if isinstance(resource, (SeriesResource, InstanceResource)):
+            return resource.study_instance_uid
+        return resource
+
     def studies_within(self, resource: Resource) -> Iterator[StudyRow]:
         """Go through the studies of a patient, or give the one that a resource is or lies in."""
         if isinstance(resource, PatientResource):

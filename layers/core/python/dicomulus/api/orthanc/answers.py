@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 JSON: Final = "application/json; charset=utf-8"
 TEXT: Final = "text/plain"
-OCTETS: Final = "application/octet-stream"
 
 _ITEMS_PER_CHUNK: Final = 200
 """Items of an array that are written at a time."""

@@ -26,7 +26,6 @@ from dicomulus.dicom.metadata_names import metadata_names
 from dicomulus.dicom.orthanc_id import Level, level_of, orthanc_id
 from dicomulus.dicom.orthanc_tags import TagFormat, parse_tag
 from dicomulus.dicom.query import MAX_VALUE_LENGTH, OrderKey
-from dicomulus.dicom.resource import InstanceResource, SeriesResource
 from dicomulus.errors import IdentifierNotFoundError, InvalidBodyError, InvalidQueryError
 from dicomulus.services.hierarchy import resource_of_row
 from dicomulus.services.resource_search import (
@@ -197,8 +196,8 @@ def _requested(body: Mapping[str, Any]) -> tuple[str, ...]:
 def _at_level(described: Expanded, found: list[Resource], level: Level) -> Iterator[Resource]:
     """Give the resources of a level that others are, lie in, or have below them; each once."""
     met: dict[Resource, None] = {}
+    hierarchy = described.hierarchy
     for resource in found:
-        hierarchy = described.hierarchy
         own = list(Level).index(level_of(resource))
         wanted = list(Level).index(level)
         if own == wanted:
@@ -208,18 +207,8 @@ def _at_level(described: Expanded, found: list[Resource], level: Level) -> Itera
                 resource_of_row(row) for row, _ in hierarchy.within(resource, level)
             )
         else:
-            met[_above(described, resource, level)] = None
+            met[hierarchy.above(resource, level)] = None
     yield from met
-
-
-def _above(described: Expanded, resource: Resource, level: Level) -> Resource:
-    if level is Level.PATIENT:
-        return described.hierarchy.patient_of(resource)
-    if level is Level.SERIES and isinstance(resource, InstanceResource):
-        return resource.series
-    if isinstance(resource, (SeriesResource, InstanceResource)):
-        return resource.study_instance_uid
-    return resource
 
 
 # --- what is looked for ---------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from dicomulus.api.orthanc.expanded import Expanded
 from dicomulus.api.orthanc.resources import hierarchy_of, resource_of_path
 from dicomulus.dicom.orthanc_id import Level, orthanc_id
 from dicomulus.dicom.orthanc_tags import TagFormat
-from dicomulus.dicom.resource import InstanceResource, PatientResource, SeriesResource
+from dicomulus.dicom.resource import PatientResource
 from dicomulus.ports import InstanceRow, SeriesRow, StudyRow
 from dicomulus.services.hierarchy import resource_of_row
 from dicomulus.services.listing import Listing
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dicomulus.api.route import Handler
-    from dicomulus.dicom.resource import Resource
     from dicomulus.services.archive import Archive
-    from dicomulus.services.hierarchy import Hierarchy, Known
+    from dicomulus.services.hierarchy import Known
     from dicomulus.wire.message import Request, Response
 
 
@@ -76,19 +75,9 @@ def parent(level: Level, above: Level) -> Handler:
     def answer(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:
         resource = resource_of_path(archive, level, variables)
         described = expanded(archive, request)
-        return json_response(described.of(_above(described.hierarchy, resource, above)))
+        return json_response(described.of(described.hierarchy.above(resource, above)))
 
     return answer
-
-
-def _above(hierarchy: Hierarchy, resource: Resource, level: Level) -> Resource:
-    if level is Level.PATIENT:
-        return hierarchy.patient_of(resource)
-    if level is Level.SERIES and isinstance(resource, InstanceResource):
-        return resource.series
-    if isinstance(resource, (SeriesResource, InstanceResource)):
-        return resource.study_instance_uid
-    return resource
 
 
 def _told(described: Expanded | None, found: Iterator[Known]) -> Iterator[object]:

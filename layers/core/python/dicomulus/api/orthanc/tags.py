@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from dicomulus.api.orthanc.answers import OCTETS, bytes_response, json_response, object_response
+from dicomulus.api.orthanc.answers import bytes_response, json_response, object_response
 from dicomulus.api.orthanc.asked import parse_tags, tag_format, whole_number
 from dicomulus.api.orthanc.expanded import Expanded
 from dicomulus.api.orthanc.resources import hierarchy_of, resource_of_path
@@ -19,6 +19,7 @@ from dicomulus.dicom.orthanc_tags import (
 )
 from dicomulus.dicom.part10 import Encoding, read_element
 from dicomulus.errors import BulkDataNotFoundError
+from dicomulus.wire.media_types import OCTET_STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -128,7 +129,7 @@ def content_below(archive: Archive, _: Request, variables: Mapping[str, str]) ->
     value = archive.retrieve.of_current(
         row.instance, lambda current: _value(archive, current, path)
     )
-    return bytes_response(value, OCTETS)
+    return bytes_response(value, OCTET_STREAM)
 
 
 def _step(found: Any, part: str, *, is_tag: bool) -> tuple[Any, str]:

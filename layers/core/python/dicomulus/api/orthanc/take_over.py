@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from dicomulus.api.orthanc.answers import json_response
-from dicomulus.api.orthanc.bodies import read_json_object
+from dicomulus.api.orthanc.bodies import read_json_object, string_list
 from dicomulus.api.orthanc.resources import resource_of_path
 from dicomulus.api.route import Route
 from dicomulus.api.store import check_store_allowed
@@ -33,6 +33,7 @@ def take_over(
     resource = resource_of_path(archive, level, variables)
     body = read_json_object(request)
     names = metadata_names(archive.settings.metadata_names)
+    labels = string_list(body.get("Labels", []), "Labels")
     values: dict[int, str] = {}
     unknown: list[str] = []
     for name, value in _texts(body.get("Metadata", {})).items():
@@ -40,19 +41,13 @@ def take_over(
             values[names.number_of(name)] = value
         except MetadataNotFoundError:
             unknown.append(name)
-    archive.user_metadata.take_over(resource, values, _labels(body.get("Labels", [])))
+    archive.user_metadata.take_over(resource, values, labels)
     return json_response({"Unknown": unknown})
 
 
 def _texts(value: Any) -> Mapping[str, str]:
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
         raise InvalidBodyError("Metadata is an object of texts")
-    return value
-
-
-def _labels(value: Any) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise InvalidBodyError("Labels is an array of texts")
     return value
 
 
