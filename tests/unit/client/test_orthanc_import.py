@@ -344,6 +344,64 @@ def test_content_that_is_not_what_orthanc_has_noted_is_not_taken(
     assert held_by(target) == held_by(source)
 
 
+def test_content_longer_than_orthanc_says_is_not_taken_to_its_end(
+    source: Small, target: Small, journal: Journal
+) -> None:
+    def endless(asked: Asked, answer: Answer) -> Answer:
+        if asked.path != f"{PATHS[Level.INSTANCE]}/file":
+            return answer
+        return replace(answer, body=answer.body + bytes(1_000_000))
+
+    report = imported(DirectClient(source, endless), target, journal)
+    assert failures(report) == {PATHS[Level.INSTANCE]: "the content is longer than the server says"}
+
+
+@pytest.mark.parametrize("evil", ["../../dicom-web/studies/1.2", "", 5, "\ud800"])
+@pytest.mark.parametrize("place", ["/studies", "ID", "ParentSeries", "ParentPatient"])
+def test_no_request_is_made_of_what_is_no_identifier(
+    source: Small, target: Small, journal: Journal, place: str, evil: object
+) -> None:
+    """Paths are made of them, which the archive is asked by as well, with its token."""
+
+    def altered(asked: Asked, answer: Answer) -> Answer:
+        value = json.loads(answer.body) if "json" in answer.headers.get("Content-Type", "") else 0
+        if asked.path.partition("?")[0] == place:
+            return replace(answer, body=json.dumps([evil]).encode())
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, dict) and place in each:
+                each[place] = evil
+        return answer if value == 0 else replace(answer, body=json.dumps(value).encode())
+
+    asking = DirectClient(target)
+    report = imported(DirectClient(source, altered), asking, journal)
+    assert "no identifier" in " ".join([report.stopped, *failures(report).values()])
+    if isinstance(evil, str) and evil:
+        assert not [each for each in asking.asked if evil in each.path]
+
+
+@pytest.mark.parametrize("path", ["attachments", "metadata", "labels", "statistics", "changes"])
+@pytest.mark.parametrize(
+    "answered",
+    [
+        b"5",
+        b'"x"',
+        b"[5, null, [], {}]",
+        b'{"\\ud800": "\\ud800"}',
+        b'{"%s": 1e999}' % (b"9" * 5000),
+        b'{"Last": 1e999, "Changes": [{"Path": "/studies/x", "ID": 5}, 5], "Done": true}',
+        b"[" * 20_000,
+    ],
+)
+def test_an_answer_that_makes_no_sense_ends_no_run_without_a_word(
+    source: Small, target: Small, journal: Journal, path: str, answered: bytes
+) -> None:
+    def altered(asked: Asked, answer: Answer) -> Answer:
+        is_it = asked.path.partition("?")[0].endswith(f"/{path}")
+        return replace(answer, body=answered) if is_it else answer
+
+    imported(DirectClient(source, altered), target, journal)
+
+
 def test_an_instance_whose_file_orthanc_has_lost_is_named(
     source: Small, target: Small, journal: Journal
 ) -> None:

@@ -136,6 +136,17 @@ def test_a_list_that_is_none_is_refused(small: Small, body: bytes) -> None:
         small.orthanc("/tools/bulk-delete", method="POST", body=body)
 
 
+@pytest.mark.parametrize("broken", [5, {"ID": 5}, {"ID": "x", "Level": "Nonsense"}])
+def test_nothing_of_a_list_goes_that_is_not_understood(
+    small: Small, stored: dict[str, dict[str, str]], broken: object
+) -> None:
+    told = stored["a"]
+    body = json.dumps({"Resources": [told["ID"], broken]}).encode()
+    with pytest.raises(InvalidBodyError):
+        small.orthanc("/tools/bulk-delete", method="POST", body=body)
+    assert is_there(small, told)
+
+
 def test_deleting_has_to_be_allowed(tmp_path: Path) -> None:
     small = small_archive(tmp_path, orthanc_path="/orthanc")
     with pytest.raises(DeleteForbiddenError):

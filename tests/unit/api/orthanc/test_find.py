@@ -472,3 +472,28 @@ def test_reading_is_enough_to_search(small: Small) -> None:
 def test_identifiers_of_the_answers_are_those_of_patients_and_uids(small: Small) -> None:
     (found,) = ask(small, "/tools/find", {"Level": "Study", "Query": {"StudyInstanceUID": "1.2"}})
     assert found == orthanc_id("PAT-2", "1.2")
+
+
+@pytest.mark.parametrize("name", ["Since", "Limit"])
+def test_a_number_of_any_size_is_answered(small: Small, name: str) -> None:
+    expected = [] if name == "Since" else find(small, "Study")
+    assert find(small, "Study", **{name: 10**400}) == expected
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("Labels", [f"label-{number}" for number in range(1001)]),
+        ("Query", {f"0009,{number:04x}": "x" for number in range(1001)}),
+        ("MetadataQuery", {str(number): "x" for number in range(1024, 2025)}),
+        ("OrderBy", [{"Type": "DicomTag", "Key": "PatientID", "Direction": "ASC"}] * 1001),
+    ],
+)
+def test_what_one_search_may_ask_has_an_end(small: Small, member: str, value: object) -> None:
+    with pytest.raises(InvalidBodyError, match=member):
+        find(small, "Study", **{member: value})
+
+
+def test_a_pattern_for_metadata_is_no_longer_than_others(small: Small) -> None:
+    with pytest.raises(InvalidQueryError, match="MetadataQuery"):
+        find(small, "Study", MetadataQuery={"1024": "*a" * 40_000})

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 from urllib.parse import quote
 
 from dicomulus.client.http_client import ANSWER_ATTEMPTS, BACKOFF_SECONDS, CHUNK_BYTES
+from dicomulus.dicom.orthanc_id import is_orthanc_id
 from dicomulus.errors import RemoteAnswerError, RemoteRefusedError
 
 if TYPE_CHECKING:
@@ -118,7 +119,15 @@ class OrthancServer:
         return found
 
     def identifiers(self, path: str) -> list[str]:
-        """Read a list of identifiers; empty where there is no such thing."""
+        """Read a list of identifiers; empty where there is no such thing.
+
+        Raises:
+            RemoteAnswerError: One of them is none.
+        """
+        return [identifier_in(each) for each in self.items(path) or ()]
+
+    def texts(self, path: str) -> list[str]:
+        """Read a list of texts; empty where there is no such thing."""
         return [each for each in self.items(path) or () if isinstance(each, str)]
 
     def instances_of(self, study: str) -> list[ListedInstance]:
@@ -146,7 +155,7 @@ class OrthancServer:
         page = self.members(f"/changes?since={since}&limit={CHANGES_PAGE}") or {}
         listed = [each for each in page.get("Changes", ()) if isinstance(each, dict)]
         changed = [
-            Changed(str(each.get("Path", "")).split("/")[1], str(each.get("ID", "")))
+            Changed(str(each.get("Path", "")).split("/")[1], identifier_in(each.get("ID")))
             for each in listed
             if str(each.get("Path", "")).count("/") == 2
             # That nothing has come for a while changes nothing.
@@ -154,21 +163,21 @@ class OrthancServer:
         ]
         return changed, _number(page.get("Last")) or since, bool(page.get("Done", True))
 
-    def download(self, path: str, file: IO[bytes]) -> Digest | None:
+    def download(self, path: str, file: IO[bytes], *, most: int) -> Digest | None:
         """Write content into a file, from its start; nothing is given where there is none.
 
         Raises:
-            RemoteError: It cannot be had.
+            RemoteError: It cannot be had, or has more bytes than it may.
         """
         for _ in range(ANSWER_ATTEMPTS - 1):
             try:
-                return self._download(path, file)
+                return self._download(path, file, most)
             except RemoteAnswerError:
                 if self.client.stopped.wait(BACKOFF_SECONDS):
                     raise
-        return self._download(path, file)
+        return self._download(path, file, most)
 
-    def _download(self, path: str, file: IO[bytes]) -> Digest | None:
+    def _download(self, path: str, file: IO[bytes], most: int) -> Digest | None:
         file.seek(0)
         file.truncate()
         md5 = hashlib.md5(usedforsecurity=False)
@@ -176,6 +185,8 @@ class OrthancServer:
         try:
             with self.client.stream(path) as response, self.client.meter.moving() as move:
                 for chunk in response.stream(CHUNK_BYTES):
+                    if size + len(chunk) > most:
+                        raise RemoteAnswerError("the content is longer than the server says")
                     file.write(chunk)
                     md5.update(chunk)
                     size += len(chunk)
@@ -212,15 +223,26 @@ class OrthancServer:
         self.client.refuse(answer)
 
 
+def identifier_in(value: Any) -> str:
+    """Take an identifier that a server gives: paths are made of it, of another server's too.
+
+    Raises:
+        RemoteAnswerError: It is none.
+    """
+    if not isinstance(value, str) or not is_orthanc_id(value):
+        raise RemoteAnswerError("the server names a resource by what is no identifier")
+    return value
+
+
 def attachment_path(level: str, identifier: str, name: str) -> str:
     """Give the path of an attachment."""
-    return f"/{level}/{identifier}/attachments/{quote(name, safe='')}"
+    return f"/{level}/{identifier}/attachments/{quote(name, safe='', errors='replace')}"
 
 
 def _listed(members: Mapping[str, Any]) -> ListedInstance:
     return ListedInstance(
-        str(members.get("ID", "")),
-        str(members.get("ParentSeries", "")),
+        identifier_in(members.get("ID")),
+        identifier_in(members.get("ParentSeries")),
         _number(members.get("FileSize")),
         str(members.get("FileUuid", "")),
     )
@@ -229,7 +251,7 @@ def _listed(members: Mapping[str, Any]) -> ListedInstance:
 def _number(value: Any) -> int:
     try:
         return int(cast("str", value))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0
 
 

@@ -21,7 +21,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from dicomulus.client.identity import Unfit
-from dicomulus.client.orthanc import Digest, attachment_path
+from dicomulus.client.orthanc import Digest, attachment_path, identifier_in
 from dicomulus.client.parallel import Parallel
 from dicomulus.client.progress import Note, Quiet
 from dicomulus.client.send import TAKEN, Outcome, parcel_of
@@ -52,6 +52,9 @@ ARRIVAL_SECONDS: Final = 60.0
 _FIRST_LOOK_SECONDS: Final = 0.1
 _LAST_LOOK_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 0.2
+
+_MOST_DIGITS: Final = 9
+"""Of what can be the number of a metadata."""
 
 _MEMORY_BYTES: Final = 8 * 1_048_576
 """Bytes of a file that are kept in memory while it is taken; a larger one is kept on the disk."""
@@ -248,7 +251,7 @@ class _Import:
         try:
             told = self._source.members("/statistics") or {}
             self._progress.expect(int(told.get("TotalUncompressedSize", 0)))
-        except (RemoteError, ValueError, TypeError):
+        except (RemoteError, ValueError, TypeError, OverflowError):
             return
 
     def _collect(self, taken: Taken) -> str:
@@ -320,12 +323,12 @@ class _Import:
         if change.level == "studies":
             return change.identifier
         if change.level == "patients":
-            found = (self._source.members(path) or {}).get("Studies") or [None]
-            return cast("str | None", found[0])
+            found = (self._source.members(path) or {}).get("Studies")
+            return identifier_in(found[0]) if isinstance(found, list) and found else None
         if change.level not in ("series", "instances"):
             return None
-        found = self._source.members(f"{path}/study") or {}
-        return cast("str | None", found.get("ID"))
+        study = self._source.members(f"{path}/study")
+        return None if study is None else identifier_in(study.get("ID"))
 
     # --- instances --------------------------------------------------------------------------------
 
@@ -390,7 +393,7 @@ class _Import:
     def _fetched(self, path: str, attachment: str, file: IO[bytes], resource: str) -> Digest:
         """Read content from Orthanc into a file, and compare it with what Orthanc tells of it."""
         told = self._source.attachment(attachment)
-        digest = None if told is None else self._source.download(path, file)
+        digest = None if told is None else self._source.download(path, file, most=told.digest.size)
         if told is None or digest is None:
             self._refuse_absent(resource)
             raise RemoteAnswerError("Orthanc lists it, and does not have its content")
@@ -425,8 +428,9 @@ class _Import:
 
     def _take_patient(self, study: str, taken: Taken) -> None:
         """Take what is beside a study's patient, once in each round."""
-        patient = (self._source.members(f"/studies/{study}") or {}).get("ParentPatient")
-        if isinstance(patient, str) and patient not in self._patients:
+        told = self._source.members(f"/studies/{study}")
+        patient = None if told is None else identifier_in(told.get("ParentPatient"))
+        if patient is not None and patient not in self._patients:
             self._patients.add(patient)
             self._take_noting("patients", patient, taken)
 
@@ -440,7 +444,7 @@ class _Import:
             if number not in _DERIVED and name not in _DERIVED_NAMES:
                 self._take_attachment(level, identifier, number, taken)
         metadata = self._metadata(resource)
-        labels = self._source.identifiers(f"{resource}/labels")
+        labels = self._source.texts(f"{resource}/labels")
         if metadata or labels:
             self._take_words(resource, {"Metadata": metadata, "Labels": sorted(labels)}, taken)
 
@@ -452,6 +456,8 @@ class _Import:
             return {}
         if isinstance(found, dict):
             return {str(name): str(number) for name, number in found.items()}
+        if not isinstance(found, list):
+            raise RemoteAnswerError("a list of attachments is none")
         return {str(name): str(name) for name in found}
 
     def _take_attachment(self, level: str, identifier: str, name: str, taken: Taken) -> None:
@@ -495,7 +501,8 @@ class _Import:
             return {}
         kept: dict[str, str] = {}
         for name, value in found.items():
-            number = int(name) if name.isdecimal() else RESERVED_NAMES.get(name)
+            is_number = name.isdecimal() and len(name) <= _MOST_DIGITS
+            number = int(name) if is_number else RESERVED_NAMES.get(name)
             if number is None:
                 kept[name] = str(value)
             elif self._is_kept(number, value):
@@ -585,5 +592,5 @@ class _Import:
 
 def _fingerprint(place: str, size: int, content: str) -> Fingerprint:
     """Give what the journal has of something: its place, its size, and a digest of its content."""
-    digest = hashlib.sha256(content.encode()).digest()[:8]
-    return place.encode(), size, int.from_bytes(digest, "big") >> 1
+    digest = hashlib.sha256(content.encode("utf-8", "replace")).digest()[:8]
+    return place.encode("utf-8", "replace"), size, int.from_bytes(digest, "big") >> 1

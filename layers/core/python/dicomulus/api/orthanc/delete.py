@@ -48,24 +48,31 @@ def delete_many(archive: Archive, request: Request, _: Mapping[str, str]) -> Res
     named = read_json_object(request).get("Resources")
     if not isinstance(named, list):
         raise InvalidBodyError('the body has no array "Resources"')
-    for each in named:
-        resource = _named(archive, each)
+    # Nothing goes unless all that is listed can be understood.
+    for identifier, level in [_read(each) for each in named]:
+        resource = _found(archive, identifier, level)
         if resource is not None:
             _remove(archive, resource)
     return text_response("")
 
 
-def _named(archive: Archive, named: object) -> Resource | None:
-    """Find what an item of the list names: an identifier, or one with its level."""
+def _read(named: object) -> tuple[str, Level | None]:
+    """Read an item of the list: an identifier, or one with its level."""
     if isinstance(named, str):
-        return find_any(archive, named)
+        return named, None
     if not isinstance(named, dict):
         raise InvalidBodyError('an item of "Resources" is neither a text nor an object')
     identifier = named.get("ID")
     if not isinstance(identifier, str):
         raise InvalidBodyError('an item of "Resources" has no text "ID"')
+    return identifier, parse_level(named.get("Level"))
+
+
+def _found(archive: Archive, identifier: str, level: Level | None) -> Resource | None:
+    if level is None:
+        return find_any(archive, identifier)
     try:
-        return find_resource(archive.index, parse_level(named.get("Level")), identifier)
+        return find_resource(archive.index, level, identifier)
     except IdentifierNotFoundError:
         return None
 

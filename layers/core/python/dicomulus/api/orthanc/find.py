@@ -46,6 +46,12 @@ if TYPE_CHECKING:
 MAX_LOOKUP_BYTES: Final = 1_024
 """Bytes of what is looked up: a UID, or a Patient ID."""
 
+MAX_ASKED: Final = 1_000
+"""Attributes, metadata, labels and orders that one search may name, of each kind."""
+
+_MOST: Final = 10**15
+"""More than there ever are."""
+
 _IDENTIFYING: Final = {
     Level.PATIENT: "00100020",
     Level.STUDY: "0020000D",
@@ -222,6 +228,10 @@ def _query(archive: Archive, body: Mapping[str, Any]) -> ResourceQuery | None:
         InvalidQueryError: An attribute is unknown, or a value breaks its rules.
     """
     level = parse_level(body.get("Level"))
+    for name in ("Query", "Labels", "MetadataQuery", "OrderBy"):
+        named = body.get(name)
+        if isinstance(named, (dict, list)) and len(named) > MAX_ASKED:
+            raise InvalidBodyError(f"{name}: has more than {MAX_ASKED} members")
     if not isinstance(body.get("Query"), dict):
         raise InvalidBodyError("Query: must be a JSON object")
     keys = [_key(name, value) for name, value in body["Query"].items() if value != ""]
@@ -238,9 +248,9 @@ def _query(archive: Archive, body: Mapping[str, Any]) -> ResourceQuery | None:
         metadata=dict(_metadata_keys(archive, body.get("MetadataQuery", {}))),
         order=tuple(_order(body.get("OrderBy", []))),
     )
-    named = [name for name in _PARENTS if name in body]
+    parents = [name for name in _PARENTS if name in body]
     can_match = all(_can_match(key, asked) for key in asked.keys)
-    return asked if can_match and not (named and asked.parent is None) else None
+    return asked if can_match and not (parents and asked.parent is None) else None
 
 
 def _key(name: str, value: object) -> MatchKey:
@@ -267,6 +277,8 @@ def _metadata_keys(archive: Archive, told: object) -> Iterator[tuple[int, MatchK
     for name, value in told.items():
         if not isinstance(value, str):
             raise InvalidBodyError("MetadataQuery: values must be strings")
+        if len(value) > MAX_VALUE_LENGTH:
+            raise InvalidQueryError("MetadataQuery", f"has over {MAX_VALUE_LENGTH} characters")
         if value:
             yield names.number_of(name), MatchKey((METADATA_TAG,), "UC", value)
 
@@ -328,7 +340,7 @@ def _number(body: Mapping[str, Any], name: str) -> int:
     value = body.get(name, 0)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise InvalidBodyError(f"{name}: must be a positive integer")
-    return value
+    return min(value, _MOST)
 
 
 def _looked_up(archive: Archive, level: Level, tag: str, *, value: str) -> Iterator[str]:
