@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -145,6 +145,9 @@ def test_what_is_no_whole_document_is_damaged(text: bytes) -> None:
         {"level": "frame"},
         {"names": ["1.2", "1.3"]},
         {"version": -1},
+        {"version": 2**64},
+        {"attachments": {"1030": asdict(attachment(uuid="../../../x"))}},
+        {"attachments": {"1030": asdict(attachment(size=10**30))}},
         {"version": True},
         {"metadata": {"65536": {"value": "", "revision": 0, "version": 1}}},
         {"metadata": {"1024": {"value": 1, "revision": 0, "version": 1}}},

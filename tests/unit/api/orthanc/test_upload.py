@@ -254,6 +254,36 @@ def test_a_file_that_is_longer_than_it_says_is_refused(small: Small) -> None:
         small.orthanc("/instances", method="POST", body=bytes(body))
 
 
+def test_a_place_behind_all_files_is_refused(small: Small) -> None:
+    """ZIP64 has numbers of 64 bits, which no file can be read at."""
+    content = b"PK\x03\x04" + bytes(26) + b"hello"
+    extra = struct.pack("<HHQQQ", 1, 24, 5, 5, 2**64 - 1)
+    longest = 0xFFFFFFFF
+    entry = struct.pack(
+        *("<4s6H3I5H2I", b"PK\x01\x02", 45, 45, 0, 0, 0, 0, 0, longest, longest),
+        *(1, len(extra), 0, 0, 0, 0, longest),
+    )
+    entry += b"n" + extra
+    end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 1, 1, len(entry), len(content), 0)
+    with pytest.raises(InvalidBodyError):
+        small.orthanc("/instances", method="POST", body=content + entry + end)
+
+
+def test_a_file_may_have_no_name(small: Small) -> None:
+    body = zipped(("1", ONE))
+    place = body.rindex(b"PK\x01\x02")
+    end = bytearray(body[place + 47 :])
+    end[12:16] = struct.pack("<L", 46)
+    entry = bytearray(body[place : place + 46])
+    entry[28:30] = b"\0\0"
+    local = bytearray(body[:place])
+    # The local header's name goes as well, or both would differ.
+    local[26:28] = b"\0\0"
+    del local[30:31]
+    end[16:20] = struct.pack("<L", len(local))
+    assert [each["Status"] for each in upload(small, bytes(local + entry + end))] == ["Success"]
+
+
 def test_too_many_files_are_refused(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload_bodies, "MAX_FILES", 2)
     with pytest.raises(PayloadTooLargeError):

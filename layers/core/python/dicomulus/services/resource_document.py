@@ -42,6 +42,10 @@ FIRST_USER_NUMBER: Final = 1024
 """The lowest number that is the users' own."""
 
 _FORMAT: Final = 1
+_MOST: Final = 2**53
+"""More bytes, milliseconds and revisions than there are; no index takes numbers of any length."""
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NOTHING: Final[Mapping[int, Any]] = MappingProxyType({})
 _SEAL: Final = re.compile(rb',"sha256":"([0-9a-f]{64})"\}\n')
 _SEAL_BYTES: Final = len(b',"sha256":""}\n') + 64
@@ -276,6 +280,9 @@ def _entries(members: dict[str, dict[str, Any]], kind: type[T]) -> dict[int, T]:
         if set(entry) != set(wanted):
             raise ValueError("another form")
         read = {name: _READERS[wanted[name]](value) for name, value in entry.items()}
+        # A key is made of it.
+        if "uuid" in read and _UUID.fullmatch(read["uuid"]) is None:
+            raise ValueError("not a UUID")
         entries[_number(number)] = kind(**read)
     return entries
 
@@ -287,7 +294,7 @@ def _number(text: str) -> int:
 
 
 def _whole(value: Any) -> int:
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= _MOST:
         raise ValueError("not a whole number")
     return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
@@ -39,6 +40,17 @@ _GZIP_START: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 31
 """Tells zlib that its data are a gzip member."""
 _ENCRYPTED: Final = 0x1
+_BROKEN_ZIP: Final = (
+    BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    ValueError,
+    # Of places behind the end of all files.
+    OverflowError,
+    LookupError,
+    NotImplementedError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +204,16 @@ def _files_of_zip(body: IO[bytes], *, max_bytes: int) -> Iterator[IO[bytes]]:
     """
     try:
         with ZipFile(_Bounded(body)) as archive:
-            members = [each for each in archive.infolist() if each.file_size and not each.is_dir()]
+            members = [
+                each
+                for each in archive.infolist()
+                if each.file_size and not each.filename.endswith("/")
+            ]
             _check_members(members, max_bytes=max_bytes)
             for each in members:
                 with _member(archive, each, max_bytes=max_bytes) as content:
                     yield content
-    except (BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as exc:
+    except _BROKEN_ZIP as exc:
         raise InvalidBodyError("the body is a ZIP file that does not parse") from exc
 
 
