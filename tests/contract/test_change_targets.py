@@ -201,8 +201,10 @@ def test_events_that_go_on_failing_are_an_error() -> None:
 def test_a_bus_of_eventbridge_takes_them() -> None:
     with moto_aws():
         events = boto3.client("events", region_name=REGION)
-        events.create_event_bus(Name="changes")
+        bus = events.create_event_bus(Name="changes")["EventBusArn"]
+        events.create_archive(ArchiveName="all", EventSourceArn=bus)
         EventBus("changes", client=events).send(CHANGES, log="log-1")
+        assert events.describe_archive(ArchiveName="all")["EventCount"] == len(CHANGES)
 
 
 def test_a_secret_is_read_once_in_a_while() -> None:

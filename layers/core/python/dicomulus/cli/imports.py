@@ -26,7 +26,7 @@ def add_import(commands: Commands, add_command: AddCommand) -> None:
     parser = add_command(commands, "import", "take over what another archive holds")
     kinds = parser.add_subparsers(metavar="KIND", required=True)
     _add_orthanc(
-        add_command(kinds, "orthanc", "take over an Orthanc: files, attachments, metadata")
+        add_command(kinds, "orthanc", "take over an Orthanc: files, attachments, metadata, labels")
     )
 
 

@@ -204,7 +204,8 @@ def _add_reindex(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = _add_command(
         commands,
         "reindex",
-        "bring the index in step with changed lists of main tags, without reading any file",
+        "bring the index in step with changed lists of main tags, and with Orthanc's REST API where it"
+        " was off, without reading any file",
     )
     _add_folders(parser)
     parser.set_defaults(run=_reindex)
