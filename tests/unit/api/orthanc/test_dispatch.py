@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dicomulus.api.orthanc.routes import ORTHANC_ROUTES
 from dicomulus.api.pages import answer_or_page
+from dicomulus.api.routes import answer
 from dicomulus.dicom.orthanc_id import Level
 from dicomulus.errors import (
+    DeleteForbiddenError,
     IdentifierNotFoundError,
     MethodNotAllowedError,
     RouteNotFoundError,
     ScopeMissingError,
+    StoreForbiddenError,
     TokenMissingError,
 )
 from dicomulus.services.identifiers import find_resource
-from dicomulus.wire.message import Request
-from tests.support.archives import small_archive
+from dicomulus.wire.message import EVERY_SCOPE, Request
+from tests.support.archives import body_of, small_archive
+from tests.support.datasets import ct_instance
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,3 +89,34 @@ def test_the_service_does_not_import_it() -> None:
         "sys.exit(f'imported {found}' if found else 0)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("orthanc_path", ["/orthanc", "/"])
+def test_nothing_is_written_or_deleted_where_that_is_not_allowed(
+    tmp_path: Path, orthanc_path: str
+) -> None:
+    """By no route, whatever the token is for; nor with it, by a token for something else."""
+    small = small_archive(tmp_path, orthanc_path=orthanc_path, allow_store=False)
+    small.take({"a": ct_instance()})
+    small.compact()
+    below = orthanc_path.rstrip("/")
+    identifiers = {
+        level.plural: json.loads(
+            body_of(answer(small.archive, Request("GET", f"{below}/{level.plural}")))
+        )[0]
+        for level in Level
+    }
+    held = {info.key: info.etag for info in small.storage.list()}
+    for route in ORTHANC_ROUTES:
+        if route.scope == "read":
+            continue
+        plural = route.segments[0]
+        path = route.template.replace("{id}", identifiers.get(plural, "")).replace("{name}", "1024")
+        path = below + path.replace("{label}", "a")
+        forbidden = StoreForbiddenError if route.scope == "write" else DeleteForbiddenError
+        with pytest.raises(forbidden):
+            answer(small.archive, Request(route.method, path, body=BytesIO(b"{}")))
+        for scope in EVERY_SCOPE - {route.scope}:
+            with pytest.raises(ScopeMissingError):
+                answer(small.archive, Request(route.method, path, scopes=frozenset({scope})))
+    assert {info.key: info.etag for info in small.storage.list()} == held
