@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -126,12 +127,19 @@ def test_damage_is_found_and_kept(settings: Settings, tmp_path: Path) -> None:
     assert told.count(ChangeType.DAMAGED_OBJECT) == 1
 
 
+def is_running() -> bool:
+    return any(each.name == "verify" for each in threading.enumerate())
+
+
 def test_it_is_begun_and_ended_with_the_server(settings: Settings) -> None:
     verifier = Verifier(settings, first_seconds=0)
     verifier.start()
+    assert is_running()
     verifier.stop()
+    assert not is_running()
     never = Verifier(Settings(verify_days=0, data_folder=settings.data_folder))
     never.start()
+    assert not is_running()
     never.stop()
 
 
