@@ -235,3 +235,20 @@ def test_a_record_that_cannot_be_kept_is_one_line_after_the_summary(
     assert "0 files: 0 indexed" in told.out
     assert told.err == f"dicomulus: {data / 'scan.json'} cannot be written: Is a directory\n"
     assert not list(data.glob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("status", "folder of DICOM files, never written to"),
+        ("serve", "never written to without --allow-store or --allow-delete"),
+        ("compress-storage", "only what the archive itself has stored is rewritten"),
+        ("reconcile", "only remains of attachments and of deletions are removed"),
+    ],
+)
+def test_help_tells_what_a_command_writes_into_the_folder(
+    command: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert told in " ".join(capsys.readouterr().out.split())

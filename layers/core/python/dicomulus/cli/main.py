@@ -118,7 +118,10 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--port", type=int, help="port to listen on, 0 for any that is free (default: 8080)"
     )
     parser.add_argument(
-        "--allow-store", action="store_true", default=None, help="take objects by STOW-RS"
+        "--allow-store",
+        action="store_true",
+        default=None,
+        help="take what clients store: objects, attachments, metadata and labels",
     )
     parser.add_argument(
         "--allow-delete",
@@ -391,13 +394,22 @@ def _add_cost(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.set_defaults(run=_cost)
 
 
+def _what_is_written(command: str) -> str:
+    if command == "compress-storage":
+        return ", where only what the archive itself has stored is rewritten"
+    if command == "reconcile":
+        return ", where only remains of attachments and of deletions are removed"
+    return ", never written to" + (
+        " without --allow-store or --allow-delete" if command == "serve" else ""
+    )
+
+
 def _add_folders(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source_folder",
         metavar="FOLDER",
         nargs="?",
-        help="folder of DICOM files, never written to"
-        + (" without --allow-store or --allow-delete" if parser.prog.endswith("serve") else ""),
+        help="folder of DICOM files" + _what_is_written(parser.prog.split()[-1]),
     )
     parser.add_argument(
         "--data-dir",
