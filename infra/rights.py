@@ -77,6 +77,8 @@ RIGHTS: Final[dict[str, Rights]] = {
     "compact": Rights(
         table=(
             "dynamodb:BatchGetItem",
+            # Identifiers, of instances whose study has another Patient ID.
+            "dynamodb:BatchWriteItem",
             # Of what has got its place in the log of changes.
             "dynamodb:DeleteItem",
             "dynamodb:GetItem",
@@ -128,6 +130,8 @@ RIGHTS: Final[dict[str, Rights]] = {
     "reconcile": Rights(
         table=(
             "dynamodb:BatchGetItem",
+            # Identifiers that are missing.
+            "dynamodb:BatchWriteItem",
             "dynamodb:DeleteItem",
             "dynamodb:GetItem",
             # Of rows that get a checksum.
@@ -137,8 +141,8 @@ RIGHTS: Final[dict[str, Rights]] = {
             "dynamodb:UpdateItem",
         ),
         storage=_FIND_OBJECTS,
-        # Contents that no document names.
-        own=(DELETE_OBJECTS,),
+        # Contents that no document names go; a damaged document is written as its row has it.
+        own=(DELETE_OBJECTS, STORE_OBJECTS),
         cache=_KEEP_OBJECTS,
         send_to=("ingest", "compact"),
     ),

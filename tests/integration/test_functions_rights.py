@@ -19,6 +19,7 @@ import requests
 from dicomulus.adapters.aws.adoption import Adoption
 from dicomulus.adapters.aws.change_log import ChangeLog
 from dicomulus.adapters.aws.custom_resource import is_rolling_back
+from dicomulus.adapters.aws.keys import identifier_key
 from dicomulus.adapters.aws.limits import MAX_RECEIVES
 from dicomulus.adapters.aws.s3_store import S3Store
 from dicomulus.cli.emulate.event_source import Context
@@ -26,6 +27,7 @@ from dicomulus.composition import aws_archive, aws_probe
 from dicomulus.dicom.byte_source import whole
 from dicomulus.dicom.content_uuids import new_content_uuid
 from dicomulus.dicom.dataset_json import convert
+from dicomulus.dicom.orthanc_id import orthanc_id
 from dicomulus.dicom.own_keys import DOCUMENT_PREFIX, attachment_key
 from dicomulus.dicom.resource import InstanceResource
 from dicomulus.errors import DicomulusError, InstanceNotFoundError, UnavailableError
@@ -224,6 +226,50 @@ def test_reconcile_does_what_it_may(system: Deployed, monkeypatch: pytest.Monkey
     assert ("dynamodb:DeleteItem", "table") in used
     assert ("s3:DeleteObject", "cache") in used
     check("reconcile", used)
+
+
+def test_compact_and_reconcile_make_identifiers_and_documents_good() -> None:
+    first, second = (
+        ct_instance(
+            patient_id=f"P{n}",
+            study_instance_uid="1.2",
+            series_instance_uid=f"1.2.{n}",
+            sop_instance_uid=f"1.2.{n}.1",
+        )
+        for n in (1, 2)
+    )
+    of_study = orthanc_id("P1", InstanceResource("1.2", "1.2.2", "1.2.2.1"))
+    with deployed(max_row_fragment_bytes=1, orthanc_path="/orthanc") as system:
+        system.put("first.dcm", first)
+        system.put("second.dcm", second)
+        check("ingest", handed_over(system, "ingest"))
+        used = handed_over(system, "compact")
+        assert ("dynamodb:BatchWriteItem", "table") in used
+        check("compact", used)
+        ask = partial(orthanc_answers, system.answering("orthanc"))
+        assert ask("GET", f"/instances/{of_study}")["ID"] == of_study
+        ask("PUT", f"/studies/{orthanc_id('P1', '1.2')}/labels/seen")
+        system.settle()
+        s3, bucket = system.clients.s3, system.settings.storage_bucket
+        with system.environment_of("reconcile"):
+            index = aws_archive(system.settings).index
+        index._table.batch_write([], [identifier_key(of_study)])  # type: ignore[attr-defined]
+        (held,) = s3.list_objects_v2(Bucket=bucket, Prefix=DOCUMENT_PREFIX)["Contents"]
+        (row,) = index.get_documents([held["Key"]]).values()
+        # As where bytes have changed without a write: the row is of that generation.
+        etag = s3.put_object(Bucket=bucket, Key=held["Key"], Body=b"damaged")["ETag"].strip('"')
+        assert index.put_document(replace(row, object_etag=etag), instead_of=row.version)
+        asked = {"started": "2030-01-01T00:00:00Z", "verify": True, "verify_days": 1}
+        wishes: dict[str, Any] = {"run": "any", "reason": "any", **asked, "repair": True}
+        rows = {"segment": 0, "segments": 1, "cursor": {"value": ""}}
+        handler = system.handler("reconcile")
+        with recorded(system) as used:
+            handler({"task": "rows", "wishes": wishes, **rows}, Context(function_name="reconcile"))
+        assert ("s3:PutObject", "own") in used
+        assert ("dynamodb:BatchWriteItem", "table") in used
+        check("reconcile", used)
+        assert s3.get_object(Bucket=bucket, Key=held["Key"])["Body"].read() == row.content
+        assert ask("GET", f"/instances/{of_study}")["ID"] == of_study
 
 
 def test_read_does_what_it_may(system: Deployed) -> None:

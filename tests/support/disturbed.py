@@ -384,6 +384,9 @@ class DisturbedIndex:
     def find_identifier(self, orthanc_id: str) -> Resource | None:
         return self._inner.find_identifier(orthanc_id)
 
+    def missing_identifiers(self, orthanc_ids: Collection[str]) -> frozenset[str]:
+        return self._inner.missing_identifiers(orthanc_ids)
+
     # what goes wrong
 
     def _happens(self, rate: float) -> bool:

@@ -1515,6 +1515,17 @@ class IndexContract(ChangeContract, DocumentContract):
         index.note_identifiers({})
         assert index.find_identifier(orthanc_id("P1", instance_of())) is None
 
+    def test_identifiers_that_were_not_noted_are_missing(self, index: Index) -> None:
+        noted = {
+            key: resource
+            for sop in range(120)
+            for key, resource in identifiers_of("P1", instance_of(sop=sop)).items()
+        }
+        others = {orthanc_id("P2", instance_of(sop=sop)) for sop in range(120)}
+        index.note_identifiers(noted)
+        assert index.missing_identifiers({*noted, *others}) == others
+        assert index.missing_identifiers(()) == frozenset()
+
     def test_identifiers_are_noted_before_and_without_any_row(self, index: Index) -> None:
         noted = identifiers_of("P1", instance_of())
         for _ in range(2):

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from dicomulus.composition import compose
 from dicomulus.dicom.orthanc_id import Level, identifiers_of, orthanc_id, patient_of
-from dicomulus.dicom.resource import SeriesResource
+from dicomulus.dicom.resource import InstanceResource, SeriesResource
+from dicomulus.services.findings import Finding
 from dicomulus.services.identifiers import find_resource
+from dicomulus.services.wishes import Wishes
 from tests.support.archives import small_archive
 from tests.support.crashing import Crashes
 from tests.support.datasets import ct_instance
+from tests.support.reconciling import reconciled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from dicomulus.dicom.resource import InstanceResource, Resource
+    from dicomulus.dicom.resource import Resource
     from dicomulus.ports import Index
     from tests.support.archives import Small
 
@@ -187,3 +192,86 @@ def test_a_patient_without_an_id_is_a_patient(small: Small) -> None:
     small.take({"a": instance("", number=1)})
     key = orthanc_id("", patient_of(""))
     assert find_resource(small.index, Level.PATIENT, key) == patient_of("")
+
+
+def switched(small: Small, path: str) -> Small:
+    """The same archive with Orthanc's REST API below a path, or without."""
+    archive = compose(
+        replace(small.archive.settings, orthanc_path=path),
+        index=small.ledger.index(small.index),
+        storage=small.storage,
+        cache=small.cache,
+        queue=small.queue,
+        clock=small.clock,
+    )
+    return replace(small, archive=archive)
+
+
+def reindexed(small: Small) -> None:
+    for row in list(small.archive.reindex.series()):
+        small.archive.reindex.renew(row)
+        small.archive.compaction.count_study(row.series.study_instance_uid)
+
+
+def reconciled_alone(small: Small) -> None:
+    reconciled(small.archive, Wishes())
+
+
+def taken_while_off(small: Small, *, is_folded: bool) -> Small:
+    """Have an instance of another patient arrive between two times of the API."""
+    small.take({"a": instance("P1")})
+    small.compact()
+    off = switched(small, "")
+    off.take({"b": instance("P1", number=2), "c": instance("P2", SECOND)})
+    if is_folded:
+        off.compact()
+    on = switched(off, "/orthanc")
+    on.compact()
+    return on
+
+
+TAKEN = {
+    "a": InstanceResource("1.2", FIRST, f"{FIRST}.1"),
+    "b": InstanceResource("1.2", FIRST, f"{FIRST}.2"),
+    "c": InstanceResource("1.2", SECOND, f"{SECOND}.1"),
+}
+
+
+def lacks(small: Small) -> list[tuple[str, str]]:
+    """Patient IDs and objects whose identifiers are not all known; nothing is looked at for it."""
+    return [
+        (patient_id, key)
+        for patient_id, key in (("P1", "a"), ("P1", "b"), ("P1", "c"), ("P2", "c"))
+        for named in [identifiers_of(patient_id, TAKEN[key])]
+        if {each: small.index.find_identifier(each) for each in named} != named
+    ]
+
+
+@pytest.mark.parametrize("is_folded", [False, True])
+@pytest.mark.parametrize("completed", [reindexed, reconciled_alone])
+def test_what_arrived_while_the_api_was_off_is_found_after_a_completion(
+    small: Small, completed: Callable[[Small], None], is_folded: bool
+) -> None:
+    on = taken_while_off(small, is_folded=is_folded)
+    assert lacks(on)
+    completed(on)
+    assert lacks(on) == []
+
+
+@pytest.mark.parametrize("completed", [reindexed, reconciled_alone])
+def test_a_completion_notes_nothing_again(small: Small, completed: Callable[[Small], None]) -> None:
+    on = taken_while_off(small, is_folded=False)
+    completed(on)
+    on.ledger.calls.clear()
+    completed(on)
+    operations = [call.operation for call in on.ledger.calls]
+    assert "missing_identifiers" in operations
+    assert "note_identifiers" not in operations
+
+
+def test_a_comparison_alone_notes_no_identifiers(small: Small) -> None:
+    on = taken_while_off(small, is_folded=False)
+    before = lacks(on)
+    found = reconciled(on.archive, Wishes(repair=False)).found
+    assert set(found[Finding.IDENTIFIER]) == {TAKEN["b"].path, TAKEN["c"].path}
+    assert lacks(on) == before

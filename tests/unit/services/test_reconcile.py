@@ -10,7 +10,7 @@ import pytest
 
 from dicomulus.adapters.local.sqlite_index import SqliteIndex
 from dicomulus.composition import compose
-from dicomulus.dicom.resource import InstanceResource, canonical_key
+from dicomulus.dicom.resource import InstanceResource, SeriesResource, canonical_key
 from dicomulus.errors import ConfigurationError, UnavailableError
 from dicomulus.ports import CompactSeries, InstanceChanges, Rejection
 from dicomulus.services import derived
@@ -40,6 +40,7 @@ WRITES = {
     "fold_series",
     "fold_study",
     "forget_object",
+    "note_identifiers",
     "note_objects",
     "put",
     "put_dictionary",
@@ -426,7 +427,14 @@ def test_a_study_of_an_index_without_identifiers_is_completed_once_they_are_want
 ) -> None:
     wanting = small_archive(tmp_path, orthanc_path="/orthanc")
     again = replace(small, archive=wanted_by(small, wanting))
-    assert found(again) == {Finding.STUDY: ["/studies/1.2"]}
+    series = SeriesResource("1.2", "1.2.3")
+    paths = sorted(row.instance.path for row in small.index.query_instances(series).items)
+    assert found(again, Wishes(repair=False)) == {
+        Finding.STUDY: ["/studies/1.2"],
+        Finding.IDENTIFIER: paths,
+    }
+    assert found(again)[Finding.IDENTIFIER] == paths
+    assert found(again) == {}
     make_good(again)
     assert found(again) == {}
     assert again.index.count_archive().studies == 1

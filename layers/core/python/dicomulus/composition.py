@@ -211,7 +211,7 @@ def compose(
             own_objects=OwnObjects(storage, belongings=belongings, clock_ms=clock),
             # A folder is walked as slowly as its files are looked at.
             lists=bool(settings.storage_bucket),
-            counts=bool(settings.orthanc_path),
+            identifiers=identifiers,
         )
 
     retrieve = Retrieve(

@@ -829,6 +829,10 @@ class Index(Protocol):
         """Give what an identifier is of, whether or not that still exists (strong)."""
         ...
 
+    def missing_identifiers(self, orthanc_ids: Collection[str]) -> frozenset[str]:
+        """Tell of which identifiers nothing had been noted a moment ago (eventual)."""
+        ...
+
 
 class ChangeTarget(Protocol):
     """Somebody outside who is told of changes."""

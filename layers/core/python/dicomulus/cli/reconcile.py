@@ -62,6 +62,10 @@ _WORDS: Final = {
         "study that differs from its series",
         "studies that differ from their series",
     ),
+    Finding.IDENTIFIER: (
+        "resource that was not found by its Orthanc identifier",
+        "resources that were not found by their Orthanc identifiers",
+    ),
     Finding.OBJECT_ROW: ("note on a file that is gone", "notes on files that are gone"),
     Finding.DERIVED: (
         "file of the cache that nothing needs",

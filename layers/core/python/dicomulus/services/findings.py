@@ -30,6 +30,8 @@ class Finding(StrEnum):
     """A series row that is not the fold of its instance rows: by its path."""
     STUDY = "study-differs"
     """A study row that is not the fold of its series rows: by its path."""
+    IDENTIFIER = "identifier-missing"
+    """An instance, or its series, that is not found by an Orthanc identifier: by its path."""
     OBJECT_ROW = "object-row-unneeded"
     """What is kept of a key whose object is gone and of which no row is left: by the key."""
     UNNAMED = "content-unnamed"

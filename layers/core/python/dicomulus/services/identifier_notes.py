@@ -7,6 +7,7 @@ before the fold is there.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -16,9 +17,10 @@ from dicomulus.dicom.level_json import parse_json_object
 from dicomulus.dicom.matching import joined_text
 from dicomulus.dicom.orthanc_id import identifiers_of
 from dicomulus.dicom.resource import InstanceResource
+from dicomulus.errors import DerivedDataMissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from dicomulus.dicom.resource import Resource, SeriesResource
     from dicomulus.ports import Index, InstanceRow, SeriesRow, StudyRow
@@ -75,6 +77,18 @@ class IdentifierNotes:
         with self._lock:
             self._noted |= above
 
+    def missing(self, instances: Iterable[tuple[str, InstanceResource]]) -> dict[str, Resource]:
+        """Give identifiers of instances, each with a Patient ID, and above them that are not noted."""
+        found: dict[str, Resource] = {}
+        for patient_id, instance in instances:
+            found |= identifiers_of(patient_id, instance)
+        return {key: found[key] for key in self._index.missing_identifiers(found)}
+
+    def note_missing(self, identifiers: Mapping[str, Resource]) -> None:
+        """Note what was found to be missing."""
+        if identifiers:
+            self._index.note_identifiers(identifiers)
+
     def note_series(self, patient_id: str, series: SeriesResource) -> None:
         """Note identifiers of all instances of a series, with one Patient ID."""
         after: str | None = None
@@ -111,6 +125,37 @@ class IdentifierNotes:
             says_another = bool(known) and known != frozenset({patient_id})
             if is_unknown or (is_new and known is None) or says_another:
                 self.note_series(patient_id, row.series)
+
+
+class OwnPatientIds:
+    """Tells which Patient IDs instances say themselves, reading one of those that say the same.
+
+    Instances that say the same of the levels above them have the same Patient ID.
+    """
+
+    def __init__(self, text_of: Callable[[InstanceRow], bytes]) -> None:
+        """Read their JSON so."""
+        self._text_of = text_of
+        self._said: dict[bytes, str] = {}
+
+    def named(
+        self, rows: Iterable[InstanceRow], study_patient_id: str
+    ) -> Iterator[tuple[str, InstanceResource]]:
+        """Give instances, each with the Patient IDs that its identifiers are made with.
+
+        These are its study's and its own, which is left out where its metadata are lost.
+        """
+        for row in rows:
+            yield study_patient_id, row.instance
+            own = self._of(row)
+            if own not in (None, study_patient_id):
+                yield own, row.instance
+
+    def _of(self, row: InstanceRow) -> str | None:
+        if row.levels_digest not in self._said:
+            with suppress(DerivedDataMissingError):
+                self._said[row.levels_digest] = patient_id_in_instance(self._text_of(row))
+        return self._said.get(row.levels_digest)
 
 
 class SaidPatientIds:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.own_keys import has_rows, is_document_key
 from dicomulus.dicom.resource import (
+    InstanceResource,
     SeriesResource,
     instance_of_key,
     is_key_of,
@@ -34,6 +35,7 @@ from dicomulus.services.announcements import Nobody, instance_rows
 from dicomulus.services.findings import Checked, Finding, Findings
 from dicomulus.services.folds import chosen, fold_series, fold_study
 from dicomulus.services.fragments import FragmentReader
+from dicomulus.services.identifier_notes import OwnPatientIds, patient_id_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
         StudyRow,
     )
     from dicomulus.services.announcements import Announcements
+    from dicomulus.services.identifier_notes import IdentifierNotes
     from dicomulus.services.own_objects import OwnObjects
     from dicomulus.services.verify import Verify
     from dicomulus.services.verify_documents import VerifyDocuments
@@ -102,12 +105,12 @@ class Reconcile:
         verify_documents: VerifyDocuments,
         own_objects: OwnObjects,
         lists: bool,
-        counts: bool = False,
+        identifiers: IdentifierNotes | None = None,
     ) -> None:
         """Compare an index with the stores; objects are looked at through ``run_all``.
 
-        ``lists`` says that a request which lists is cheaper than a look at each object; ``counts``,
-        that studies are to be in the counts, and what they hold to be found by identifiers.
+        ``lists`` says that a request which lists is cheaper than a look at each object; with
+        ``identifiers``, studies are to be in the counts, and what they hold found by identifiers.
         """
         self._index = index
         self._storage = storage
@@ -120,7 +123,7 @@ class Reconcile:
         self._verify_documents = verify_documents
         self._own_objects = own_objects
         self._lists = lists
-        self._counts = counts
+        self._identifiers = identifiers
         self._fragments = FragmentReader(index, cache, queue=Nobody())
 
     # objects -> rows
@@ -327,6 +330,30 @@ class Reconcile:
             self._note(orphans)
             self._announcements.look_again([each.object_key for each in orphans], findings)
         self._compare_fold(series, row, rows, wishes, findings)
+        if self._identifiers is not None and rows:
+            self._compare_identifiers(rows, self._identifiers, wishes, findings)
+
+    def _compare_identifiers(
+        self,
+        rows: Sequence[InstanceRow],
+        identifiers: IdentifierNotes,
+        wishes: Wishes,
+        findings: Findings,
+    ) -> None:
+        """Note the identifiers that instances lack, which arrived while these were not wanted."""
+        uid = rows[0].instance.study_instance_uid
+        study = self._index.get_studies([uid]).get(uid)
+        if study is None:
+            return  # Made by a look at the objects, which notes them as well.
+        own = OwnPatientIds(self._fragments.text)
+        missing = identifiers.missing(own.named(rows, patient_id_in(study.answer)))
+        found = [each for each in missing.values() if isinstance(each, InstanceResource)]
+        # One above lacks its own with its first instance, or where a run was cut off.
+        series = [rows[0].instance.series] if missing else []
+        findings.add(Finding.IDENTIFIER, (each.path for each in found or series))
+        if wishes.repair and missing:
+            identifiers.note_missing(missing)
+            findings.checked[Checked.REPAIRS] += len(found or series)
 
     def _objects_of(
         self, rows: Sequence[InstanceRow], findings: Findings
@@ -435,7 +462,9 @@ class Reconcile:
         row = self._index.get_studies([study]).get(study)
         if row is None or not _same_study(row, fold_study(study, known, version=row.version)):
             return False
-        return not self._counts or row.counted_bytes == sum(each.total_size for each in known)
+        return self._identifiers is None or row.counted_bytes == sum(
+            each.total_size for each in known
+        )
 
     def _is_moving(self, study: str, known: Sequence[SeriesRow]) -> bool:
         again = self._index.query_series(study)

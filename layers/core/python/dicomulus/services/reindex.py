@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.errors import DerivedDataMissingError
 from dicomulus.ports import InstanceChanges, SearchPath
-from dicomulus.services.identifier_notes import patient_id_in, patient_id_in_instance
+from dicomulus.services.identifier_notes import OwnPatientIds, patient_id_in
 from dicomulus.services.row_tags import renewed
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class Reindex:
         clock_ms: Callable[[], int],
         identifiers: IdentifierNotes | None = None,
     ) -> None:
-        """Renew rows for some lists, and note the identifiers of what they are of, if asked to."""
+        """Renew rows for some lists, and note what identifiers are missing, if asked to."""
         self._index = index
         self._fragments = fragments
         self._tags = tags
@@ -83,13 +82,14 @@ class Reindex:
         """
         written = missing = 0
         moved = is_due = False
-        said: dict[bytes, str] = {}
-        patient_id = self._patient_id_of_unknown(row.series)
+        own = OwnPatientIds(self._fragments.text)
+        study_patient_id = self._study_patient_id(row.series) if self._identifiers else ""
         after: str | None = None
         while True:
             page: Page[InstanceRow] = self._index.query_instances(row.series, after, limit=_PAGE)
-            if patient_id is not None:
-                self._note_identifiers(page, patient_id, said)
+            if self._identifiers is not None:
+                named = own.named(page.items, study_patient_id)
+                self._identifiers.note_missing(self._identifiers.missing(named))
             news, lost = self._renewed(page)
             missing += lost
             if news or (row.main_tags != self._tags.name and not moved):
@@ -103,31 +103,10 @@ class Reindex:
             logger.info("series renewed", extra={"series_instance_uid": uid, "rows": written})
         return Renewal(rows=written, missing=missing, moved=moved, is_due=is_due)
 
-    def _patient_id_of_unknown(self, series: SeriesResource) -> str | None:
-        """Give the Patient ID of a study whose instances are not found by their identifiers."""
-        if self._identifiers is None:
-            return None
+    def _study_patient_id(self, series: SeriesResource) -> str:
         uid = series.study_instance_uid
         row = self._index.get_studies([uid]).get(uid)
-        return patient_id_in(row.answer) if row and row.counted_bytes is None else None
-
-    def _note_identifiers(
-        self, page: Page[InstanceRow], study_patient_id: str, said: dict[bytes, str]
-    ) -> None:
-        """Note those of the study's Patient ID, and of what the instances themselves say.
-
-        Instances that say the same of the levels above them have the same Patient ID.
-        """
-        if self._identifiers is None:
-            return
-        noted = [(study_patient_id, row.instance) for row in page.items]
-        for row in page.items:
-            if row.levels_digest not in said:
-                with suppress(DerivedDataMissingError):
-                    said[row.levels_digest] = patient_id_in_instance(self._fragments.text(row))
-            if row.levels_digest in said:
-                noted.append((said[row.levels_digest], row.instance))
-        self._identifiers.note(noted)
+        return "" if row is None else patient_id_in(row.answer)
 
     def _renewed(self, page: Page[InstanceRow]) -> tuple[list[InstanceRow], int]:
         news: list[InstanceRow] = []

@@ -830,6 +830,12 @@ class DynamoDbIndex:
         item = self._table.get(identifier_key(orthanc_id))
         return None if item is None else identified(IdentifierItem.from_raw_data(item))
 
+    def missing_identifiers(self, orthanc_ids: Collection[str]) -> frozenset[str]:
+        """See ``Index``."""
+        keys = {each: identifier_key(each) for each in orthanc_ids}
+        items = self._table.eventual_batch_get(keys.values())
+        return frozenset(each for each, key in keys.items() if key not in items)
+
     def _for_each(self, function: Callable[[T], R], arguments: Collection[T]) -> list[R]:
         """Give the results in the order of the arguments; the first failure is raised at the end."""
         if len(arguments) < 2 or self._parallel < 2:

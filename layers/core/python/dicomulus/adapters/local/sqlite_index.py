@@ -265,6 +265,7 @@ FIND_IDENTIFIER: Final = """
     FROM identifier LEFT JOIN series ON series.id = identifier.series_id
     WHERE orthanc_id = ?
 """
+HAS_IDENTIFIER: Final = "SELECT 1 FROM identifier WHERE orthanc_id = ?"
 READ_STUDIES: Final = f"""
     SELECT {_STUDY_LIST} FROM study
     WHERE study_instance_uid IN (SELECT value FROM json_each(?))
@@ -781,6 +782,15 @@ class SqliteIndex:
         with self._database.reading() as connection:
             found = connection.execute(FIND_IDENTIFIER, (_digest(orthanc_id),)).fetchone()
         return None if found is None else _resource(*found)
+
+    def missing_identifiers(self, orthanc_ids: Collection[str]) -> frozenset[str]:
+        """Tell of which identifiers nothing is noted."""
+        with self._database.reading() as connection:
+            return frozenset(
+                each
+                for each in orthanc_ids
+                if connection.execute(HAS_IDENTIFIER, (_digest(each),)).fetchone() is None
+            )
 
 
 # --- Orthanc's identifiers -----------------------------------------------------------------------
