@@ -404,7 +404,7 @@ def test_orthanc_does_what_it_may() -> None:
                     ask("PUT", f"/studies/{study}/{each}", content)
                 assert ask("GET", f"/studies/{study}/{each}") is not None
             assert ask("POST", "/tools/find", LABELLED) == [study]
-            assert ask("GET", "/statistics")["CountStudies"] == 1
+            assert ask("GET", "/statistics")["CountStudies"] == 2
             assert ask("GET", "/changes")["Changes"]
             remove_metadata(system)
             with pytest.raises(UnavailableError):
