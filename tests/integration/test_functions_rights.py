@@ -140,6 +140,23 @@ def test_ingest_and_compact_do_what_they_may(system: Deployed) -> None:
         check(name, actions)
 
 
+def test_compact_does_what_it_may_while_others_are_at_the_end_of_the_log(
+    system: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = ChangeLog._write
+
+    def crowded(log: ChangeLog, *arguments: Any) -> bool:
+        log._busy = 1
+        return write(log, *arguments)
+
+    monkeypatch.setattr(ChangeLog, "_write", crowded)
+    fill(system)
+    handed_over(system, "ingest")
+    used = handed_over(system, "compact")
+    assert ("dynamodb:DeleteItem", "table") in used
+    check("compact", used)
+
+
 def leave_waiting(
     system: Deployed, monkeypatch: pytest.MonkeyPatch, *, after: int | None = 0
 ) -> None:
