@@ -123,11 +123,14 @@ DIFFERENCES: Final = (
         either_way,
     ),
     Difference(
-        "a patient cannot be kept from being recycled where nothing is",
+        "patients do not tell whether they are protected",
         _RESOURCES,
         dropped("IsProtected"),
+        before=(1, 12, 5),
     ),
-    Difference("none is asked for, and given", r"^GET /\w+\?limit=0&since=0$", either_way),
+    Difference(
+        "no limit was none asked for", r"^GET /\w+\?limit=0&since=0$", either_way, before=(1, 12, 5)
+    ),
     Difference(
         "Orthanc does not always look first whether there is such a resource",
         rf"(/({UNKNOWN}|nonsense)/|/(patients|series|instances)/[^/]+/studies$)",

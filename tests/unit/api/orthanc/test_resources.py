@@ -138,6 +138,7 @@ def test_a_patient_tells_what_orthanc_tells(small: Small) -> None:
     told = small.orthanc_json(f"/patients/{PATIENT_ID}")
     assert told == {
         "ID": PATIENT_ID,
+        "IsProtected": False,
         "IsStable": False,
         "Labels": [],
         "LastUpdate": "20231114T221320",
@@ -264,7 +265,8 @@ def test_pages_are_parts_of_the_list(small: Small, level: str) -> None:
     ]
     assert [each for page in pages for each in page] == found
     assert pages[-1] == []
-    assert small.orthanc_json(f"/{level}?since=0&limit=0") == []
+    assert small.orthanc_json(f"/{level}?since=0&limit=0") == found
+    assert small.orthanc_json(f"/{level}?since=1&limit=0") == found[1:]
 
 
 @pytest.mark.parametrize("level", ["patients", "studies", "series", "instances"])
@@ -448,3 +450,4 @@ def test_the_time_is_told(small: Small, path: str) -> None:
 
 def test_no_patient_is_protected_as_none_is_recycled(small: Small) -> None:
     assert body_of(small.orthanc(f"/patients/{PATIENT_ID}/protected")) == b"0"
+    assert small.orthanc_json(f"/patients/{PATIENT_ID}")["IsProtected"] is False

@@ -67,14 +67,14 @@ def parse_tags(name: str, texts: list[str]) -> tuple[str, ...]:
 
 
 def window(request: Request) -> tuple[int, int | None]:
-    """Give where a list begins, and how many it has at most.
+    """Give where a list begins, and how many it has at most; 0 asks for all of them.
 
     Raises:
         InvalidQueryError: One of both is missing, or no whole number.
     """
     if request.parameter("since") is None and request.parameter("limit") is None:
         return 0, None
-    return _count(request, "since"), _count(request, "limit")
+    return _count(request, "since"), _count(request, "limit") or None
 
 
 def _count(request: Request, name: str) -> int:

@@ -101,6 +101,7 @@ class Expanded:
         return {
             **_state(every),
             **self._head(patient, patient.patient_id),
+            "IsProtected": False,
             **self._tags(Level.PATIENT, elements),
             "Studies": [
                 orthanc_id(patient_id_in(study.answer), study.study_instance_uid)
