@@ -105,7 +105,8 @@ def test_an_archive_that_takes_nothing_says_so(study: Path, tmp_path: Path) -> N
         ended = push(tmp_path, study, running.base_url)
     assert ended.returncode == 1
     assert (
-        "403 Forbidden: this archive does not accept instances (serve --allow-store" in ended.stdout
+        "403 Forbidden: this archive stores nothing for clients (serve --allow-store"
+        in ended.stdout
     )
 
 

@@ -191,7 +191,9 @@ def _log_answer(incoming: Incoming, response: Response, started: float, sent: in
 
 def _log_problem(incoming: Incoming, error: DicomulusError) -> None:
     status = status_of(type(error))
-    level = logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
+    # What is not offered is no failure of the archive's.
+    is_failure = HTTPStatus.INTERNAL_SERVER_ERROR <= status != HTTPStatus.NOT_IMPLEMENTED
+    level = logging.ERROR if is_failure else logging.INFO
     facts: dict[str, object] = {"status": int(status), "code": error.code}
     if level == logging.ERROR:
         facts["reason"] = str(error)

@@ -59,7 +59,7 @@ def check_store_allowed(archive: Archive) -> None:
     """
     if not archive.settings.allow_store:
         raise StoreForbiddenError(
-            "this archive does not accept instances (serve --allow-store lets it; "
+            "this archive stores nothing for clients (serve --allow-store lets it; "
             "on AWS adopt_bucket_store)"
         )
 

@@ -42,7 +42,7 @@ def plan_uploads(archive: Archive, request: Request, _: Mapping[str, str]) -> Re
     """Answer ``POST /uploads``."""
     if not archive.settings.allow_store:
         raise StoreForbiddenError(
-            "this archive does not accept instances (serve --allow-store lets it; "
+            "this archive stores nothing for clients (serve --allow-store lets it; "
             "on AWS adopt_bucket_store)"
         )
     select(accept_of(request), _OFFERS)

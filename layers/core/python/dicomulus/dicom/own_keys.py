@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.orthanc_id import Level, level_of
-from dicomulus.dicom.resource import PatientResource, resource_of, uids_of
+from dicomulus.dicom.resource import PatientResource, SeriesResource, resource_of, uids_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,12 @@ ATTACHMENT_PREFIX: Final = "dicomulus/attachments/"
 
 DELETION_PREFIX: Final = "dicomulus/deletions/"
 """What the keys of notes of deletions begin with."""
+
+PROBE_SERIES: Final = SeriesResource(
+    "2.25.161416334556896769402319194145104037845",
+    "2.25.310989323114520293961348515413295222083",
+)
+"""The series of what the archive puts to see that it is answered."""
 
 _DOCUMENT_KEY: Final = re.compile(
     r"dicomulus/resources/([0-9a-f]{2})/([0-9a-f]{2})/\1\2[0-9a-f]{60}\.json"

@@ -16,8 +16,9 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from dicomulus.dicom.own_keys import PROBE_SERIES
 from dicomulus.dicom.part10_writing import element, file_meta
-from dicomulus.dicom.resource import InstanceResource, SeriesResource, canonical_key
+from dicomulus.dicom.resource import InstanceResource, canonical_key
 from dicomulus.errors import CorruptFragmentError, ObjectNotFoundError, UnavailableError
 from dicomulus.metadata.bundle import bundle_key, parse_bundle
 from dicomulus.metadata.gzip_assembly import gzip, json_array
@@ -29,10 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SERIES: Final = SeriesResource(
-    "2.25.161416334556896769402319194145104037845",
-    "2.25.310989323114520293961348515413295222083",
-)
+SERIES: Final = PROBE_SERIES
 """The series of all probes."""
 
 PATIENT_ID: Final = "DICOMULUS-PROBE"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from dicomulus.dicom.orthanc_id import patient_of
+from dicomulus.dicom.own_keys import PROBE_SERIES
 from dicomulus.ports import Tidings
 from dicomulus.services.identifier_notes import patient_id_in
 
@@ -49,6 +50,9 @@ def tell(index: Index, seen: Seen, study: StudyRow, *, clock_ms: Callable[[], in
         Whether it says so; otherwise it must be looked at again.
     """
     told = seen.told
+    if told.series == PROBE_SERIES:
+        # It shows that the archive works, and is nothing that anybody is to act upon.
+        return True
     patient_id = _patient_id(told, study)
     portions = list(_portions(seen))
     if not portions and told.patient_id not in (None, patient_id):
