@@ -23,6 +23,7 @@ from dicomulus.errors import (
     ConfigurationError,
     CorruptReadError,
     DamagedContentError,
+    IdentifierNotFoundError,
     ObjectNotFoundError,
     RevisionMismatchError,
     UnavailableError,
@@ -298,6 +299,7 @@ class Attachments:
         *,
         expected: tuple[int, str] | None = None,
         max_bytes: int | None = None,
+        is_there: Callable[[], bool] = lambda: True,
     ) -> AttachmentEntry:
         """Put a content under a number, instead of the one that is there.
 
@@ -307,20 +309,33 @@ class Attachments:
             read: Gives the content: at most so many bytes, and none at the end.
             expected: Revision and MD5 of what is to be there; not looked at where nothing is.
             max_bytes: Most bytes that are taken.
+            is_there: Tells once it is put whether the resource still exists.
 
         Raises:
             AttachmentReservedError: The number is not the users' own.
             RevisionMismatchError: It is another revision than is expected, or none is.
             PayloadTooLargeError: The content is too long.
+            IdentifierNotFoundError: The resource has gone meanwhile.
             UnavailableError: It may or may not have been put.
         """
         self.check_change(resource, number, expected=expected)
 
-        def check(entry: AttachmentEntry | None) -> None:
+        is_alone = False
+
+        def check(entry: AttachmentEntry | None, document: ResourceDocument) -> None:
+            nonlocal is_alone
+            is_alone = document.version == 0
             self._check(entry, expected)
 
         with spooled(read, compressed=self._compresses, max_bytes=max_bytes) as content:
-            return self._place(resource, number, content, check)
+            placed = self._place(resource, number, content, check)
+        if is_there():
+            return placed
+        # What was deleted meanwhile must not come back with this, should it be stored again. A
+        # document that was there before goes with the resource, or stays if that merely vanished.
+        if is_alone:
+            self.forget_contents(self._documents.remove(resource))
+        raise IdentifierNotFoundError("the resource is not there any more")
 
     def delete(
         self, resource: Resource, number: int, *, expected: tuple[int, str] | None = None
@@ -388,7 +403,7 @@ class Attachments:
         if entry.is_compressed == compressed:
             return True
 
-        def check(held: AttachmentEntry | None) -> None:
+        def check(held: AttachmentEntry | None, _: ResourceDocument) -> None:
             if held is None or held.uuid != entry.uuid:
                 raise RevisionMismatchError("the attachment was replaced meanwhile")
 
@@ -415,7 +430,7 @@ class Attachments:
         resource: Resource,
         number: int,
         content: Spooled,
-        check: Callable[[AttachmentEntry | None], None],
+        check: Callable[[AttachmentEntry | None, ResourceDocument], None],
     ) -> AttachmentEntry:
         """Put a content, then have the document name it, then let the one before go."""
         form = content.form
@@ -437,7 +452,7 @@ class Attachments:
             if held is not None and held.uuid == entry.uuid:
                 # An attempt before went through, though its answer was lost.
                 return document
-            check(held)
+            check(held, document)
             if held is not None:
                 replaced.add(held.uuid)
             return document.with_attachment(number, entry)

@@ -81,11 +81,9 @@ class Belongings:
     @contextmanager
     def going_with(self, resources: Iterable[Resource]) -> Iterator[None]:
         """Have what belongs to resources go, as far as they themselves go within this."""
-        held = self._with_documents(resources)
-        if not held:
-            yield
-            return
-        key = self._note(held)
+        going = tuple(resources)
+        held = self._with_documents(going)
+        key = self._note(held) if held else None
         try:
             yield
         except DicomulusError:
@@ -93,7 +91,8 @@ class Belongings:
             with suppress(DicomulusError):
                 self._remove_gone(held)
             raise
-        self._remove_gone(held)
+        # What somebody has written since then was written before he could see them gone.
+        self._remove_gone(dict.fromkeys((*held, *self._with_documents(going))))
         if key is not None:
             self._storage.delete(key)
 

@@ -107,9 +107,9 @@ class Delete:
             above = self._belongings.above(instance.study_instance_uid)
             with self._belongings.going_with([instance.series, *above]):
                 self._remove_all([(rows, self._others(instance))])
-            # What is left of a series is compacted when it is due: many deletions come in a row.
-            if not self._index.query_instances(instance.series, limit=1).items:
-                self._compact([instance.series])
+                # What is left of a series is compacted when it is due: many deletions come in a row.
+                if not self._index.query_instances(instance.series, limit=1).items:
+                    self._compact([instance.series])
             return
         reason = absence(self._index, instance)
         if not isinstance(reason, GoneError):

@@ -24,6 +24,7 @@ from dicomulus.errors import (
     PayloadTooLargeError,
 )
 from dicomulus.services.content import Content
+from dicomulus.services.identifiers import has_instances
 from dicomulus.wire.byte_range import wanted_range
 from dicomulus.wire.message import Response
 
@@ -263,7 +264,12 @@ def put_attachment(
     if length is not None and length > limit:
         raise PayloadTooLargeError(f"the body has {length} bytes, at most {limit} are taken")
     entry = archive.attachments.put(
-        resource, number, request.body.read, expected=expected_revision(request), max_bytes=limit
+        resource,
+        number,
+        request.body.read,
+        expected=expected_revision(request),
+        max_bytes=limit,
+        is_there=partial(has_instances, archive.index, resource),
     )
     return json_response({}, ("ETag", _etag(entry)))
 
