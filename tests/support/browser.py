@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,6 +47,14 @@ _KEYS: Final = {
 """Windows virtual key codes, which the protocol asks for."""
 
 
+_PAGE_LEFT = "Inspected target navigated or closed"
+"""What the protocol says where a page was left while something was asked of it."""
+
+
+class _PageLeftError(AssertionError):
+    """The page that was asked is no longer shown."""
+
+
 @dataclass
 class Tab:
     """A page, and what has gone wrong in it so far."""
@@ -67,7 +75,8 @@ class Tab:
             message = self._take()
             if message.get("id") == number:
                 if "error" in message:
-                    raise AssertionError(f"{method}: {message['error']}")
+                    told = f"{method}: {message['error']}"
+                    raise (_PageLeftError if _PAGE_LEFT in told else AssertionError)(told)
                 result: Json = message["result"]
                 return result
 
@@ -89,7 +98,9 @@ class Tab:
         deadline = time.monotonic() + seconds
         while True:
             # A page that is being left has nothing to say.
-            value = self.evaluate(f"(() => {{ try {{ return {expression} }} catch {{ }} }})()")
+            value = None
+            with suppress(_PageLeftError):
+                value = self.evaluate(f"(() => {{ try {{ return {expression} }} catch {{ }} }})()")
             # An element comes as an empty object.
             if value or value == {}:
                 return value
