@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +14,7 @@ from dicomulus.composition import local_archive
 from dicomulus.dicom.own_keys import ATTACHMENT_PREFIX, attachment_key
 from dicomulus.errors import RevisionMismatchError
 from tests.integration.test_document_writers import on_aws, on_one_machine, settings_of
+from tests.support.writer_processes import written_by_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,38 +113,9 @@ def test_threads_lose_nothing(
     assert total["refused"] >= WRITERS - 1
 
 
-PROGRAM = """
-import sys
-from pathlib import Path
-from tests.integration.test_attachment_writers import Taken, write
-from tests.integration.test_document_writers import settings_of
-from dicomulus.composition import local_archive
-archive = local_archive(settings_of(Path(sys.argv[1])))
-print("ready", flush=True)
-sys.stdin.readline()
-taken = Taken()
-for writer in map(int, sys.argv[2:]):
-    write(archive, writer, taken)
-print(taken["written"], flush=True)
-"""
-
-
 def test_processes_lose_nothing(tmp_path: Path) -> None:
     archive = local_archive(settings_of(tmp_path))
     put(archive, SHARED, b"", None)
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(tmp_path), *map(str, range(first, WRITERS, 2))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for first in range(2)
-    ]
-    for each in started:
-        assert each.stdout is not None
-        assert each.stdout.readline() == "ready\n"
-    told = [each.communicate("go\n", timeout=60)[0] for each in started]
-    assert [each.returncode for each in started] == [0] * 2
-    assert sum(map(int, told)) == WRITERS
+    written = written_by_processes(__name__, tmp_path, writers=WRITERS, processes=2)
+    assert written == WRITERS
     check(archive)

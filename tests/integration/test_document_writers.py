@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +23,7 @@ from dicomulus.settings import Settings
 from tests.support.archives import ListQueue
 from tests.support.aws import REGION, moto_aws
 from tests.support.datasets import ct_instance
+from tests.support.writer_processes import written_by_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -165,37 +164,9 @@ def test_threads_lose_nothing(
     assert total["refused"] >= WRITERS - 1
 
 
-PROGRAM = """
-import sys
-from pathlib import Path
-from tests.integration.test_document_writers import Taken, settings_of, write
-from dicomulus.composition import local_archive
-archive = local_archive(settings_of(Path(sys.argv[1])))
-print("ready", flush=True)
-sys.stdin.readline()
-taken = Taken()
-for writer in map(int, sys.argv[2:]):
-    write(archive, writer, taken, turns=1)
-print(taken["written"], flush=True)
-"""
-
-
 def test_processes_lose_nothing(tmp_path: Path) -> None:
     archive = local_archive(settings_of(tmp_path))
     fill(archive)
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(tmp_path), *map(str, range(first, WRITERS, 4))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for first in range(4)
-    ]
-    for each in started:
-        assert each.stdout is not None
-        assert each.stdout.readline() == "ready\n"
-    told = [each.communicate("go\n", timeout=60)[0] for each in started]
-    assert [each.returncode for each in started] == [0] * 4
-    assert sum(map(int, told)) == WRITERS
+    written = written_by_processes(__name__, tmp_path, writers=WRITERS, processes=4)
+    assert written == WRITERS
     check(archive, turns=1)

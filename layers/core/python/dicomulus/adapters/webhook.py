@@ -72,7 +72,7 @@ class Webhook:
         secret = self._secret()
         if secret:
             headers[SIGNATURE_HEADER] = signature(secret, body, at=int(self._now()))
-        request = Request(self._url, data=body, headers=headers, method="POST")  # noqa: S310
+        request = Request(self._url, data=body, headers=headers, method="POST")  # noqa: S310 - the setting is http(s)
         try:
             with self._opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
                 status = answer.status

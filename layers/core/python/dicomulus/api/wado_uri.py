@@ -79,7 +79,7 @@ def or_by_uri(handler: Handler) -> Handler:
     return answer
 
 
-def retrieve_by_uri(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:  # noqa: ARG001
+def retrieve_by_uri(archive: Archive, request: Request, variables: Mapping[str, str]) -> Response:  # noqa: ARG001 - a handler's
     """Answer ``GET /wado?requestType=WADO&…``."""
     if _value(request, "requestType") != "WADO":
         raise InvalidQueryError("requestType", "is WADO (PS3.18 §9.1.2)")

@@ -84,7 +84,7 @@ class _Announced:
 
     object_keys: dict[str, None] = field(default_factory=dict)
 
-    def send(self, messages: Sequence[Message], *, delay_seconds: float = 0) -> None:  # noqa: ARG002
+    def send(self, messages: Sequence[Message], *, delay_seconds: float = 0) -> None:  # noqa: ARG002 - a queue's
         """Keep the keys to look at; series stay due in the index anyway."""
         for message in messages:
             if isinstance(message, LookAtObjects):

@@ -80,7 +80,7 @@ def _send(url: str, body: bytes) -> None:
     # The URL is CloudFormation's own, and signed for no content type at all.
     headers = {"Content-Type": "", "Content-Length": str(len(body))}
     for attempt in range(_ATTEMPTS):
-        request = urllib.request.Request(url, body, headers, method="PUT")  # noqa: S310
+        request = urllib.request.Request(url, body, headers, method="PUT")  # noqa: S310 - the same
         try:
             with urllib.request.urlopen(request, timeout=10):  # noqa: S310  (CloudFormation's URL)
                 return

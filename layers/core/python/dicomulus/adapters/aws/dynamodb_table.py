@@ -424,6 +424,7 @@ class DynamoDbTable:
         """
         number, segments = segment or (None, None)
         with self._failures():
+            # By its annotation the start is a partition key alone; a whole key is taken as it is.
             answer = self.connection.scan(
                 filter_condition=filter_condition,
                 limit=limit,
